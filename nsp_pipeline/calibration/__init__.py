@@ -1,0 +1,1 @@
+"""Fitting a profile to a camera from noisy photos alone."""

@@ -1,0 +1,1 @@
+"""The `nsp` commands: parse, call one function, print."""

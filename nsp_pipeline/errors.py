@@ -1,0 +1,60 @@
+"""Errors meant for the person at the keyboard, and the exit codes they end in.
+
+Every message says what went wrong, where (which file), why, and what to do about it. A bug of ours is
+never one of these: it keeps its traceback.
+"""
+
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """What `nsp` returns to the shell; part of the interface, never renumbered."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    ENVIRONMENT = 3
+    OUTPUT = 4
+    INTERRUPTED = 130
+
+
+class NspError(Exception):
+    """Root of the family: `str(error)` is the message for the user, `exit_code` what the process returns."""
+
+    exit_code = ExitCode.SOME_FAILED
+
+
+class PhotoError(NspError):
+    """One photo cannot be read or denoised; the run goes on with the others."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class UsageError(NspError):
+    """The command as given makes no sense: refused before any work starts."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ProfileError(UsageError):
+    """A profile that does not exist, is damaged, or does not fit what is asked of it."""
+
+
+class RecipeError(UsageError):
+    """A recipe that does not exist or has a wrong field."""
+
+
+class MissingCapabilityError(NspError):
+    """This machine lacks a package, engine or device that the command needs."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class OutputError(NspError):
+    """The output cannot be written: no permission, no space, or somebody else is writing there."""
+
+    exit_code = ExitCode.OUTPUT

@@ -1,0 +1,1 @@
+"""How close a denoised photo comes to a clean one."""

@@ -1,0 +1,1 @@
+"""Photos as arrays: reading and writing JPEG, PNG, TIFF and RAW with their metadata."""
