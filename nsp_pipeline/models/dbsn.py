@@ -1,0 +1,122 @@
+"""DBSN, the dilated blind-spot network, with a pixel-shuffle tail that makes its output t times larger.
+
+Two branches of dilation d = 2 and 3 start with a centre-masked convolution of kernel 2d - 1; all later 3×3
+convolutions are dilated by d and so never reach the centre again (Wu et al. 2020; NSP paper, Sec. 3.3).
+Parameter names follow the NSP authors' checkpoints, so that those load unchanged.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nsp_pipeline.models.local_mean import dilated_ring, ring
+
+SKIP_RADIUS = 2
+
+
+class CentreMaskedConv2d(nn.Conv2d):
+    """A convolution that does not see the pixel under its centre."""
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2)
+        mask = torch.ones_like(self.weight)
+        mask[:, :, kernel_size // 2, kernel_size // 2] = 0.0
+        self.register_buffer("mask", mask)
+        self.mask: torch.Tensor
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        # A product instead of an edit of the weights: torch.export can follow it, and gradients stay right.
+        return functional.conv2d(image, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+class DilatedModule(nn.Module):
+    """3×3 dilated convolution, GELU, 1×1 convolution, and the input added."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + self.body(features)  # type: ignore[no-any-return]
+
+
+class Branch(nn.Module):
+    """One dilated branch; it sees every offset but those on the lattice dilation·Z²."""
+
+    def __init__(self, channels: int, dilation: int, modules: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            CentreMaskedConv2d(channels, 2 * dilation - 1),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 1),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 1),
+            nn.GELU(),
+            *[DilatedModule(channels, dilation) for _ in range(modules)],
+            nn.Conv2d(channels, channels, 1),
+            nn.GELU(),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.body(features)  # type: ignore[no-any-return]
+
+
+class Dbsn(nn.Module):
+    """(B, 3, H, W) in 0..1 -> (B, 3, t·H, t·W): a clean estimate whose cell at a pixel never depends on that pixel.
+
+    Args:
+        base_channels: width of a branch (the authors' 128; the head gives as many).
+        modules: dilated modules a branch (the authors' 9).
+        scale: t, the target's scale.
+        local_mean_skip: feed the branches what differs from the local mean and add the local mean to the output;
+            off gives the authors' network.
+    """
+
+    tiling = "exact"
+    multiple = 1
+
+    def __init__(
+        self, *, base_channels: int = 128, modules: int = 9, scale: int = 2, local_mean_skip: bool = True
+    ) -> None:
+        super().__init__()
+        wide, narrow = 2 * base_channels, base_channels // 2
+        self.scale = scale
+        self.local_mean_skip = local_mean_skip
+        self.halo = 2 + 3 * modules + (3 if local_mean_skip else 0)
+        self.head = nn.Sequential(nn.Conv2d(3, base_channels, 1), nn.GELU())
+        self.branch1 = Branch(base_channels, 2, modules)
+        self.branch2 = Branch(base_channels, 3, modules)
+        self.tail = nn.Sequential(
+            nn.Conv2d(wide + (6 if local_mean_skip else 0), wide, 1),
+            nn.GELU(),
+            nn.Conv2d(wide, narrow * scale * scale, 1),
+            nn.GELU(),
+            nn.PixelShuffle(scale),
+            nn.Conv2d(narrow, narrow, 1),
+            nn.GELU(),
+            nn.Conv2d(narrow, narrow, 1),
+            nn.GELU(),
+            nn.Conv2d(narrow, 3, 1),
+        )
+        if local_mean_skip:
+            self.mean = ring(SKIP_RADIUS)
+            self.branch1_mean = dilated_ring(2)
+            self.branch2_mean = dilated_ring(3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if not self.local_mean_skip:
+            features = self.head(image)
+            return self.tail(torch.cat([self.branch1(features), self.branch2(features)], 1))  # type: ignore[no-any-return]
+        mean, mean1, mean2 = self.mean(image), self.branch1_mean(image), self.branch2_mean(image)
+        # The tail is pointwise, so it may know how the means differ; the branches may not (see local_mean).
+        seen = [
+            self.branch1(self.head(image - mean1)),
+            self.branch2(self.head(image - mean2)),
+            mean - mean1,
+            mean - mean2,
+        ]
+        return self.tail(torch.cat(seen, 1)) + mean.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)  # type: ignore[no-any-return]
