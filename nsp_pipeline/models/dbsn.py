@@ -5,6 +5,8 @@ convolutions are dilated by d and so never reach the centre again (Wu et al. 202
 Parameter names follow the NSP authors' checkpoints, so that those load unchanged.
 """
 
+from copy import deepcopy
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -27,6 +29,16 @@ class CentreMaskedConv2d(nn.Conv2d):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         # A product instead of an edit of the weights: torch.export can follow it, and gradients stay right.
         return functional.conv2d(image, self.weight * self.mask, self.bias, padding=self.padding)
+
+    def folded(self) -> nn.Conv2d:
+        """Return the same convolution without a mask: the weights under it are zero."""
+        plain = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, padding=self.padding)  # type: ignore[arg-type]
+        with torch.no_grad():
+            plain.weight.copy_(self.weight * self.mask)
+            assert self.bias is not None
+            assert plain.bias is not None
+            plain.bias.copy_(self.bias)
+        return plain
 
 
 class DilatedModule(nn.Module):
@@ -120,3 +132,10 @@ class Dbsn(nn.Module):
             mean - mean2,
         ]
         return self.tail(torch.cat(seen, 1)) + mean.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)  # type: ignore[no-any-return]
+
+    def folded(self) -> "Dbsn":
+        """Return a copy for inference, its masks multiplied into the weights; same outputs."""
+        copy = deepcopy(self)
+        for branch in (copy.branch1, copy.branch2):
+            branch.body[0] = branch.body[0].folded()  # type: ignore[operator]
+        return copy

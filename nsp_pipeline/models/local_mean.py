@@ -29,6 +29,10 @@ class LocalMean(nn.Module):
         self.reach = radius * spacing
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if torch.is_autocast_enabled(image.device.type):
+            # bf16 rounds a mean to 1/256: the very colour drift that the mean is there to prevent.
+            with torch.autocast(image.device.type, enabled=False):
+                return self.forward(image.float())
         channels = image.shape[1]
         total = functional.conv2d(
             image, self.kernel.expand(channels, -1, -1, -1), padding=self.reach, dilation=self.spacing, groups=channels

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import safetensors
+import safetensors.torch
 from torch import nn
 
 from nsp_pipeline.errors import ProfileError
@@ -22,3 +24,16 @@ def build_backbone(name: str, sizes: Mapping[str, Any]) -> nn.Module:
         return BACKBONES[name](**sizes)
     except TypeError as error:
         raise ProfileError(f"backbone '{name}' does not take these sizes: {error}") from None
+
+
+def load_backbone(name: str, sizes: Mapping[str, Any], weights: bytes) -> nn.Module:
+    """Build a backbone and fill it with the weights of a safetensors file; in eval mode, on the CPU.
+
+    Raises ProfileError when the weights are not a safetensors file or belong to another network.
+    """
+    network = build_backbone(name, sizes)
+    try:
+        network.load_state_dict(safetensors.torch.load(weights))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise ProfileError(f"the weights do not fit backbone '{name}': {str(error).splitlines()[0]}") from None
+    return network.eval()

@@ -1,0 +1,120 @@
+"""Network to ONNX, image in and image out, so that any program can run it; checked against PyTorch before it is used."""
+
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from nsp_export.graph import ImageToImage
+from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
+from nsp_pipeline.errors import NspError
+
+OPSET = 18
+CHECK_SIZES = ((64, 64), (34, 90), (126, 48))
+TOLERANCE = 1e-4
+
+
+class ParityError(NspError):
+    """The exported graph does not compute what the network computes; nothing was published."""
+
+
+def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
+    """Export a graph with dynamic H and W, check it, and return the file's content.
+
+    Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]. `metadata` goes
+    into metadata_props, with `multiple`, `halo`, `scale` and `mode` added.
+
+    Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
+    """
+    graph = graph.eval().to("cpu", torch.float32)
+    model = _export(graph)
+    facts = {"multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, "mode": graph.mode}
+    for key, value in {**metadata, **facts}.items():
+        model.metadata_props.add(key=key, value=str(value))
+    onnx.checker.check_model(model, full_check=True)
+    content = bytes(model.SerializeToString())
+    check_parity(content, graph)
+    return content
+
+
+def check_parity(content: bytes, graph: ImageToImage) -> float:
+    """Return the largest difference between ONNX Runtime and PyTorch; raises ParityError above 1e-4."""
+    runtime = import_onnxruntime()
+    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    dice = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for height, width in CHECK_SIZES:
+        sides = (side - side % graph.multiple for side in (height, width))
+        image = torch.rand(1, 3, *sides, generator=dice)
+        with torch.inference_mode():
+            expected = graph(image).numpy()
+        (got,) = session.run(["denoised"], {"image": image.numpy()})
+        if got.shape != expected.shape:
+            raise ParityError(f"the exported graph gives {got.shape} where PyTorch gives {expected.shape}")
+        difference = float(np.abs(got - expected).max())
+        worst = max(worst, difference if np.isfinite(difference) else np.inf)
+    if worst > TOLERANCE:
+        raise ParityError(f"the exported graph differs from PyTorch by {worst:.2g} (allowed: {TOLERANCE:.0e})")
+    return worst
+
+
+def _export(graph: ImageToImage) -> onnx.ModelProto:
+    # Two sizes above any that a specialisation to 0 or 1 could catch; a multiple is stated as such to torch.export.
+    rows, cols = torch.export.Dim("rows", min=2, max=1 << 15), torch.export.Dim("cols", min=2, max=1 << 15)
+    height, width = (rows, cols) if graph.multiple == 1 else (graph.multiple * rows, graph.multiple * cols)
+    example = torch.zeros(1, 3, 16 * graph.multiple, 20 * graph.multiple)
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            input_names=["image"],
+            output_names=["denoised"],
+            dynamic_shapes=({2: height, 3: width},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        program.save(str(path), external_data=False)
+        return _tidied(onnx.load(io.BytesIO(path.read_bytes())), graph.scale)
+
+
+def _tidied(model: onnx.ModelProto, scale: int) -> onnx.ModelProto:
+    """Name the dynamic sides H and W, which is what other programs show; drop the exporter's traces of this machine."""
+    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for value, names in ((model.graph.input[0], ("H", "W")), (model.graph.output[0], _output_names(scale))):
+        for dimension, name in zip(value.type.tensor_type.shape.dim[2:], names, strict=True):
+            dimension.dim_param = name
+    del model.graph.value_info[:]
+    return model
+
+
+def _output_names(scale: int) -> tuple[str, str]:
+    return ("H", "W") if scale == 1 else (f"{scale}*H", f"{scale}*W")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own warnings from the user: they speak of its internals."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

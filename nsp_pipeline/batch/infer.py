@@ -1,0 +1,130 @@
+"""One photo through one engine: measure its noise, run it tile by tile, blend, and store at the photo's own depth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsp_pipeline.core.blend import WINDOW_RADIUS, local_weight
+from nsp_pipeline.core.noise import NoiseLevel, measure_noise, to_unit
+from nsp_pipeline.core.shuffle import reflected_indices
+from nsp_pipeline.core.tiling import Tile, plan_tiles
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.frames.frame import Frame
+
+DEFAULT_TILE = 512
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How a photo is run.
+
+    `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
+    neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means 512.
+    """
+
+    mode: str = "denoise"
+    strength: float | None = None
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A denoised photo: mean strength used (None where the mode has none) and noise before and after, sigma in 8-bit steps."""
+
+    frame: Frame
+    strength: float | None
+    noise_before: float
+    noise_after: float
+
+
+def denoise_frame(
+    frame: Frame,
+    engine: Engine,
+    settings: InferenceSettings,
+    on_tile: Callable[[int, int], None] | None = None,
+) -> Inferred:
+    """Denoise (or enlarge) one photo.
+
+    The result does not depend on the tile size: halo, padding and phases of a tile are those of the whole photo.
+    Strength 0 gives back the very pixels. Grey photos go through as three equal channels, and their mean comes back.
+
+    Args:
+        on_tile: called with (tiles done, tiles in all).
+    """
+    if settings.mode == "denoise" and settings.strength == 0:
+        noise = measure_noise(frame.pixels)
+        return Inferred(frame, 0.0, noise.sigma, noise.sigma)
+    noise = measure_noise(frame.pixels)
+    height, width, channels = frame.pixels.shape
+    scale = engine.info.scale
+    result = np.empty((height * scale, width * scale, channels), frame.pixels.dtype)
+    rows = reflected_indices(height, engine.info.multiple)
+    cols = reflected_indices(width, engine.info.multiple)
+    blends = settings.mode == "denoise" and settings.strength is None
+    tiles = list(
+        plan_tiles(
+            len(rows),
+            len(cols),
+            tile=settings.tile or DEFAULT_TILE,
+            halo=engine.info.halo + (WINDOW_RADIUS if blends else 0),
+            multiple=engine.info.multiple,
+        )
+    )
+    weights = 0.0
+    for done, tile in enumerate(tiles, 1):
+        window = frame.pixels[np.ix_(rows[tile.rows.start : tile.rows.stop], cols[tile.cols.start : tile.cols.stop])]
+        estimate, weight = _run_tile(to_unit(window), tile, engine, settings, noise)
+        weights += weight * estimate.shape[1] * estimate.shape[2]
+        _store(estimate, result, tile.rows.keep_start * scale, tile.cols.keep_start * scale)
+        if on_tile:
+            on_tile(done, len(tiles))
+    return Inferred(
+        frame=replace(frame, pixels=result, alpha=_enlarged(frame.alpha, scale)),
+        strength=weights / (len(rows) * len(cols)) if settings.mode == "denoise" else None,
+        noise_before=noise.sigma,
+        noise_after=measure_noise(result).sigma,
+    )
+
+
+def _run_tile(
+    window: NDArray[np.float32], tile: Tile, engine: Engine, settings: InferenceSettings, noise: NoiseLevel
+) -> tuple[NDArray[np.float32], float]:
+    """Run one window (h, w, C) and cut out what is kept: (C, kept h, kept w) in 0..1, and the mean weight."""
+    noisy = np.ascontiguousarray(window.transpose(2, 0, 1))
+    image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
+    estimate = engine.run(image[None])[0]
+    if len(noisy) == 1:
+        estimate = estimate.mean(0, keepdims=True)
+    scale = engine.info.scale
+    inner = tile.rows.inner, tile.cols.inner
+    if settings.mode != "denoise":
+        enlarged = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
+        return estimate[:, *enlarged], 1.0
+    if settings.strength is None:
+        weight = local_weight(noisy, estimate, noise)[:, *inner]
+    else:
+        weight = np.full((1, 1, 1), settings.strength, np.float32)
+    kept = noisy[:, *inner]
+    return kept + weight * (estimate[:, *inner] - kept), float(weight.mean())
+
+
+def _store(estimate: NDArray[np.float32], result: NDArray[np.generic], top: int, left: int) -> None:
+    """Round (C, h, w) in 0..1 to the depth of `result` and put it there; what is padding falls off."""
+    place = result[top : top + estimate.shape[1], left : left + estimate.shape[2]]
+    values = np.clip(estimate, 0.0, 1.0)[:, : place.shape[0], : place.shape[1]].transpose(1, 2, 0)
+    if result.dtype.kind == "f":
+        place[...] = values
+    else:
+        place[...] = np.rint(values * np.float32(np.iinfo(result.dtype).max))  # type: ignore[type-var]
+
+
+def _enlarged(alpha: NDArray[np.generic] | None, scale: int) -> NDArray[np.generic] | None:
+    """The alpha channel at the output's size: untouched at scale 1, else interpolated (bilinear, no overshoot)."""
+    if alpha is None or scale == 1:
+        return alpha
+    size = (alpha.shape[1] * scale, alpha.shape[0] * scale)
+    enlarged = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+    return (enlarged if alpha.dtype.kind == "f" else np.rint(enlarged)).astype(alpha.dtype)

@@ -1,0 +1,109 @@
+"""The photos that a calibration trains on, held in memory as they were stored."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.errors import PhotoError, UsageError
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.read import PHOTO_SUFFIXES, read_frame
+
+HELD_OUT_SHARE = 10
+"""One photo in this many is kept out of training, to judge by."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One noisy photo: pixels (H, W, 3) as stored, uint8, uint16 or float32."""
+
+    path: Path
+    pixels: NDArray[np.generic]
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """Photos to train on, photos to judge by, and those that could not serve, with the reason."""
+
+    training: list[Photo]
+    held_out: list[Photo]
+    refused: list[str]
+
+
+def find_photos(roots: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
+    """List the photos in files and folders, recursively, hidden ones left out, without those whose name matches a glob.
+
+    Raises UsageError when there is none.
+    """
+    found: set[Path] = set()
+    for root in roots:
+        inside = root.rglob("*") if root.is_dir() else [root]
+        for path in inside:
+            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+            if not hidden and path.is_file() and (path == root or path.suffix.lower() in PHOTO_SUFFIXES):
+                found.add(path)
+    kept = [path for path in sorted(found) if not any(fnmatch(path.name, pattern) for pattern in exclude)]
+    if not kept:
+        raise UsageError(f"no photos in {', '.join(str(root) for root in roots)}")
+    return kept
+
+
+def load_photos(
+    paths: Sequence[Path],
+    *,
+    smallest_side: int,
+    memory: int,
+    seed: int,
+    on_photo: Callable[[int, int], None] | None = None,
+) -> PhotoSet:
+    """Read photos for training, bounded in memory.
+
+    Args:
+        paths: the files, in any order.
+        smallest_side: photos with a shorter side, in pixels, cannot give a crop and are refused.
+        memory: bytes that all pixels together may take; when they would take more, every photo contributes one
+            window of an equal share, its place drawn with `seed`.
+        on_photo: called with (photos read, photos in all).
+
+    Raises:
+        UsageError: no photo can serve; the message says why for the first few.
+    """
+    rng = np.random.default_rng(seed)
+    share = memory // max(1, len(paths))
+    photos: list[Photo] = []
+    refused: list[str] = []
+    for done, path in enumerate(sorted(paths), 1):
+        try:
+            frame = read_frame(path)
+            if min(frame.pixels.shape[:2]) < smallest_side:
+                height, width = frame.pixels.shape[:2]
+                raise PhotoError(path, f"{width}×{height} pixels are too few: a crop takes {smallest_side} a side")
+            pixels = np.repeat(frame.pixels, 3, axis=2) if frame.pixels.shape[2] == 1 else frame.pixels
+            photos.append(Photo(path, _window(pixels, share, smallest_side, rng), frame.camera))
+        except PhotoError as error:
+            refused.append(str(error))
+        if on_photo:
+            on_photo(done, len(paths))
+    if not photos:
+        reasons = "\n  ".join(refused[:5]) or "none was found"
+        raise UsageError(f"no photo to calibrate on:\n  {reasons}")
+    order = rng.permutation(len(photos))
+    keep_out = len(photos) // HELD_OUT_SHARE or (1 if len(photos) > 2 else 0)
+    return PhotoSet([photos[i] for i in sorted(order[keep_out:])], [photos[i] for i in sorted(order[:keep_out])], refused)
+
+
+def _window(
+    pixels: NDArray[np.generic], share: int, smallest_side: int, rng: np.random.Generator
+) -> NDArray[np.generic]:
+    """Cut a random window of at most `share` bytes, and never smaller than a crop, out of a photo."""
+    if pixels.nbytes <= share:
+        return pixels
+    shrink = (share / pixels.nbytes) ** 0.5
+    height, width = (max(smallest_side, int(side * shrink)) for side in pixels.shape[:2])
+    top = int(rng.integers(pixels.shape[0] - height + 1))
+    left = int(rng.integers(pixels.shape[1] - width + 1))
+    return pixels[top : top + height, left : left + width].copy()

@@ -1,0 +1,48 @@
+"""Putting the noisy photo back where the network lost detail.
+
+A blind-spot network never sees the pixel that it estimates. Where the photo is flat its estimate e is better than
+the noisy pixel y; where there is fine detail it is worse. With y = c + n, e = c + d and n independent of d, the mix
+y + w·(e - y) with the least squared error has w = σ² / (σ² + E[d²]) = σ² / E[(y - e)²] (the inverse-variance mean).
+The denominator can be seen: it is the local mean of the squared difference.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.core.noise import NoiseLevel
+
+WINDOW_RADIUS = 5
+"""The local mean is over (2·5 + 1)² pixels; tiles need this much halo on top of the network's."""
+
+TRUST = 1.25
+"""Factor on the measured variance: the local mean scatters, and noise left over is seen sooner than detail lost."""
+
+
+def local_weight(
+    noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel
+) -> NDArray[np.float32]:
+    """Return how far to move from the noisy pixel to the estimate: (1, H, W) in 0..1.
+
+    Args:
+        noisy, estimate: (C, H, W), values in 0..1.
+        noise: the photo's noise; zero everywhere gives weight 0.
+    """
+    squared = ((noisy - estimate) ** 2).sum(0)
+    variance = noise.at(estimate.mean(0)) * np.float32(TRUST)
+    energy = box_mean(squared, WINDOW_RADIUS)
+    weight = np.divide(variance, energy, out=np.ones_like(energy), where=energy > variance)
+    return np.where(variance > 0, weight, np.float32(0))[None]
+
+
+def box_mean(image: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+    """Mean over the (2·radius + 1)² window around each pixel of (H, W); at borders over the part that exists."""
+    # float64: sums over a whole tile must not depend on where the tile begins.
+    total = image.astype(np.float64)
+    for axis in (0, 1):
+        size = image.shape[axis]
+        running = np.concatenate([np.zeros_like(total.take([0], axis)), np.cumsum(total, axis)], axis)
+        last = np.minimum(np.arange(size) + radius + 1, size)
+        first = np.maximum(np.arange(size) - radius, 0)
+        count = (last - first).reshape((-1, 1) if axis == 0 else (1, -1))
+        total = (running.take(last, axis) - running.take(first, axis)) / count
+    return total.astype(np.float32)

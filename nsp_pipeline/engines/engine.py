@@ -1,0 +1,43 @@
+"""What every inference back end offers."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine is, and what a caller must know to feed it."""
+
+    name: str
+    """The back end, such as "onnx"."""
+    provider: str
+    """What really computes, such as "CPUExecutionProvider"."""
+    precision: str
+    mode: str
+    """"denoise", "sr" or "sr-direct"."""
+    scale: int
+    """The output is this many times larger than the input; 1 for "denoise"."""
+    multiple: int
+    """Input sides must be multiples of this."""
+    halo: int
+    """An output pixel depends on input pixels at most this far away."""
+    profile: str
+    sha256: str
+    """Hash of the profile's weights."""
+
+
+class Engine(Protocol):
+    """A network that is ready to run."""
+
+    info: EngineInfo
+
+    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, 3, H, W) float32 in 0..1, sides multiples of `info.multiple` -> (1, 3, scale·H, scale·W)."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory and device."""
+        ...

@@ -1,0 +1,74 @@
+"""ONNX Runtime: the engine that runs everywhere."""
+
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+
+INSTALL_HINT = "pip install 'nsp-pipeline[cpu]'"
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime; raises MissingCapabilityError with the command that installs it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingCapabilityError(f"ONNX Runtime is not installed ({error}): {INSTALL_HINT}") from None
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+class OnnxRuntimeEngine:
+    """A profile's graph on ONNX Runtime's CPU provider, float32."""
+
+    def __init__(self, profile: Profile, *, mode: str, threads: int | None = None) -> None:
+        """Open the graph.
+
+        Args:
+            threads: intra-op threads; None leaves the choice to ONNX Runtime.
+
+        Raises:
+            MissingCapabilityError: ONNX Runtime is not installed.
+            ProfileError: the profile has no graph for this mode, or one that is not ours.
+        """
+        runtime = import_onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        # Tiles at an image's border have other shapes than those inside; an arena would keep memory for each.
+        options.enable_cpu_mem_arena = False
+        if threads:
+            options.intra_op_num_threads = threads
+        file = MODEL_FILES[mode]
+        try:
+            self._session = runtime.InferenceSession(profile.read(file), options, providers=["CPUExecutionProvider"])
+        except ProfileError:
+            raise
+        except Exception as error:  # ONNX Runtime raises bare classes of its own for every kind of bad model
+            raise ProfileError(f"{profile.path}: {file} is not a model ONNX Runtime can run: {error}") from error
+        meta = self._session.get_modelmeta().custom_metadata_map
+        try:
+            self.info = EngineInfo(
+                name="onnx",
+                provider=self._session.get_providers()[0],
+                precision="fp32",
+                mode=meta["mode"],
+                scale=int(meta["scale"]),
+                multiple=int(meta["multiple"]),
+                halo=int(meta["halo"]),
+                profile=meta["profile"],
+                sha256=meta["sha256"],
+            )
+        except (KeyError, ValueError) as error:
+            raise ProfileError(f"{profile.path}: {file} lacks the metadata nsp writes ({error})") from None
+
+    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W)."""
+        (result,) = self._session.run(["denoised"], {"image": image})
+        return result  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Free the session."""
+        del self._session

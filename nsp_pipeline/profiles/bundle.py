@@ -1,0 +1,161 @@
+"""The profile bundle: a folder, or the same zipped as `NAME.nsp`; every file is checked against its hash on loading."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nsp_pipeline.errors import OutputError, ProfileError
+from nsp_pipeline.profiles.spec import SCHEMA_VERSION, ProfileSpec
+
+SPEC_FILE = "profile.json"
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "CARD.md"
+MODEL_FILES = {"denoise": "model.onnx", "sr": "model-sr.onnx", "sr-direct": "model-sr-direct.onnx"}
+"""The graph of each mode: they share the weights but not the way an image goes through them."""
+
+LARGEST_FILE = 512 << 20
+BUNDLE_SUFFIX = ".nsp"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A loaded bundle, its hashes already checked.
+
+    `sha256` is the hash of `profile.json`, and through the hashes in it that of the whole content.
+    """
+
+    path: Path
+    spec: ProfileSpec
+    sha256: str
+    content: Mapping[str, bytes]
+
+    @property
+    def name(self) -> str:
+        """The profile's name, as its makers gave it."""
+        return self.spec.name
+
+    def read(self, file: str) -> bytes:
+        """Return one file of the bundle; raises ProfileError when the bundle has no such file."""
+        try:
+            return self.content[file]
+        except KeyError:
+            raise ProfileError(f"{self.path}: this profile has no {file}; it was made for other modes") from None
+
+
+def load_profile(path: Path) -> Profile:
+    """Load a bundle and check every hash in it.
+
+    Raises ProfileError when it is missing, cut short, changed since it was made, or of a newer schema.
+    """
+    content = _read_folder(path) if path.is_dir() else _read_zip(path)
+    if SPEC_FILE not in content:
+        raise ProfileError(f"{path}: not a profile: it has no {SPEC_FILE}")
+    spec_bytes = content.pop(SPEC_FILE)
+    spec = _parse_spec(path, spec_bytes)
+    for file, expected in spec.files.items():
+        if file not in content:
+            raise ProfileError(f"{path}: the profile is incomplete: {file} is missing; get a fresh copy")
+        if hashlib.sha256(content[file]).hexdigest() != expected:
+            raise ProfileError(f"{path}: {file} was changed or damaged since the profile was made; get a fresh copy")
+    unknown = sorted(set(content) - set(spec.files))
+    if unknown:
+        raise ProfileError(f"{path}: the profile holds files that {SPEC_FILE} does not vouch for: {', '.join(unknown)}")
+    return Profile(path, spec, hashlib.sha256(spec_bytes).hexdigest(), content)
+
+
+def write_profile(target: Path, spec_fields: Mapping[str, object], files: Mapping[str, bytes]) -> Profile:
+    """Write a bundle: a folder, or a zip when the target ends in `.nsp`; then load it back.
+
+    Args:
+        target: must not exist yet; it appears complete or not at all.
+        spec_fields: the fields of ProfileSpec but `schema_version` and `files`.
+        files: contents by file name.
+
+    Raises:
+        OutputError: the target exists, or cannot be written.
+    """
+    if target.exists():
+        raise OutputError(f"{target}: exists already; a profile is never overwritten, name another")
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    spec = ProfileSpec.model_validate({**spec_fields, "schema_version": SCHEMA_VERSION, "files": hashes})
+    everything = {SPEC_FILE: (spec.model_dump_json(indent=2) + "\n").encode(), **files}
+    partial = target.with_name(f".{target.name}.nsp-part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        if target.suffix == BUNDLE_SUFFIX:
+            _write_zip(partial, everything)
+        else:
+            partial.mkdir()
+            for name, data in everything.items():
+                (partial / name).write_bytes(data)
+        load_profile(partial)
+        partial.rename(target)
+    except OSError as error:
+        _remove(partial)
+        raise OutputError(f"{target}: the profile cannot be written: {error.strerror or error}") from error
+    return load_profile(target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, data in files.items():
+            # A fixed date: the same content gives the same file.
+            bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    try:
+        return {entry.name: entry.read_bytes() for entry in sorted(path.iterdir()) if entry.is_file()}
+    except OSError as error:
+        raise ProfileError(f"{path}: the profile cannot be read: {error.strerror or error}") from None
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    if not path.exists():
+        raise ProfileError(f"{path}: there is no such profile")
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            entries = bundle.infolist()
+            for entry in entries:
+                if entry.file_size > LARGEST_FILE or "/" in entry.filename or "\\" in entry.filename:
+                    raise ProfileError(f"{path}: not a profile: it holds {entry.filename} ({entry.file_size} bytes)")
+            return {entry.filename: bundle.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ProfileError(f"{path}: the profile is damaged or cut short ({error}); get a fresh copy") from None
+    except Exception as error:
+        if type(error).__module__ == "zlib":
+            raise ProfileError(f"{path}: the profile is damaged ({error}); get a fresh copy") from None
+        raise
+
+
+def _parse_spec(path: Path, data: bytes) -> ProfileSpec:
+    try:
+        fields = json.loads(data)
+    except ValueError as error:
+        raise ProfileError(f"{path}: {SPEC_FILE} is damaged: {error}") from None
+    version = fields.get("schema_version") if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ProfileError(
+            f"{path}: made by a newer nsp (profile schema {version}, this one reads {SCHEMA_VERSION}); update nsp"
+        )
+    try:
+        return ProfileSpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise ProfileError(f"{path}: {SPEC_FILE}: {field}: {first['msg']}") from None

@@ -1,0 +1,103 @@
+"""Finding a profile by name, and choosing one for a photo."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from nsp_pipeline.errors import ProfileError, UsageError
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
+
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The profile for one photo (None: leave the photo out) and the reason, in words for the user."""
+
+    profile: Profile | None
+    why: str
+
+
+def builtin_path() -> Path:
+    """Where the profile that ships with the program lies."""
+    return Path(str(files("nsp_pipeline"))) / "profiles" / "builtin.nsp"
+
+
+def user_folder() -> Path:
+    """The user's own profiles."""
+    return user_data_path("nsp", appauthor=False) / "profiles"
+
+
+def installed_profiles() -> dict[str, Path]:
+    """Return the profiles that go by a name: the built-in one and those in the user's folder."""
+    folder = user_folder()
+    found = {BUILTIN: builtin_path()}
+    if folder.is_dir():
+        found |= {
+            entry.name.removesuffix(BUNDLE_SUFFIX): entry
+            for entry in sorted(folder.iterdir())
+            if entry.suffix == BUNDLE_SUFFIX or (entry.is_dir() and not entry.name.startswith("."))
+        }
+    return found
+
+
+def find_profile(name_or_path: str) -> Profile:
+    """Load "builtin", a profile of the user's folder by name, or a bundle by path.
+
+    Raises ProfileError, naming the known profiles, when there is none.
+    """
+    known = installed_profiles()
+    if name_or_path in known:
+        return load_profile(known[name_or_path])
+    path = Path(name_or_path)
+    if not path.exists():
+        raise ProfileError(
+            f"there is no profile '{name_or_path}': not a file or folder, and not one of: {', '.join(known)}"
+        )
+    return load_profile(path)
+
+
+@cache
+def _installed() -> tuple[Profile, ...]:
+    return tuple(load_profile(path) for name, path in installed_profiles().items() if name != BUILTIN)
+
+
+@cache
+def _builtin() -> Profile:
+    return load_profile(builtin_path())
+
+
+def choose_profile(camera: Camera, *, on_missing: str) -> Choice:
+    """Choose for a photo: same camera and its ISO range, else same camera and nearest ISO, else as `on_missing` says.
+
+    Args:
+        camera: what the photo's metadata say.
+        on_missing: "nearest" (same camera, nearest ISO; the built-in profile for other cameras), "builtin",
+            "skip" or "error": what to do where no profile covers camera and ISO.
+
+    Raises:
+        UsageError: nothing fits and `on_missing` is "error".
+    """
+    same = [profile for profile in _installed() if camera.model and profile.spec.camera_model == camera.model]
+    shot = f"{camera.model or 'unknown camera'}, ISO {camera.iso or 'unknown'}"
+    for profile in same:
+        if camera.iso and (profile.spec.iso_min or 0) <= camera.iso <= (profile.spec.iso_max or 1 << 30):
+            return Choice(profile, f"made for {shot}")
+    if on_missing == "skip":
+        return Choice(None, f"no profile for {shot}")
+    if on_missing == "error":
+        raise UsageError(f"no profile for {shot}; calibrate one, or choose another --on-missing-profile")
+    if on_missing == "nearest" and same and camera.iso:
+        nearest = min(same, key=lambda profile: _iso_distance(profile, camera.iso or 0))
+        return Choice(nearest, f"nearest ISO of the same camera for {shot}")
+    return Choice(_builtin(), f"built-in, as no profile was made for {shot}")
+
+
+def _iso_distance(profile: Profile, iso: int) -> float:
+    """How many times the ISO lies outside the profile's range."""
+    low, high = profile.spec.iso_min or 1, profile.spec.iso_max or 1 << 30
+    return max(low / iso, iso / high, 1.0)

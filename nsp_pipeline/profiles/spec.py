@@ -1,0 +1,95 @@
+"""`profile.json`: everything a bundle says about itself."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PairSpec(_Strict):
+    """The pair construction that the profile was trained with (paper, Sec. 3.2)."""
+
+    s: int
+    t: int
+    n: int
+    strategy: str
+
+
+class InferenceSpec(_Strict):
+    """PD at inference: the factor (1: the network sees the whole image) and whether shifted grids are averaged."""
+
+    pd_factor: Annotated[int, Field(ge=1, le=8)]
+    shifted_grids: bool = False
+
+
+class BackboneSpec(_Strict):
+    """Name in the registry, and the sizes that build it."""
+
+    name: str
+    sizes: dict[str, Any]
+    multiple: Annotated[int, Field(ge=1)]
+    halo: Annotated[int, Field(ge=0)]
+    scale: Annotated[int, Field(ge=1)]
+    tiling: Literal["exact", "blended", "none"]
+
+
+class NoiseSpec(_Strict):
+    """Noise of one channel: variance = a·x + b at brightness x, both for values in 0..1."""
+
+    a: float
+    b: float
+
+
+class DataSpec(_Strict):
+    """Where the training photos came from, and what that means for using the weights."""
+
+    origin: str
+    licence: str
+    photos: int
+
+
+class TrainingSpec(_Strict):
+    """The settings as used and how the training went."""
+
+    settings: dict[str, Any]
+    steps: int
+    seconds: float
+    version: str
+
+
+class ScoreSpec(_Strict):
+    """Scores on photos held out of training."""
+
+    held_out_photos: int
+    noisy_l1: float | None = None
+    """Mean L1 between prediction and noisy target, values in 0..1."""
+
+
+class ProfileSpec(_Strict):
+    """The whole of `profile.json`."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    camera_make: str | None = None
+    camera_model: str | None = None
+    iso_min: int | None = None
+    iso_max: int | None = None
+    pairs: PairSpec
+    inference: InferenceSpec
+    backbone: BackboneSpec
+    noise: list[NoiseSpec] | None = None
+    """Red, green, blue; None where nothing was measured."""
+    noise_correlation: list[float] | None = None
+    """Autocorrelation of the noise at lags 1, 2, ... pixels."""
+    training: TrainingSpec
+    scores: ScoreSpec
+    data: DataSpec
+    files: dict[str, Sha256]
+    """SHA-256 of every other file of the bundle."""
