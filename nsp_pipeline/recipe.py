@@ -25,7 +25,9 @@ def recipe_folder() -> Traversable:
 
 def list_recipes() -> list[str]:
     """Return the names of the shipped recipes, sorted."""
-    return sorted(entry.name.removesuffix(".toml") for entry in recipe_folder().iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in recipe_folder().iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def load_recipe(name_or_path: str, section: str, allowed: Iterable[str]) -> dict[str, Any]:

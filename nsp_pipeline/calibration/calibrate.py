@@ -55,20 +55,14 @@ def calibrate(
         on_step=on_step,
     )
     name = target.name.removesuffix(".nsp")
-    weights = safetensors.torch.save(
-        {key: tensor.contiguous() for key, tensor in trained.network.state_dict().items()}
-    )
+    weights = safetensors.torch.save({key: tensor.contiguous() for key, tensor in trained.network.state_dict().items()})
     fields = _spec_fields(name, photos, settings, trained, origin)
     factor = settings.pd_factor or settings.t
     metadata = {"profile": name, "sha256": hashlib.sha256(weights).hexdigest()}
-    files = {
-        MODEL_FILES[mode]: make_onnx(trained.network, mode, factor, metadata) for mode in MODEL_FILES
-    }
+    files = {MODEL_FILES[mode]: make_onnx(trained.network, mode, factor, metadata) for mode in MODEL_FILES}
     files[WEIGHTS_FILE] = weights
     files[CARD_FILE] = profile_card(fields).encode()
     return write_profile(target, fields, files)
-
-
 
 
 def _spec_fields(

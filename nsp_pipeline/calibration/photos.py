@@ -93,7 +93,9 @@ def load_photos(
         raise UsageError(f"no photo to calibrate on:\n  {reasons}")
     order = rng.permutation(len(photos))
     keep_out = len(photos) // HELD_OUT_SHARE or (1 if len(photos) > 2 else 0)
-    return PhotoSet([photos[i] for i in sorted(order[keep_out:])], [photos[i] for i in sorted(order[:keep_out])], refused)
+    return PhotoSet(
+        [photos[i] for i in sorted(order[keep_out:])], [photos[i] for i in sorted(order[:keep_out])], refused
+    )
 
 
 def _window(

@@ -121,9 +121,7 @@ def _running_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torc
     return average
 
 
-def _loss(
-    network: nn.Module, crops: torch.Tensor, settings: TrainingSettings, dice: torch.Generator
-) -> torch.Tensor:
+def _loss(network: nn.Module, crops: torch.Tensor, settings: TrainingSettings, dice: torch.Generator) -> torch.Tensor:
     """Mean L1 over the Cartesian product of inputs and targets of one batch of crops."""
     inputs, targets = construct_pairs(crops, settings.geometry, dice)
     if settings.inputs_per_step:
@@ -135,9 +133,7 @@ def _loss(
     return l1_loss(*torch.broadcast_tensors(predicted[:, :, None], targets[:, None]))
 
 
-def _judging_crops(
-    images: Sequence[NDArray[np.generic]], side: int
-) -> Iterator[tuple[torch.Tensor, torch.Generator]]:
+def _judging_crops(images: Sequence[NDArray[np.generic]], side: int) -> Iterator[tuple[torch.Tensor, torch.Generator]]:
     """Yield the same crops of the held-out photos, and the same dice for their pairs, every time."""
     if not images:
         return

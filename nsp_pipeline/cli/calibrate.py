@@ -26,7 +26,9 @@ LOG_EVERY = 100
 
 @click.command(name="calibrate")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder."
+)
 @click.option("--recipe", default="camera-scratch", show_default=True, help="Training settings: a name or a TOML file.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Train for this many steps instead of the recipe's.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device to train on: cpu, cuda, cuda:1 ...")

@@ -18,9 +18,7 @@ TRUST = 1.25
 """Factor on the measured variance: the local mean scatters, and noise left over is seen sooner than detail lost."""
 
 
-def local_weight(
-    noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel
-) -> NDArray[np.float32]:
+def local_weight(noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel) -> NDArray[np.float32]:
     """Return how far to move from the noisy pixel to the estimate: (1, H, W) in 0..1.
 
     Args:

@@ -122,7 +122,9 @@ def construct_pairs(
 
     s, t, n = geometry.s, geometry.t, geometry.n
     if image.ndim != 4 or image.shape[2] % s or image.shape[3] % s or 0 in image.shape:
-        raise UsageError(f"pair construction needs (B, C, H, W) with H and W multiples of {s}, got {tuple(image.shape)}")
+        raise UsageError(
+            f"pair construction needs (B, C, H, W) with H and W multiples of {s}, got {tuple(image.shape)}"
+        )
     batch, channels, height, width = image.shape
     rows, cols = height // s, width // s
     cells = _draw_cells(batch * rows * cols, geometry, image.device, generator)

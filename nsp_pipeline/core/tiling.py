@@ -13,7 +13,7 @@ from nsp_pipeline.errors import UsageError
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one side, in pixels of the padded image: it reads [start, stop), and keeps [keep_start, keep_stop)."""
+    """One tile along one side, in pixels of the padded image: reads [start, stop), keeps [keep_start, keep_stop)."""
 
     start: int
     stop: int
