@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.backbone import Backbone
 
 MODES = ("denoise", "sr", "sr-direct")
 
@@ -20,29 +21,29 @@ class ImageToImage(nn.Module):
     H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away.
     """
 
-    def __init__(self, network: nn.Module, *, mode: str, pd_factor: int) -> None:
+    def __init__(self, network: Backbone, *, mode: str, pd_factor: int) -> None:
         super().__init__()
         if mode not in MODES:
             raise UsageError(f"mode '{mode}' is not one of {', '.join(MODES)}")
-        t = int(network.scale)  # type: ignore[arg-type]
+        t = network.scale
         factor = {"denoise": pd_factor, "sr": t, "sr-direct": 1}[mode]
         if factor not in (1, t):
             raise UsageError(f"PD at inference by {factor} is not possible for a network of scale {t}: use 1 or {t}")
-        self.network = network.folded()  # type: ignore[operator]
+        self.network = network.folded()
         self.mode = mode
         self.t = t
         self.factor = factor
         self.scale = 1 if mode == "denoise" else t
-        self.multiple = factor * int(network.multiple)  # type: ignore[arg-type]
-        self.halo = factor * int(network.halo)  # type: ignore[arg-type]
+        self.multiple = factor * network.multiple
+        self.halo = factor * network.halo
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:
             estimate = self.network(image)
-            return avg_pool2d(estimate, self.t) if self.mode == "denoise" else estimate  # type: ignore[no-any-return]
+            return avg_pool2d(estimate, self.t) if self.mode == "denoise" else estimate
         estimates = self.network(_pixel_shuffle_down(image, self.factor))
         if self.mode == "denoise":
-            return estimates.mean(0, keepdim=True)  # type: ignore[no-any-return]
+            return estimates.mean(0, keepdim=True)
         # PU: channel c of phase k is channel c·t² + k of a pixel shuffle.
         return pixel_shuffle(estimates.transpose(0, 1).flatten(0, 1)[None], self.factor)
 
@@ -50,4 +51,4 @@ class ImageToImage(nn.Module):
 def _pixel_shuffle_down(image: torch.Tensor, t: int) -> torch.Tensor:
     """PD: (1, C, H, W) -> (t², C, H/t, W/t), phases in row-major order."""
     phases = pixel_unshuffle(image, t)[0]
-    return phases.unflatten(0, (image.shape[1], t * t)).transpose(0, 1)
+    return phases.reshape(image.shape[1], t * t, *phases.shape[1:]).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Network to ONNX, image in and image out, so that any program can run it; checked against PyTorch before it is used."""
+"""Network to ONNX, image in and image out, for any program to run; checked against PyTorch before it is used."""
 
 import io
 import logging

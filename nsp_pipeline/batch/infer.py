@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsp_pipeline.core.blend import WINDOW_RADIUS, local_weight
-from nsp_pipeline.core.noise import NoiseLevel, measure_noise, to_unit
+from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, plan_tiles
 from nsp_pipeline.engines.engine import Engine
@@ -32,7 +33,7 @@ class InferenceSettings:
 
 @dataclass(frozen=True)
 class Inferred:
-    """A denoised photo: mean strength used (None where the mode has none) and noise before and after, sigma in 8-bit steps."""
+    """A denoised photo, the mean strength used (None where the mode has none), and its noise: sigma in 8-bit steps."""
 
     frame: Frame
     strength: float | None
@@ -54,10 +55,9 @@ def denoise_frame(
     Args:
         on_tile: called with (tiles done, tiles in all).
     """
-    if settings.mode == "denoise" and settings.strength == 0:
-        noise = measure_noise(frame.pixels)
-        return Inferred(frame, 0.0, noise.sigma, noise.sigma)
     noise = measure_noise(frame.pixels)
+    if settings.mode == "denoise" and settings.strength == 0:
+        return Inferred(frame, 0.0, noise.sigma, noise.sigma)
     height, width, channels = frame.pixels.shape
     scale = engine.info.scale
     result = np.empty((height * scale, width * scale, channels), frame.pixels.dtype)
@@ -114,11 +114,8 @@ def _run_tile(
 def _store(estimate: NDArray[np.float32], result: NDArray[np.generic], top: int, left: int) -> None:
     """Round (C, h, w) in 0..1 to the depth of `result` and put it there; what is padding falls off."""
     place = result[top : top + estimate.shape[1], left : left + estimate.shape[2]]
-    values = np.clip(estimate, 0.0, 1.0)[:, : place.shape[0], : place.shape[1]].transpose(1, 2, 0)
-    if result.dtype.kind == "f":
-        place[...] = values
-    else:
-        place[...] = np.rint(values * np.float32(np.iinfo(result.dtype).max))  # type: ignore[type-var]
+    values = estimate[:, : place.shape[0], : place.shape[1]].transpose(1, 2, 0)
+    place[...] = from_unit(values, result.dtype)
 
 
 def _enlarged(alpha: NDArray[np.generic] | None, scale: int) -> NDArray[np.generic] | None:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-from torch import nn
 
 from nsp_pipeline import __version__
 from nsp_pipeline.calibration.card import profile_card
 from nsp_pipeline.calibration.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.settings import TrainingSettings
 from nsp_pipeline.calibration.train import Progress, Trained, backbone_sizes, train
+from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 
-MakeOnnx = Callable[[nn.Module, str, int, Mapping[str, str]], bytes]
+MakeOnnx = Callable[[Backbone, str, int, Mapping[str, str]], bytes]
 """(network, mode, PD factor, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.depth import to_unit
+
 
 class CropSampler:
     """Cuts random square crops, every pixel of the archive about equally likely, flipped and turned at random.
@@ -36,6 +38,4 @@ class CropSampler:
 
 def to_tensor(pixels: NDArray[np.generic]) -> torch.Tensor:
     """(H, W, C) uint8, uint16 or float32 pixels -> (C, H, W) float32 in 0..1."""
-    scale = 1.0 if pixels.dtype.kind == "f" else 1.0 / float(np.iinfo(pixels.dtype).max)  # type: ignore[type-var]
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32)
-    return torch.from_numpy(planes * np.float32(scale))
+    return torch.from_numpy(np.ascontiguousarray(to_unit(pixels).transpose(2, 0, 1)))

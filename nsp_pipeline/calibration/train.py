@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from nsp_pipeline.calibration.crops import CropSampler
 from nsp_pipeline.calibration.settings import TrainingSettings
 from nsp_pipeline.core.pairs import construct_pairs
+from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import build_backbone
 
 HELD_OUT_CROPS = 32
@@ -33,7 +35,7 @@ class Progress:
 class Trained:
     """A trained network (averaged weights, on the CPU, in eval mode) and how it came about."""
 
-    network: nn.Module
+    network: Backbone
     steps: int
     seconds: float
     loss: float
@@ -71,7 +73,6 @@ def train(
     The same images, settings and thread count give the same network on one CPU.
     """
     torch.manual_seed(settings.seed)
-    geometry = settings.geometry
     side = settings.crop - settings.crop % settings.s
     sampler = CropSampler(images, side, settings.seed)
     dice = torch.Generator(device).manual_seed(settings.seed)
@@ -99,7 +100,7 @@ def train(
         if should_stop():
             break
 
-    result = averaged.module.cpu().eval()
+    result = cast(Backbone, averaged.module.cpu().eval())
     with torch.inference_mode():
         judged = [_loss(result, crop, settings, dice_cpu).item() for crop, dice_cpu in _judging_crops(held_out, side)]
     return Trained(
@@ -130,7 +131,8 @@ def _loss(network: nn.Module, crops: torch.Tensor, settings: TrainingSettings, d
     flat = inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     with torch.autocast(flat.device.type, dtype=torch.bfloat16, enabled=settings.bf16):
         predicted = network(flat).float().unflatten(0, inputs.shape[:2])
-    return l1_loss(*torch.broadcast_tensors(predicted[:, :, None], targets[:, None]))
+    pairs = torch.broadcast_tensors(predicted[:, :, None], targets[:, None])  # type: ignore[no-untyped-call]
+    return l1_loss(*pairs)
 
 
 def _judging_crops(images: Sequence[NDArray[np.generic]], side: int) -> Iterator[tuple[torch.Tensor, torch.Generator]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nsp_pipeline.errors import MissingCapabilityError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from nsp_pipeline.models.backbone import Backbone
 
 TRAIN_HINT = "pip install 'nsp-pipeline[cpu,train]' (with torch==2.13.0 for the CPU build)"
 
@@ -23,7 +23,7 @@ def require_training() -> None:
         raise MissingCapabilityError(f"this command needs PyTorch ({error}): {TRAIN_HINT}") from None
 
 
-def make_onnx(network: "nn.Module", mode: str, pd_factor: int, metadata: Mapping[str, str]) -> bytes:
+def make_onnx(network: "Backbone", mode: str, pd_factor: int, metadata: Mapping[str, str]) -> bytes:
     """Export a network as a checked image-in, image-out ONNX file (see nsp_export.onnx_file.onnx_bytes)."""
     from nsp_export.graph import ImageToImage
     from nsp_export.onnx_file import onnx_bytes

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.depth import to_unit
+
 PATCH = 16
 MAX_PATCHES = 30_000
 BRIGHTNESS_BINS = 12
@@ -31,7 +33,8 @@ class NoiseLevel:
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""
-        return np.interp(brightness, self.brightness, self.variance.sum(1)).astype(np.float32)
+        interpolated = np.interp(brightness, self.brightness, self.variance.sum(1))
+        return np.asarray(interpolated, dtype=np.float32)
 
     @property
     def sigma(self) -> float:
@@ -65,13 +68,6 @@ def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
     if usable.sum() < 1:
         return nothing
     return _level_by_brightness(mean[usable], variance[usable])
-
-
-def to_unit(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Stored pixels of any depth -> float32 in 0..1."""
-    if pixels.dtype.kind == "f":
-        return pixels.astype(np.float32)
-    return pixels.astype(np.float32) * np.float32(1.0 / np.iinfo(pixels.dtype).max)  # type: ignore[type-var]
 
 
 def _patch_statistics(strip: NDArray[np.float32], channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

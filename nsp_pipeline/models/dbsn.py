@@ -6,11 +6,13 @@ Parameter names follow the NSP authors' checkpoints, so that those load unchange
 """
 
 from copy import deepcopy
+from typing import Self
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.local_mean import dilated_ring, ring
 
 SKIP_RADIUS = 2
@@ -77,7 +79,7 @@ class Branch(nn.Module):
         return self.body(features)  # type: ignore[no-any-return]
 
 
-class Dbsn(nn.Module):
+class Dbsn(Backbone):
     """(B, 3, H, W) in 0..1 -> (B, 3, t·H, t·W): a clean estimate whose cell at a pixel never depends on that pixel.
 
     Args:
@@ -87,9 +89,6 @@ class Dbsn(nn.Module):
         local_mean_skip: feed the branches what differs from the local mean and add the local mean to the output;
             off gives the authors' network.
     """
-
-    tiling = "exact"
-    multiple = 1
 
     def __init__(
         self, *, base_channels: int = 128, modules: int = 9, scale: int = 2, local_mean_skip: bool = True
@@ -133,7 +132,7 @@ class Dbsn(nn.Module):
         ]
         return self.tail(torch.cat(seen, 1)) + mean.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)  # type: ignore[no-any-return]
 
-    def folded(self) -> "Dbsn":
+    def folded(self) -> Self:
         """Return a copy for inference, its masks multiplied into the weights; same outputs."""
         copy = deepcopy(self)
         for branch in (copy.branch1, copy.branch2):

@@ -5,15 +5,15 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-from torch import nn
 
 from nsp_pipeline.errors import ProfileError
+from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.dbsn import Dbsn
 
-BACKBONES: dict[str, type[nn.Module]] = {"dbsn": Dbsn}
+BACKBONES: dict[str, type[Backbone]] = {"dbsn": Dbsn}
 
 
-def build_backbone(name: str, sizes: Mapping[str, Any]) -> nn.Module:
+def build_backbone(name: str, sizes: Mapping[str, Any]) -> Backbone:
     """Build an untrained backbone; it carries `scale`, `halo` (input pixels), `multiple` and `tiling`.
 
     Raises ProfileError for an unknown name or sizes that the backbone does not take.
@@ -26,7 +26,7 @@ def build_backbone(name: str, sizes: Mapping[str, Any]) -> nn.Module:
         raise ProfileError(f"backbone '{name}' does not take these sizes: {error}") from None
 
 
-def load_backbone(name: str, sizes: Mapping[str, Any], weights: bytes) -> nn.Module:
+def load_backbone(name: str, sizes: Mapping[str, Any], weights: bytes) -> Backbone:
     """Build a backbone and fill it with the weights of a safetensors file; in eval mode, on the CPU.
 
     Raises ProfileError when the weights are not a safetensors file or belong to another network.

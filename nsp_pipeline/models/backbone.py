@@ -1,0 +1,26 @@
+"""What every backbone tells its callers about itself."""
+
+from typing import Literal, Self
+
+import torch
+from torch import nn
+
+
+class Backbone(nn.Module):
+    """(B, 3, H, W) in 0..1 -> (B, 3, scale·H, scale·W)."""
+
+    scale: int
+    """t: the output is this many times larger."""
+    halo: int
+    """An output cell depends on input pixels at most this far from its own."""
+    multiple: int = 1
+    """Input sides must be multiples of this."""
+    tiling: Literal["exact", "blended", "none"] = "exact"
+    """Whether tiles with a halo give what the whole image gives."""
+
+    def folded(self) -> Self:
+        """Return a copy for inference, whatever only training needs multiplied in; same outputs."""
+        raise NotImplementedError
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        return super().__call__(image)  # type: ignore[no-any-return]
