@@ -1,0 +1,39 @@
+"""The blend follows the noise: all of the estimate where a photo is flat, the photo itself where it holds detail."""
+
+import numpy as np
+import pytest
+
+from nsp_pipeline.core.blend import box_mean, local_weight
+from nsp_pipeline.core.noise import NoiseLevel
+
+NOISE = NoiseLevel(np.array([0.5], np.float32), np.full((1, 3), 1e-4, np.float32))
+
+
+def test_box_mean_is_the_mean_of_the_window_that_exists() -> None:
+    image = np.random.default_rng(0).random((9, 14)).astype(np.float32)
+    expected = [
+        [image[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean() for x in range(14)] for y in range(9)
+    ]
+
+    assert box_mean(image, 2) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_weight_is_near_one_in_flat_parts_and_small_on_detail() -> None:
+    dice = np.random.default_rng(0)
+    clean = np.full((3, 64, 128), 0.5)
+    clean[:, :, 64:] += 0.1 * np.sin(np.arange(64) * 2.0)
+    noisy = (clean + dice.normal(0, 1e-2, clean.shape)).astype(np.float32)
+    estimate = np.full_like(noisy, 0.5)
+
+    weight = local_weight(noisy, estimate, NOISE)[0]
+
+    assert weight[:, :58].mean() > 0.95
+    assert weight[:, 70:].mean() < 0.05
+
+
+def test_a_photo_without_noise_is_left_alone() -> None:
+    noiseless = NoiseLevel(np.zeros(1, np.float32), np.zeros((1, 3), np.float32))
+    photo = np.random.default_rng(0).random((3, 20, 20)).astype(np.float32)
+
+    assert not local_weight(photo, np.zeros_like(photo), noiseless).any()
+    assert not local_weight(photo, photo, noiseless).any()

@@ -1,0 +1,62 @@
+"""Noise measured from a photo's flat patches is the noise that was put there."""
+
+import numpy as np
+import pytest
+
+from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.noise import measure_noise
+
+
+def scene(side: int = 512) -> np.ndarray:
+    """A photo-like picture (H, W, 3) in 0..1: a ramp, discs, and fine texture in one quarter."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    picture = 0.2 + 0.5 * x
+    picture[(y - 0.3) ** 2 + (x - 0.6) ** 2 < 0.03] = 0.7
+    picture[side // 2 :, : side // 2] += 0.1 * np.sin(np.arange(side // 2) * 1.7)
+    return np.repeat(picture[..., None], 3, 2)
+
+
+def correlated(noise: np.ndarray) -> np.ndarray:
+    """Noise (H, W, C) averaged over 2×2 pixels, brought back to its variance."""
+    mixed = sum(np.roll(noise, (dy, dx), (0, 1)) for dy in (0, 1) for dx in (0, 1)) / 2
+    return np.asarray(mixed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("sigma", [2.0, 6.0, 15.0])
+@pytest.mark.parametrize("kind", ["white", "correlated"])
+def test_sigma_is_found_within_a_tenth(sigma: float, kind: str, seed: int) -> None:
+    noise = np.random.default_rng(seed).normal(0, sigma / 255, (512, 512, 3))
+    noisy = scene() + (noise if kind == "white" else correlated(noise))
+    pixels = from_unit(noisy.astype(np.float32), np.dtype(np.uint8))
+
+    assert measure_noise(pixels).sigma == pytest.approx(sigma, rel=0.1)
+
+
+def test_noise_that_grows_with_brightness_is_found_at_each_brightness() -> None:
+    clean = scene()
+    noisy = clean + np.random.default_rng(0).normal(0, 1, clean.shape) * np.sqrt(2e-3 * clean + 1e-4)
+    level = measure_noise(from_unit(noisy.astype(np.float32), np.dtype(np.uint16)))
+
+    found = level.at(np.array([0.25, 0.65], dtype=np.float32)) / 3
+    assert found == pytest.approx([6e-4, 1.4e-3], rel=0.15)
+
+
+def test_a_photo_without_noise_has_almost_none() -> None:
+    assert measure_noise(from_unit(scene().astype(np.float32), np.dtype(np.uint8))).sigma < 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5, 1), (15, 4000, 3)])
+def test_a_photo_too_small_to_tell_counts_as_noiseless(shape: tuple[int, int, int]) -> None:
+    assert measure_noise(np.full(shape, 100, np.uint8)).sigma == 0.0
+
+
+def test_clipped_patches_tell_nothing() -> None:
+    assert measure_noise(np.full((64, 64, 3), 255, np.uint8)).sigma == 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_stored_value_survives_the_way_to_unit_and_back(dtype: type) -> None:
+    values = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+
+    assert np.array_equal(from_unit(to_unit(values), values.dtype), values)

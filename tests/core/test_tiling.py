@@ -1,0 +1,35 @@
+"""Tiles cover an image exactly once, with their halo, on the grid of PD."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nsp_pipeline.core.tiling import plan_spans, plan_tiles
+from nsp_pipeline.errors import UsageError
+
+
+@given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 70), st.integers(1, 4))
+def test_kept_parts_cover_a_side_once_and_reads_hold_the_halo(units: int, tile: int, halo: int, multiple: int) -> None:
+    size = units * multiple
+    spans = plan_spans(size, tile, halo, multiple)
+
+    assert [place for span in spans for place in range(span.keep_start, span.keep_stop)] == list(range(size))
+    for span in spans:
+        assert span.start <= max(0, span.keep_start - halo)
+        assert span.stop >= min(size, span.keep_stop + halo)
+        assert span.keep_stop - span.keep_start <= -(-tile // multiple) * multiple
+        assert 0 <= span.start < span.stop <= size
+        assert span.start % multiple == span.stop % multiple == span.keep_start % multiple == 0
+
+
+def test_tiles_are_the_product_of_their_sides() -> None:
+    tiles = list(plan_tiles(100, 60, tile=50, halo=8, multiple=2))
+
+    assert len(tiles) == 4
+    assert tiles[3].rows.start == 42
+    assert tiles[3].rows.inner == slice(8, 58)
+
+
+def test_a_side_off_the_grid_is_refused() -> None:
+    with pytest.raises(UsageError, match="size 7"):
+        plan_spans(7, 4, 2, 2)
