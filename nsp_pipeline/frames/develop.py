@@ -1,0 +1,120 @@
+"""Develop one RAW file, as a process of its own: `python -m nsp_pipeline.frames.develop PATH [--camera]`.
+
+LibRaw is C++ that meets damaged files: if it crashes, it takes this process with it and not the night's run, and what
+it prints stays here. On stdout go one line of JSON (see `Developed`), the embedded JPEG preview, and the pixels.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rawpy
+from numpy.typing import NDArray
+
+MOST_PIXELS = 512_000_000
+SMALLEST_SIDE = 16
+XTRANS_PERIOD, XTRANS_SMALLEST_SIDE = 6, 512
+LEAST_BITS_PER_PIXEL = 0.25
+SRGB_GAMMA = (2.4, 12.92)
+BLACK = 0.02
+"""A picture whose brightest thousandth stays below this share of white shows nothing."""
+
+
+def main() -> None:
+    """Write what a RAW file holds to stdout, or the reason why that is nothing."""
+    path, only_camera = Path(sys.argv[1]), "--camera" in sys.argv
+    out = sys.stdout.buffer
+    try:
+        with rawpy.imread(str(path)) as raw:
+            header: dict[str, Any] = _shot(raw)
+            preview = _preview(raw)
+            pixels = np.empty((0, 0, 0), np.uint16)
+            if not only_camera:
+                header["refused"] = _doubt_header(raw, path.stat().st_size)
+                if not header["refused"]:
+                    header["refused"] = _doubt_data(raw)
+                if not header["refused"]:
+                    pixels = develop(raw)
+                    header["refused"] = _doubt_result(pixels)
+    except rawpy.LibRawError as error:
+        words = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        header, preview = {"refused": f"LibRaw cannot read this RAW file ({words})"}, b""
+    header |= {"shape": pixels.shape if not header.get("refused") else None, "preview": len(preview)}
+    out.write(json.dumps(header).encode() + b"\n" + preview)
+    if not header.get("refused"):
+        out.write(np.ascontiguousarray(pixels).data)
+
+
+def develop(raw: rawpy.RawPy) -> NDArray[np.uint16]:
+    """Develop to 16-bit sRGB, (H, W, 3) or (H, W, 1): the camera's white balance, its exposure, turned upright."""
+    pixels: NDArray[np.uint16] = raw.postprocess(
+        use_camera_wb=True,
+        no_auto_bright=True,
+        output_bps=16,
+        output_color=rawpy.ColorSpace.sRGB,
+        gamma=SRGB_GAMMA,
+    )
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _doubt_header(raw: rawpy.RawPy, size: int) -> str | None:
+    width, height = raw.sizes.raw_width, raw.sizes.raw_height
+    if width * height > MOST_PIXELS:
+        return f"{width}×{height} is {width * height / 1e6:.0f} megapixels; nsp takes up to {MOST_PIXELS // 10**6}"
+    if size * 8 < width * height * LEAST_BITS_PER_PIXEL:
+        return f"the file ends early: {size / 1e3:.0f} kB cannot hold the {width}×{height} pixels of its sensor"
+    if min(raw.sizes.width, raw.sizes.height) < SMALLEST_SIDE:
+        return f"{raw.sizes.width}×{raw.sizes.height} pixels are too few to develop"
+    pattern = raw.raw_pattern
+    if pattern is not None and len(pattern) == XTRANS_PERIOD and min(width, height) < XTRANS_SMALLEST_SIDE:
+        return f"LibRaw cannot develop X-Trans pictures with sides under {XTRANS_SMALLEST_SIDE} pixels"
+    return None
+
+
+def _doubt_data(raw: rawpy.RawPy) -> str | None:
+    """LibRaw fills what is missing at the end of some files with a constant."""
+    if raw.raw_type != rawpy.RawType.Flat:
+        return None
+    image = raw.raw_image_visible
+    lowest, highest = image.min(axis=1), image.max(axis=1)
+    constant = (lowest == highest) & (highest == highest[-1]) & (int(highest[-1]) < raw.white_level)
+    rows = int(np.argmin(constant[::-1])) if not constant.all() else len(constant)
+    if rows > max(8, len(constant) // 50):
+        return f"the file is damaged or ends early: the last {rows} of {len(constant)} rows are empty"
+    return None
+
+
+def _doubt_result(pixels: NDArray[np.uint16]) -> str | None:
+    if np.percentile(pixels[::3, ::3], 99.9) < BLACK * 65535:
+        return "it develops to a black picture: nothing was exposed, or LibRaw does not understand this RAW variant"
+    if pixels.min() == pixels.max():
+        return "it develops to a picture of one colour: the file is damaged"
+    return None
+
+
+def _shot(raw: rawpy.RawPy) -> dict[str, Any]:
+    """What LibRaw knows of the shot; values that it does not know are 0 or empty."""
+    other = raw.other
+    return {
+        "iso": round(other.iso_speed),
+        "exposure": other.shutter_speed,
+        "aperture": other.aperture,
+        "focal_length": other.focal_length,
+        "taken": other.timestamp.strftime("%Y:%m:%d %H:%M:%S") if other.timestamp.year > 1970 else "",
+        "artist": other.artist,
+    }
+
+
+def _preview(raw: rawpy.RawPy) -> bytes:
+    """The embedded JPEG, whose EXIF says the most where the RAW file is no TIFF inside."""
+    try:
+        preview = raw.extract_thumb()
+    except rawpy.LibRawError:
+        return b""
+    return bytes(preview.data) if preview.format == rawpy.ThumbFormat.JPEG else b""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""A photo in memory: its pixels as stored, and everything needed to write its metadata again."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Kind(StrEnum):
+    """What a file's content is, whatever the file is called."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    TIFF = "tiff"
+    RAW = "raw"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What a photo's EXIF says of its making; names as written there, blanks and NULs stripped."""
+
+    make: str | None = None
+    model: str | None = None
+    iso: int | None = None
+
+
+@dataclass(frozen=True)
+class JpegSource:
+    """How a JPEG was stored: enough to store another picture in the same way."""
+
+    segments: bytes
+    """All APPn and COM segments, byte for byte, in their order."""
+    tables: tuple[tuple[int, ...], ...]
+    """Quantisation tables of 64 values, luma first."""
+    subsampling: int
+    """Pillow's number: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0; -1 is none of these."""
+    process: int
+    """Second byte of the frame header's marker: 0xC0 baseline, 0xC1 extended, 0xC2 progressive."""
+    stored_as_rgb: bool
+    trailer: bytes
+    """What follows the picture (previews, gain maps), empty where nothing does."""
+    trailer_offset: int
+
+
+@dataclass(frozen=True)
+class PngSource:
+    """The ancillary chunks of a PNG, whole (length, type, data, CRC), before and after its pixels."""
+
+    before: tuple[bytes, ...]
+    after: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class TiffSource:
+    """How a TIFF was stored."""
+
+    compression: int
+    big: bool
+    alpha_kind: int | None
+    """TIFF's ExtraSamples code of the alpha channel."""
+    white_is_zero: bool
+    half: bool
+    """Stored as 16-bit floats."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a photo says besides its pixels.
+
+    `exif` is TIFF-structured: byte order mark, IFD0 and the directories below it; `xmp` is its packet; `icc` the
+    colour profile. `source` serves to write the same kind of file again, byte for byte where it can be.
+    """
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    source: JpegSource | PngSource | TiffSource | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One photo.
+
+    `pixels` is (H, W, C), uint8, uint16 or float32 in 0..1, with C = 1 (grey) or 3 (RGB), in the stored
+    orientation: what the orientation tag asks for is left to the viewer, and the tag is kept. RAW photos come turned
+    upright, with the tag set to match. `alpha` is (H, W) of the same type, or None.
+    """
+
+    pixels: NDArray[np.generic]
+    alpha: NDArray[np.generic] | None
+    kind: Kind
+    metadata: Metadata
+    camera: Camera

@@ -1,0 +1,228 @@
+"""TIFF's directory structure, which EXIF shares: read it, change it, write it again without losing a bit.
+
+Entries keep their type and raw bytes, so whatever a camera wrote survives unread. MakerNotes are carried as they are.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, Literal, Protocol, cast
+
+Order = Literal["<", ">"]
+
+
+class Buffer(Protocol):
+    """Bytes that can be sliced: a `bytes` object, or a file through `FileSlices`."""
+
+    def __getitem__(self, span: slice, /) -> bytes: ...
+
+
+class FileSlices:
+    """A file seen as bytes; what lies behind its end is empty.
+
+    Instead of a memory map, because a map of a file that shrinks or whose disk goes away ends the process.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __getitem__(self, span: slice, /) -> bytes:
+        """Read from `start` to `stop`, both given and not negative."""
+        self._file.seek(span.start or 0)
+        return self._file.read(max(0, span.stop - (span.start or 0)))
+
+
+TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8, IFD8 = 1, 2, 3, 4, 5, 7, 16, 18
+
+EXIF_IFD, GPS_IFD, INTEROP_IFD = 34665, 34853, 40965
+POINTERS = (EXIF_IFD, GPS_IFD, INTEROP_IFD)
+ORIENTATION, MAKE, MODEL, SOFTWARE = 274, 271, 272, 305
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+XMP, ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES = 700, 34675, 33723, 34377
+MAKER_NOTE = 37500
+
+CLASSIC, BIG = 42, 43
+RAW_MAGIC = (85, 0x4F52, 0x5352)
+"""What Panasonic and Olympus write where TIFF has 42 and BigTIFF 43."""
+MOST_ENTRIES = 4096
+LONGEST_VALUE = 64 << 20
+
+
+class StructureError(ValueError):
+    """The bytes are not a TIFF structure, or a damaged one."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tag: its type code and the raw value, in the structure's byte order."""
+
+    type: int
+    data: bytes
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return len(self.data) // TYPE_SIZES[self.type]
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Entries by tag, and the directories that EXIF, GPS and interoperability pointers lead to."""
+
+    entries: Mapping[int, Entry] = field(default_factory=dict)
+    children: Mapping[int, "Directory"] = field(default_factory=dict)
+
+    def without(self, tags: Iterable[int]) -> "Directory":
+        """Return a copy that lacks these tags."""
+        gone = set(tags)
+        return replace(
+            self,
+            entries={tag: entry for tag, entry in self.entries.items() if tag not in gone},
+            children={tag: child for tag, child in self.children.items() if tag not in gone},
+        )
+
+    def having(self, entries: Mapping[int, Entry]) -> "Directory":
+        """Return a copy with these entries added or replaced."""
+        return replace(self, entries={**self.entries, **entries})
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A byte order ("<" or ">") and the first directory."""
+
+    order: Order
+    root: Directory
+    magic: int = CLASSIC
+
+    @property
+    def big(self) -> bool:
+        """BigTIFF, with 64-bit offsets."""
+        return self.magic == BIG
+
+    def numbers(self, entry: Entry | None) -> tuple[int, ...]:
+        """The values of an integer entry; empty for anything else."""
+        code = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(entry.type) if entry else None
+        if entry is None or code is None:
+            return ()
+        return struct.unpack(f"{self.order}{entry.count}{code}", entry.data)
+
+    def text(self, entry: Entry | None) -> str | None:
+        """The value of a text entry, stripped; None when empty or absent."""
+        if entry is None or entry.type not in (1, 2, UNDEFINED):
+            return None
+        return entry.data.split(b"\0")[0].decode("utf-8", "replace").strip() or None
+
+
+def parse(buffer: Buffer) -> Structure:
+    """Read a TIFF structure, classic or BigTIFF; raises StructureError."""
+    order, magic = _header(buffer)
+    big = magic == BIG
+    offset = _number(order, "Q" if big else "I", buffer, 8 if big else 4)
+    return Structure(order, parse_directory(buffer, order, big, offset), magic)
+
+
+def parse_directory(buffer: Buffer, order: Order, big: bool, offset: int, depth: int = 0) -> Directory:
+    """Read the directory at an offset and those that its EXIF and GPS pointers lead to; raises StructureError.
+
+    Entries whose type is unknown or whose value lies outside the file are left out.
+    """
+    count = _number(order, "Q" if big else "H", buffer, offset)
+    if count > MOST_ENTRIES:
+        raise StructureError(f"a directory claims {count} entries")
+    start, step, inline = offset + (8 if big else 2), 20 if big else 12, 8 if big else 4
+    rows = buffer[start : start + count * step]
+    entries: dict[int, Entry] = {}
+    children: dict[int, Directory] = {}
+    for place in range(0, len(rows) - step + 1, step):
+        tag, kind = struct.unpack_from(order + "HH", rows, place)
+        (number,) = struct.unpack_from(order + ("Q" if big else "I"), rows, place + 4)
+        size = number * TYPE_SIZES.get(kind, 0)
+        if size == 0 or size > LONGEST_VALUE:
+            continue
+        data = rows[place + 4 + inline : place + 4 + inline + size]
+        if size > inline:
+            (where,) = struct.unpack_from(order + ("Q" if big else "I"), rows, place + 4 + inline)
+            data = buffer[where : where + size]
+        if len(data) < size:
+            continue
+        if tag in POINTERS and depth < 2:
+            try:
+                target = int.from_bytes(data, "little" if order == "<" else "big")
+                children[tag] = parse_directory(buffer, order, big, target, depth + 1)
+            except StructureError:
+                continue
+        else:
+            entries[tag] = Entry(kind, data)
+    return Directory(entries, children)
+
+
+def _header(buffer: Buffer) -> tuple[Order, int]:
+    order = {b"II": "<", b"MM": ">"}.get(buffer[0:2])
+    if order is None:
+        raise StructureError("no byte order mark")
+    magic = _number(order, "H", buffer, 2)
+    if magic not in (CLASSIC, BIG, *RAW_MAGIC):
+        raise StructureError("no TIFF magic number")
+    return cast(Order, order), magic
+
+
+def _number(order: str, code: str, buffer: Buffer, offset: int) -> int:
+    try:
+        (value,) = struct.unpack(order + code, buffer[offset : offset + struct.calcsize("=" + code)])
+    except struct.error:
+        raise StructureError(f"the structure ends early, at byte {offset}") from None
+    return int(value)
+
+
+def serialise(structure: Structure) -> bytes:
+    """Write a structure as a classic TIFF without pixels: the form in which EXIF is embedded."""
+    header = (b"II" if structure.order == "<" else b"MM") + struct.pack(structure.order + "HI", CLASSIC, 8)
+    return header + serialise_directory(structure.root, structure.order, base=8, big=False)
+
+
+def serialise_directory(directory: Directory, order: Order, *, base: int, big: bool) -> bytes:
+    """Write a directory and those below it as they must stand at file offset `base`; no directory follows it."""
+    offset_code, inline, step = ("Q", 8, 20) if big else ("I", 4, 12)
+    pointers = {tag: Entry(IFD8 if big else LONG, b"\0" * inline) for tag in directory.children}
+    entries = dict(sorted({**directory.entries, **pointers}.items()))
+    table = struct.pack(order + ("Q" if big else "H"), len(entries))
+    size = len(table) + step * len(entries) + inline
+    overflow = b""
+    rows = []
+    for tag, entry in entries.items():
+        data = entry.data
+        if tag in directory.children:
+            overflow += b"\0" * (-(size + len(overflow)) % 2)
+            where = base + size + len(overflow)
+            overflow += serialise_directory(directory.children[tag], order, base=where, big=big)
+            data = struct.pack(order + offset_code, where)
+        row = struct.pack(f"{order}HH{offset_code}", tag, entry.type, entry.count)
+        if len(data) <= inline:
+            row += data.ljust(inline, b"\0")
+        else:
+            overflow += b"\0" * (-(size + len(overflow)) % 2)
+            row += struct.pack(order + offset_code, base + size + len(overflow))
+            overflow += data
+        rows.append(row)
+    return table + b"".join(rows) + b"\0" * inline + overflow
+
+
+def short_entry(order: Order, *values: int) -> Entry:
+    """An entry of 16-bit numbers."""
+    return Entry(SHORT, struct.pack(f"{order}{len(values)}H", *values))
+
+
+def long_entry(order: Order, *values: int, big: bool = False) -> Entry:
+    """An entry of 32-bit numbers, or 64-bit ones in a BigTIFF."""
+    return Entry(LONG8 if big else LONG, struct.pack(f"{order}{len(values)}{'Q' if big else 'I'}", *values))
+
+
+def rational_entry(order: Order, *fractions: tuple[int, int]) -> Entry:
+    """An entry of fractions."""
+    return Entry(RATIONAL, b"".join(struct.pack(order + "II", *fraction) for fraction in fractions))
+
+
+def text_entry(text: str) -> Entry:
+    """An entry of text, NUL-terminated."""
+    return Entry(ASCII, text.encode("utf-8") + b"\0")

@@ -1,0 +1,94 @@
+"""What a file's content is: decided by its first bytes and its directory, never by its name alone."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.frame import Kind
+from nsp_pipeline.frames.ifd import RAW_MAGIC, Buffer, Structure, StructureError, parse, parse_directory
+
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos"}
+    | {".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
+)
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff"}) | RAW_SUFFIXES
+"""Suffixes (lower case) of files that are looked at in a folder."""
+OTHER_IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".mpo"}
+    | {".pbm", ".pgm", ".pnm", ".ppm", ".psb", ".psd", ".raw", ".svg", ".tga", ".webp", ".xcf"}
+)
+"""Suffixes (lower case) of pictures that are known and not read."""
+
+DNG_VERSION, PHOTOMETRIC, SUB_IFDS = 50706, 262, 330
+CFA, LINEAR_RAW = 32803, 34892
+
+OTHER_MAGIC = {
+    b"BM": "a BMP picture",
+    b"GIF8": "a GIF picture",
+    b"8BPS": "a Photoshop document",
+    b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
+    b"\xff\x4f\xff\x51": "a JPEG 2000 picture",
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\x00\x00\x00\x0cJXL": "a JPEG XL picture",
+    b"%PDF": "a PDF document",
+    b"PK": "a zip archive",
+    b"<?xml": "an XML text",
+    b"<svg": "an SVG drawing",
+}
+
+
+def sniff(path: Path, content: Buffer) -> Kind:
+    """Say what a file is; raises PhotoError, saying what it is instead, for anything that is not a photo we read."""
+    head = content[0:64]
+    if not head:
+        raise PhotoError(path, "the file is empty (0 bytes)")
+    if head.startswith(b"\xff\xd8\xff"):
+        return Kind.JPEG
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return Kind.PNG
+    if _is_other_raw(head):
+        return Kind.RAW
+    try:
+        structure = parse(content)
+    except StructureError as error:
+        if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+            raise PhotoError(path, f"the TIFF is damaged: {error}") from error
+        raise PhotoError(path, f"this is {_what(head)}, not a photo that nsp reads (JPEG, PNG, TIFF or RAW)") from None
+    return Kind.RAW if path.suffix.lower() in RAW_SUFFIXES or _is_raw(head, content, structure) else Kind.TIFF
+
+
+def _is_raw(head: bytes, content: Buffer, structure: Structure) -> bool:
+    """RAW files that are TIFF inside: DNG, Canon's CR2, and whatever stores a colour filter array."""
+    root = structure.root
+    if DNG_VERSION in root.entries or head[8:10] == b"CR" or structure.magic in RAW_MAGIC:
+        return True
+    directories = [root]
+    for offset in structure.numbers(root.entries.get(SUB_IFDS))[:8]:
+        with suppress(StructureError):
+            directories.append(parse_directory(content, structure.order, structure.big, offset))
+    photometrics = [structure.numbers(directory.entries.get(PHOTOMETRIC)) for directory in directories]
+    return any(photometric and photometric[0] in (CFA, LINEAR_RAW) for photometric in photometrics)
+
+
+def _is_other_raw(head: bytes) -> bool:
+    """RAW files that are no TIFF inside: Fuji, Minolta, Sigma, Canon's CRW and CR3."""
+    return (
+        head.startswith((b"FUJIFILMCCD-RAW", b"\0MRM", b"FOVb"))
+        or head[6:14] == b"HEAPCCDR"
+        or head[4:12] == b"ftypcrx "
+    )
+
+
+def _what(head: bytes) -> str:
+    for magic, name in OTHER_MAGIC.items():
+        if head.startswith(magic):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "a WebP picture"
+    if head[4:8] == b"ftyp":
+        return "a HEIF, AVIF or video file"
+    try:
+        head.decode("ascii")
+    except UnicodeDecodeError:
+        return "a file of unknown kind or a damaged one"
+    return "a text"

@@ -1,0 +1,179 @@
+"""Write a photo with its metadata, as the kind of file it was or as another."""
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.errors import OutputError, PhotoError
+from nsp_pipeline.frames.exif import read_structure, with_resolution
+from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
+from nsp_pipeline.frames.ifd import (
+    PHOTOSHOP_RESOURCES,
+    UNDEFINED,
+    Directory,
+    Entry,
+    Structure,
+    serialise,
+)
+from nsp_pipeline.frames.jpeg import encode_jpeg, photoshop_resources, resolution_of_jpeg
+from nsp_pipeline.frames.png import encode_png, resolution_of_png, without_storage_chunks
+from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.frames.sniff import RAW_SUFFIXES
+from nsp_pipeline.frames.tiff import encode_tiff
+
+
+class OutputKind(StrEnum):
+    """What kind of file is written; KEEP is the photo's own (for RAW: TIFF)."""
+
+    KEEP = "keep"
+    JPEG = "jpeg"
+    PNG = "png"
+    TIFF = "tiff"
+
+
+SUFFIXES = {
+    OutputKind.JPEG: (".jpg", ".jpeg", ".jpe"),
+    OutputKind.PNG: (".png",),
+    OutputKind.TIFF: (".tif", ".tiff"),
+}
+DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.float32)}
+
+
+def output_suffix(path: Path, kind: OutputKind) -> str:
+    """The suffix of a photo's output: its own where that fits the kind, in its own case; that of RAW becomes .tif."""
+    own = path.suffix
+    if kind is OutputKind.KEEP:
+        return ".tif" if own.lower() in RAW_SUFFIXES else own
+    return own if own.lower() in SUFFIXES[kind] else SUFFIXES[kind][0]
+
+
+def write_frame(
+    frame: Frame, target: BinaryIO | Path, *, kind: OutputKind, bit_depth: int | None, quality: int | None
+) -> None:
+    """Encode a photo's pixels, alpha and metadata; the same frame and settings give the same bytes.
+
+    Args:
+        target: a file to write (replaced if it exists), or a stream, seekable and empty.
+        bit_depth: 8, 16, or 32 (float); None keeps the frame's as far as the kind of file can.
+        quality: of JPEG, 1 to 100; None keeps a JPEG's own quantisation tables, and means 95 for others.
+
+    Raises:
+        PhotoError: the kind of file cannot hold this photo; `path` is the target's.
+        OSError: the target cannot be written.
+    """
+    path = target if isinstance(target, Path) else Path(str(getattr(target, "name", "")))
+    stored = stored_kind(frame, kind)
+    prepared = _prepare(path, frame, stored, bit_depth)
+    if isinstance(target, Path):
+        with target.open("wb") as stream:
+            _encode(path, prepared, stored, stream, quality)
+    else:
+        _encode(path, prepared, stored, target, quality)
+
+
+def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int | None) -> None:
+    """Open a written file again and make sure that it is whole and holds the frame.
+
+    Size and channels must agree, and in lossless files every pixel. Raises OutputError.
+    """
+    stored = stored_kind(frame, kind)
+    expected = _prepare(path, frame, stored, bit_depth)
+    try:
+        found = read_frame(path)
+    except PhotoError as error:
+        raise OutputError(f"{path}: what was written cannot be read again: {error.reason}") from error
+    if found.kind is not stored or found.pixels.shape != expected.pixels.shape:
+        raise OutputError(f"{path}: what was written is {found.kind} {found.pixels.shape}, not the photo")
+    if stored is not Kind.JPEG and not (_same(found.pixels, expected.pixels) and _same(found.alpha, expected.alpha)):
+        raise OutputError(f"{path}: what was written differs from the photo; is the disk damaged?")
+
+
+def stored_kind(frame: Frame, kind: OutputKind) -> Kind:
+    """The kind of file that a frame is written as."""
+    if kind is OutputKind.KEEP:
+        return Kind.TIFF if frame.kind is Kind.RAW else frame.kind
+    return Kind(kind.value)
+
+
+def _same(found: NDArray[np.generic] | None, expected: NDArray[np.generic] | None) -> bool:
+    if found is None or expected is None:
+        return found is expected
+    return np.array_equal(found, expected.astype(found.dtype, copy=False))
+
+
+def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> Frame:
+    """Bring a frame to the depth and the metadata of the file it goes into."""
+    if stored is Kind.JPEG and frame.alpha is not None:
+        raise PhotoError(path, "JPEG has no alpha channel, and this photo has one; use --format png or tiff")
+    if stored is Kind.JPEG and bit_depth not in (None, 8):
+        raise PhotoError(path, f"JPEG cannot store {bit_depth} bits; use --format png or tiff")
+    if stored is Kind.PNG and bit_depth == 32:
+        raise PhotoError(path, "PNG cannot store 32-bit floating-point numbers; use --format tiff")
+    source = frame.metadata.source
+    if bit_depth is not None:
+        dtype = DTYPES[bit_depth]
+    elif stored is Kind.JPEG:
+        dtype = DTYPES[8]
+    elif stored is Kind.PNG and frame.pixels.dtype.kind == "f":
+        dtype = DTYPES[16]
+    elif stored is Kind.TIFF and isinstance(source, TiffSource) and source.half:
+        dtype = np.dtype(np.float16)
+    else:
+        dtype = frame.pixels.dtype
+    same_depth = dtype.itemsize == frame.pixels.dtype.itemsize
+    metadata = _metadata_for(frame, stored, same_depth=same_depth)
+    alpha = None if frame.alpha is None else _at_depth(frame.alpha, dtype)
+    return replace(frame, pixels=_at_depth(frame.pixels, dtype), alpha=alpha, metadata=metadata)
+
+
+def _at_depth(values: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[np.generic]:
+    """Convert between uint8, uint16 and float in 0..1: exact upwards, rounded downwards."""
+    if values.dtype == dtype:
+        return values
+    if dtype.kind == "f":
+        return to_unit(values).astype(dtype)
+    if values.dtype.kind == "f":
+        return from_unit(np.asarray(values, np.float32), dtype)
+    if dtype == np.uint16:
+        return values.astype(np.uint16) * np.uint16(257)
+    rounded: NDArray[np.generic] = ((np.arange(65536) + 128) // 257).astype(np.uint8)[values]
+    return rounded
+
+
+def _metadata_for(frame: Frame, stored: Kind, *, same_depth: bool) -> Metadata:
+    """The frame's own metadata for a file of its own kind; else what every kind of file can hold."""
+    metadata = frame.metadata
+    source = metadata.source
+    if stored is frame.kind:
+        if isinstance(source, PngSource) and not same_depth:
+            return replace(metadata, source=without_storage_chunks(source))
+        return metadata
+    structure = read_structure(metadata.exif)
+    if isinstance(source, JpegSource):
+        structure = with_resolution(structure, resolution_of_jpeg(source))
+        resources = photoshop_resources(source)
+        if resources:
+            structure = structure or Structure("<", Directory())
+            block = {PHOTOSHOP_RESOURCES: Entry(UNDEFINED, resources)}
+            structure = replace(structure, root=structure.root.having(block))
+    elif isinstance(source, PngSource):
+        structure = with_resolution(structure, resolution_of_png(source))
+    exif = serialise(structure) if structure else None
+    return Metadata(exif=exif, icc=metadata.icc, xmp=metadata.xmp)
+
+
+def _encode(path: Path, frame: Frame, stored: Kind, stream: BinaryIO, quality: int | None) -> None:
+    try:
+        if stored is Kind.JPEG:
+            stream.write(encode_jpeg(frame, quality))
+        elif stored is Kind.PNG:
+            stream.write(encode_png(frame))
+        else:
+            encode_tiff(frame, stream)
+    except ValueError as error:
+        raise PhotoError(path, str(error)) from error
