@@ -1,0 +1,66 @@
+"""Which profile each photo gets, settled for all photos before the first is touched."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from nsp_pipeline.batch.plan import Job
+from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.read import read_camera
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.choose import choose_profile, find_profile
+
+AUTO = "auto"
+METADATA_READERS = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job and its profile (None: the photo is left out), with the reason in words."""
+
+    job: Job
+    profile: Profile | None
+    why: str
+
+
+def assign_profiles(jobs: Sequence[Job], *, profile: str, on_missing: str, mode: str) -> list[Task]:
+    """Give every job its profile, and put jobs of one profile together.
+
+    Args:
+        profile: "auto", or the name or path of the one for all.
+        on_missing: see profiles.choose.choose_profile.
+        mode: what the profile must have a graph for.
+
+    Raises:
+        ProfileError: a profile does not exist, is damaged, or lacks the mode.
+        UsageError: no profile fits and `on_missing` is "error".
+    """
+    if profile == AUTO:
+        choices = [choose_profile(camera, on_missing=on_missing) for camera in _cameras(jobs)]
+        tasks = [Task(job, choice.profile, choice.why) for job, choice in zip(jobs, choices, strict=True)]
+    else:
+        found = find_profile(profile)
+        tasks = [Task(job, found, f"asked for as {profile}") for job in jobs]
+    distinct = {task.profile.sha256: task.profile for task in tasks if task.profile}
+    for found in distinct.values():
+        found.read(MODEL_FILES[mode])
+    order = {sha256: place for place, sha256 in enumerate(distinct)}
+    return sorted(tasks, key=lambda task: order[task.profile.sha256] if task.profile else len(order))
+
+
+def _cameras(jobs: Sequence[Job]) -> list[Camera]:
+    readers = ThreadPoolExecutor(METADATA_READERS)
+    try:
+        return list(readers.map(_camera, jobs))
+    finally:
+        # At once, also on Ctrl-C with thousands of files to go.
+        readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _camera(job: Job) -> Camera:
+    """What the metadata say; nothing for a photo that cannot be read, which is reported when its turn comes."""
+    try:
+        return read_camera(job.input)
+    except PhotoError:
+        return Camera()

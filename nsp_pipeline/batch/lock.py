@@ -1,0 +1,102 @@
+"""One run at a time on an OUTPUT, or several shards side by side: bytes of one lock file, which the system frees
+when a process dies."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nsp_pipeline.batch.plan import MOST_SHARDS, RECORD_FOLDER, Shard, printable
+from nsp_pipeline.errors import OutputError
+
+LOCK_FILE = "lock"
+
+
+class OutputLock:
+    """A hold on OUTPUT: the whole of it, or one shard (byte `index` of the lock file)."""
+
+    def __init__(self, descriptor: int, shard: Shard | None) -> None:
+        self._descriptor = descriptor
+        self.shard = shard
+
+    def is_alive(self, index: int) -> bool:
+        """Whether another run holds shard `index` (0: a run over everything)."""
+        if self.shard is None or self.shard.index == index:
+            return False
+        if not _try_lock(self._descriptor, index, 1):
+            return True
+        _unlock(self._descriptor, index, 1)
+        return False
+
+
+@contextmanager
+def locked_output(root: Path, shard: Shard | None) -> Iterator[OutputLock]:
+    """Hold OUTPUT for as long as the context lasts; makes the record folder.
+
+    Raises OutputError when another run works there, or the folder cannot be made.
+    """
+    path = root / RECORD_FOLDER / LOCK_FILE
+    start, length = (shard.index, 1) if shard else (0, MOST_SHARDS + 1)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"{printable(path)}: cannot be made: {error.strerror or error}") from error
+    try:
+        if not _try_lock(descriptor, start, length):
+            raise OutputError(
+                f"{printable(root)}: another nsp is writing there now; wait for it, stop it, or choose another OUTPUT"
+            )
+        yield OutputLock(descriptor, shard)
+    finally:
+        os.close(descriptor)
+
+
+def is_running(root: Path) -> bool | None:
+    """Whether a run works on OUTPUT at this moment; None where that cannot be told without writing."""
+    path = root / RECORD_FOLDER / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        return not _try_lock(descriptor, 0, MOST_SHARDS + 1)
+    finally:
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int, start: int, length: int) -> bool:
+        os.lseek(descriptor, start, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, length)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(descriptor: int, start: int, length: int) -> None:
+        os.lseek(descriptor, start, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, length)
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int, start: int, length: int) -> bool:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return False
+            raise OutputError(
+                f"the disk of OUTPUT knows no locks ({error.strerror}), which keep two runs apart; choose another disk"
+            ) from error
+        return True
+
+    def _unlock(descriptor: int, start: int, length: int) -> None:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)

@@ -1,0 +1,192 @@
+"""The steps of one photo: decide and read it, run it, publish it; and its record, however it ends."""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from nsp_pipeline import __version__
+from nsp_pipeline.batch.assign import Task
+from nsp_pipeline.batch.decide import Action, absolute_name, hash_file, stamp
+from nsp_pipeline.batch.infer import Inferred, denoise_frame
+from nsp_pipeline.batch.manifest import Manifest, Row, Stamp, Status, settings_hash
+from nsp_pipeline.batch.outcome import Fate, Result
+from nsp_pipeline.batch.plan import RECORD_FOLDER, Refused, printable
+from nsp_pipeline.batch.publish import NotOursError, Publisher
+from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.errors import NspError, PhotoError
+from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.frames.read import read_frame
+
+ERROR_LOG = "errors.log"
+
+
+class ChangedError(PhotoError):
+    """The photo was being written while we read it."""
+
+
+PASSING = (NotOursError, ChangedError, MemoryError, OSError)
+"""Causes that may be gone the next time; any other failure would come again."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A photo that was read, and the file as it was then."""
+
+    task: Task
+    frame: Frame
+    source: Stamp
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """A photo that went through its engine."""
+
+    task: Task
+    source: Stamp
+    inferred: Inferred
+    engine: Engine
+    megapixels: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PhotoSteps:
+    """The steps that every photo goes through, each leaving its record in the manifest."""
+
+    settings: RunSettings
+    manifest: Manifest
+    publisher: Publisher
+
+    def refuse(self, entry: Refused) -> Result:
+        """Record something that is no photo of ours."""
+        name = absolute_name(entry.input)
+        self.manifest.record(Row(entry.key, name, Status.FAILED, error=entry.reason, version=__version__))
+        return Result(printable(entry.input), Fate.FAILED, entry.reason)
+
+    def settle(self, task: Task) -> Result | None:
+        """Return the end of a photo that is not to be made; None for one that is."""
+        row = self.manifest.find(task.job.key)
+        if task.profile is None:
+            if row is None or row.status != Status.DONE:
+                self.manifest.record(replace(self._row(task), status=Status.LEFT_OUT))
+            return self._result(task, Fate.SKIPPED, task.why)
+        decision = self.settings.decide(task, row)
+        if decision.action == Action.MAKE:
+            return None
+        if decision.known and decision.known != row:
+            self.manifest.adopt(decision.known)
+        if decision.action == Action.SKIP:
+            return self._result(task, Fate.SKIPPED, decision.reason)
+        if decision.known is None:
+            self.manifest.record(replace(self._row(task), error=decision.reason))
+        return self._result(task, Fate.FAILED, decision.reason)
+
+    def read(self, task: Task) -> Ready:
+        """Read a photo; raises PhotoError."""
+        began = time.monotonic()
+        path = task.job.input
+        before = stamp(path)
+        try:
+            digest = hash_file(path)
+        except OSError as error:
+            raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
+        frame = read_frame(path)
+        if before is None or stamp(path) != before:
+            raise ChangedError(path, "changed while it was read; run again when it is complete")
+        return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
+
+    def infer(self, ready: Ready, engine: Engine, on_tile: Callable[[int, int], None]) -> Made:
+        """Denoise a photo that was read."""
+        began = time.monotonic()
+        inferred = denoise_frame(ready.frame, engine, self.settings.inference, on_tile)
+        height, width = ready.frame.pixels.shape[:2]
+        seconds = ready.seconds + time.monotonic() - began
+        return Made(ready.task, ready.source, inferred, engine, height * width / 1e6, seconds)
+
+    def publish(self, made: Made) -> Result:
+        """Write a photo and record it; raises as Publisher.publish does."""
+        began = time.monotonic()
+        info, inferred = made.engine.info, made.inferred
+        row = replace(
+            self._row(made.task, made.source),
+            engine=info.name,
+            provider=info.provider,
+            precision=info.precision,
+            seconds=made.seconds,
+            megapixels=made.megapixels,
+            strength=inferred.strength,
+            noise_before=inferred.noise_before,
+            noise_after=inferred.noise_after,
+        )
+        self.manifest.keep_settings(self.settings.fingerprint(made.task.job))
+        self.publisher.publish(made.task.job, inferred.frame, row)
+        return replace(
+            self._result(made.task, Fate.DONE, None),
+            engine=info.name,
+            provider=info.provider,
+            seconds=made.seconds + time.monotonic() - began,
+            megapixels=made.megapixels,
+            strength=inferred.strength,
+            noise_before=inferred.noise_before,
+            noise_after=inferred.noise_after,
+        )
+
+    def fail(self, task: Task, error: Exception) -> Result:
+        """Record a photo that a step gave up on; a bug of ours leaves its traceback in the error log."""
+        details = None
+        if isinstance(error, PhotoError):
+            reason = error.reason
+        elif isinstance(error, NspError):
+            reason = str(error)
+        elif isinstance(error, MemoryError):
+            reason = "not enough memory for this photo; close other programs, or try a smaller --tile"
+        else:
+            details = "".join(traceback.format_exception(error))
+            reason = f"{type(error).__name__}: {error} (a bug in nsp; traceback in {RECORD_FOLDER}/{ERROR_LOG})"
+            self._log(task, details)
+        passing = isinstance(error, PASSING) or isinstance(error.__cause__, PASSING)
+        row = self._row(task, None if passing else _whole_stamp(task))
+        self.manifest.record(replace(row, error=reason, lasting=not passing and row.input_sha256 is not None))
+        return replace(self._result(task, Fate.FAILED, reason), traceback=details)
+
+    def _row(self, task: Task, source: Stamp | None = None) -> Row:
+        """A record of failure, to be made better."""
+        profile = task.profile
+        return Row(
+            output=task.job.key,
+            input=absolute_name(task.job.input),
+            status=Status.FAILED,
+            input_size=source.size if source else None,
+            input_mtime_ns=source.mtime_ns if source else None,
+            input_sha256=source.sha256 if source else None,
+            settings=settings_hash(self.settings.fingerprint(task.job)),
+            profile=profile.name if profile else None,
+            profile_sha256=profile.sha256 if profile else None,
+            why=task.why,
+            version=__version__,
+        )
+
+    def _result(self, task: Task, fate: Fate, reason: str | None) -> Result:
+        profile = task.profile.name if task.profile else None
+        return Result(task.job.name, fate, reason, printable(task.job.output), profile, task.why)
+
+    def _log(self, task: Task, details: str) -> None:
+        path = self.manifest.path.with_name(ERROR_LOG)
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {task.job.name}\n{details}\n")
+        except OSError:
+            # The disk may be the very trouble; the photo's own record follows.
+            return
+
+
+def _whole_stamp(task: Task) -> Stamp | None:
+    """The input's stamp with its hash; None for what cannot be read at all."""
+    present = stamp(task.job.input)
+    try:
+        return replace(present, sha256=hash_file(task.job.input)) if present else None
+    except OSError:
+        return None

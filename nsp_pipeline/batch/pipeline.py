@@ -1,0 +1,248 @@
+"""The three stations of a run, at work at once: readers → inference → writer.
+
+Readers work ahead in their own threads, inference has the thread that calls, and a writer publishes what is made.
+At most one photo for each reader waits before inference and one after it, so memory does not grow with their number.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from nsp_pipeline.batch.assign import Task
+from nsp_pipeline.batch.engine_shelf import EngineShelf
+from nsp_pipeline.batch.headroom import COPIES, POLL_SECONDS, Headroom, guess_bytes
+from nsp_pipeline.batch.outcome import Ended, Result
+from nsp_pipeline.batch.photo import Made, PhotoSteps, Ready
+from nsp_pipeline.batch.publish import Stopped
+from nsp_pipeline.batch.reporter import Reporter
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.errors import MissingCapabilityError, NspError, OutputError
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class _Held(Generic[Item]):
+    """A photo between two stations, and the memory it was granted."""
+
+    item: Item
+    size: int
+
+
+class Pipeline:
+    """One run at work. Results of all stations come together in `_finish`."""
+
+    def __init__(
+        self, steps: PhotoSteps, engines: EngineShelf, reporter: Reporter, interrupted: threading.Event
+    ) -> None:
+        self._steps = steps
+        self._engines = engines
+        self._reporter = reporter
+        self._interrupted = interrupted
+        settings = steps.settings
+        self._readers = settings.workers
+        self._headroom = Headroom(settings.workers, settings.memory)
+        self._deadline = time.monotonic() + settings.max_seconds if settings.max_seconds is not None else None
+        self._to_infer: queue.Queue[_Held[Ready] | None] = queue.Queue()
+        self._to_write: queue.Queue[_Held[Made] | None] = queue.Queue(maxsize=1)
+        self._guard = threading.Lock()
+        self._announced: set[str] = set()
+        self._crash: BaseException | None = None
+        self._time_was_up = False
+        self.results: list[Result] = []
+        self.fatal: NspError | None = None
+
+    @property
+    def ended(self) -> Ended:
+        """How it went."""
+        if self.fatal:
+            return Ended.STOPPED
+        if self._interrupted.is_set():
+            return Ended.INTERRUPTED
+        return Ended.TIME_UP if self._time_was_up else Ended.COMPLETE
+
+    def work(self, tasks: Iterable[Task]) -> None:
+        """Take every task to its end, or as far as the run gets."""
+        upcoming = _Shared(tasks)
+        threads = [threading.Thread(target=self._read, args=(upcoming,), daemon=True) for _ in range(self._readers)]
+        writer = threading.Thread(target=self._write)
+        for thread in (*threads, writer):
+            thread.start()
+        try:
+            self._infer()
+            self._put(self._to_write, None)
+        except BaseException as error:
+            self._crash = error
+            raise
+        finally:
+            # Readers leave nothing on the disk: on a stop nobody waits for one that is deep in a large file.
+            writer.join()
+        if self._crash:
+            raise self._crash
+
+    def finish(self, result: Result) -> None:
+        """Count a photo that has come to its end."""
+        with self._guard:
+            self.results.append(result)
+            self._reporter.finished(result, len(self.results))
+
+    def _read(self, upcoming: "_Shared[Task]") -> None:
+        """A reader: settle what is not to be made, and read what is."""
+        try:
+            for task in upcoming:
+                if self._stopping() or self._out_of_time():
+                    return
+                settled, result = self._attempt(task, partial(self._steps.settle, task))
+                if result:
+                    self.finish(result)
+                elif settled:
+                    self._read_ahead(task)
+        except BaseException as error:
+            self._crash = error
+            raise
+        finally:
+            self._to_infer.put(None)
+
+    def _read_ahead(self, task: Task) -> None:
+        size = COPIES * guess_bytes(task.job.input)
+        if not self._headroom.admit(size, self._stopping):
+            return
+        _, ready = self._attempt(task, partial(self._steps.read, task))
+        if ready is None:
+            self._headroom.begin()
+            self._headroom.release(size)
+            return
+        actual = COPIES * ready.frame.pixels.nbytes
+        self._headroom.resize(size, actual)
+        self._to_infer.put(_Held(ready, actual))
+
+    def _infer(self) -> None:
+        """Run photos through their engines until every reader has ended."""
+        reading = self._readers
+        while reading and not self._stopping():
+            try:
+                held = self._to_infer.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if held is None:
+                reading -= 1
+                continue
+            self._headroom.begin()
+            made = None
+            if not self._out_of_time():
+                made = self._run_engine(held.item)
+            if made is None:
+                self._headroom.release(held.size)
+            else:
+                self._put(self._to_write, _Held(made, held.size))
+            held = made = None  # the noisy pixels go before the next photo's come
+
+    def _run_engine(self, ready: Ready) -> Made | None:
+        name = ready.task.job.name
+
+        def on_tile(done: int, total: int) -> None:
+            if self._stopping():
+                raise Stopped
+            self._tell(lambda: self._reporter.working(name, done / total))
+
+        def step() -> Made:
+            engine = self._engine(ready.task)
+            on_tile(0, 1)
+            return self._steps.infer(ready, engine, on_tile)
+
+        return self._attempt(ready.task, step)[1]
+
+    def _engine(self, task: Task) -> Engine:
+        assert task.profile is not None
+        engine = self._engines.get(task.profile)
+        if task.profile.sha256 not in self._announced:
+            self._announced.add(task.profile.sha256)
+            self._tell(lambda: self._reporter.using(engine.info, task.why))
+        return engine
+
+    def _write(self) -> None:
+        """The writer: publish what was made, in the order it comes."""
+        try:
+            while not self._stopping():
+                try:
+                    held = self._to_write.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    continue
+                if held is None:
+                    return
+                _, result = self._attempt(held.item.task, partial(self._steps.publish, held.item))
+                if result:
+                    self.finish(result)
+                self._headroom.release(held.size)
+                held = None
+        except BaseException as error:
+            self._crash = error
+            raise
+
+    def _attempt(self, task: Task, step: Callable[[], Value]) -> tuple[bool, Value | None]:
+        """Do a step of one photo; (True, its value), or (False, None) where it failed, which is recorded by then."""
+        try:
+            return True, step()
+        except Stopped:
+            pass
+        except (OutputError, MissingCapabilityError) as error:
+            self._give_up(error)
+        except Exception as error:
+            if self._stopping():
+                # Ctrl-C also reaches the processes that develop RAW files: their end is no fault of the photo's.
+                return False, None
+            try:
+                result = self._steps.fail(task, error)
+            except OutputError as trouble:
+                self._give_up(trouble)
+            else:
+                self.finish(result)
+        return False, None
+
+    def _give_up(self, error: NspError) -> None:
+        with self._guard:
+            self.fatal = self.fatal or error
+
+    def _stopping(self) -> bool:
+        return self._interrupted.is_set() or self.fatal is not None or self._crash is not None
+
+    def _out_of_time(self) -> bool:
+        if self._deadline is None or time.monotonic() < self._deadline:
+            return False
+        self._time_was_up = True
+        return True
+
+    def _put(self, target: "queue.Queue[Value]", value: Value) -> None:
+        """Put into a bounded queue, unless the run ends first."""
+        while not self._stopping():
+            try:
+                target.put(value, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+            return
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        with self._guard:
+            what()
+
+
+class _Shared(Generic[Item]):
+    """An iterator that several threads may draw from."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self._guard = threading.Lock()
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            with self._guard:
+                try:
+                    item = next(self._items)
+                except StopIteration:
+                    return
+            yield item

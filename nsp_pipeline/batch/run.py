@@ -1,0 +1,155 @@
+"""A whole run, in the order it happens: assign profiles, open the engine, lock the output, work, record."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from nsp_pipeline import __version__
+from nsp_pipeline.batch.assign import Task, assign_profiles
+from nsp_pipeline.batch.decide import Action
+from nsp_pipeline.batch.engine_shelf import EngineShelf
+from nsp_pipeline.batch.lock import locked_output
+from nsp_pipeline.batch.manifest import Manifest, read_manifest
+from nsp_pipeline.batch.outcome import Ended, Fate, Summary
+from nsp_pipeline.batch.photo import PhotoSteps
+from nsp_pipeline.batch.pipeline import Pipeline
+from nsp_pipeline.batch.plan import Plan, printable
+from nsp_pipeline.batch.publish import Publisher, recover, remove_strays
+from nsp_pipeline.batch.reporter import Reporter
+from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.errors import MissingCapabilityError, OutputError
+from nsp_pipeline.profiles.bundle import Profile
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a dry run says of one photo."""
+
+    input: str
+    output: str | None
+    action: Action
+    reason: str
+    profile: str | None = None
+    why: str | None = None
+
+
+def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter) -> Summary:
+    """Do a whole run.
+
+    Returns a summary; failures of single photos are in it, and what stopped the run. The first interrupt (Ctrl-C,
+    SIGTERM, SIGHUP) ends the run early and cleanly; a second one kills it.
+
+    Raises:
+        UsageError, ProfileError, MissingCapabilityError: refused before any work.
+        OutputError: another run holds OUTPUT, or its record cannot be opened.
+    """
+    began = time.monotonic()
+    tasks = _assign(plan, settings)
+    with EngineShelf(lambda profile: _open(profile, settings)) as engines, _interruptible() as interrupted:
+        if tasks and tasks[0].profile:
+            engines.get(tasks[0].profile)
+        with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root) as manifest:
+            recover(manifest, plan.root, settings.shard)
+            remove_strays({job.output.parent for job in plan.jobs} | {plan.root}, manifest, lock)
+            shard = settings.shard
+            manifest.start_run(__version__, f"{shard.index}/{shard.count}" if shard else None)
+            publisher = Publisher(manifest, lock, settings.encoding, settings.overwrite, interrupted.is_set)
+            steps = PhotoSteps(settings, manifest, publisher)
+            pipeline = Pipeline(steps, engines, reporter, interrupted)
+            reporter.begin(len(tasks) + len(plan.refused))
+            for entry in plan.refused:
+                pipeline.finish(steps.refuse(entry))
+            pipeline.work(tasks)
+            summary = _summarise(plan, pipeline, time.monotonic() - began)
+            _record_end(manifest, summary)
+    return summary
+
+
+def foresee(plan: Plan, settings: RunSettings) -> list[Foreseen]:
+    """Say what a run would do, photo by photo, and write nothing.
+
+    Raises as run_batch does, but for what only shows in writing.
+    """
+    foreseen = [Foreseen(printable(entry.input), None, Action.FAIL, entry.reason) for entry in plan.refused]
+    with read_manifest(plan.root) as manifest:
+        for task in _assign(plan, settings):
+            row = manifest.find(task.job.key) if manifest else None
+            names = task.job.name, printable(task.job.output)
+            if task.profile is None:
+                foreseen.append(Foreseen(*names, Action.SKIP, task.why))
+            else:
+                decision = settings.decide(task, row)
+                foreseen.append(Foreseen(*names, decision.action, decision.reason, task.profile.name, task.why))
+    return foreseen
+
+
+def _assign(plan: Plan, settings: RunSettings) -> list[Task]:
+    mode = settings.inference.mode
+    return assign_profiles(plan.jobs, profile=settings.profile, on_missing=settings.on_missing, mode=mode)
+
+
+def _open(profile: Profile, settings: RunSettings) -> Engine:
+    engine = open_engine(
+        profile,
+        mode=settings.inference.mode,
+        engine=settings.engine,
+        device=settings.device,
+        precision=settings.precision,
+        threads=None,
+    )
+    if settings.require_gpu and "CPU" in engine.info.provider:
+        engine.close()
+        raise MissingCapabilityError(
+            f"--require-gpu: {engine.info.name} would run on {engine.info.provider}; `nsp doctor` says what is missing"
+        )
+    return engine
+
+
+def _summarise(plan: Plan, pipeline: Pipeline, seconds: float) -> Summary:
+    remaining = len(plan.jobs) + len(plan.refused) - len(pipeline.results)
+    # Time that ran out over the very last photo, or an interrupt after it, took nothing away.
+    ended = pipeline.ended if remaining or pipeline.fatal else Ended.COMPLETE
+    return Summary(plan.root, tuple(pipeline.results), remaining, seconds, ended, pipeline.fatal)
+
+
+def _record_end(manifest: Manifest, summary: Summary) -> None:
+    counts = {str(fate): len(summary.of(fate)) for fate in Fate}
+    # On a disk that just filled up this cannot be written either; the run's own error is the one to report.
+    with suppress(OutputError) if summary.fatal else _nothing():
+        manifest.end_run(str(summary.ended), remaining=summary.remaining, **counts)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first interrupt into an event, and let the second one kill."""
+    event = threading.Event()
+    before: dict[int, Any] = {}
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        event.set()
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # Under nohup, or in a shell's background, a signal is ignored on purpose.
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, ask)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

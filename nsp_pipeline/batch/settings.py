@@ -1,0 +1,55 @@
+"""How a run works."""
+
+import json
+from dataclasses import dataclass, field
+
+from nsp_pipeline.batch.assign import AUTO, Task
+from nsp_pipeline.batch.decide import Decision, Wanted, decide
+from nsp_pipeline.batch.infer import InferenceSettings
+from nsp_pipeline.batch.manifest import Row, settings_hash
+from nsp_pipeline.batch.plan import Job, Shard
+from nsp_pipeline.batch.publish import Encoding
+
+RENDER_VERSION = 1
+"""Raised when the same settings come to mean other pixels; finished photos are then made again."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run works; what is decided per photo (paths, kinds of file) stands in its plan."""
+
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    encoding: Encoding = field(default_factory=Encoding)
+    profile: str = AUTO
+    on_missing: str = "nearest"
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    require_gpu: bool = False
+    memory: int | None = None
+    """Bytes that photos in flight may take; None: no bound but their number."""
+    workers: int = 1
+    """Threads that read."""
+    overwrite: bool = False
+    retry_failed: bool = False
+    max_seconds: float | None = None
+    shard: Shard | None = None
+
+    def fingerprint(self, job: Job) -> str:
+        """What decides a photo's result, in words; where and how fast it is computed is no part of it."""
+        parts = {
+            "render": RENDER_VERSION,
+            "mode": self.inference.mode,
+            "strength": "auto" if self.inference.strength is None else float(self.inference.strength),
+            "format": str(job.kind),
+            "bit_depth": self.encoding.bit_depth or "keep",
+            "quality": self.encoding.quality or "keep",
+        }
+        return json.dumps(parts, sort_keys=True)
+
+    def decide(self, task: Task, row: Row | None) -> Decision:
+        """Decide whether a photo is made, skipped or refused (see batch.decide)."""
+        assert task.profile is not None
+        precision = None if self.precision == "auto" else self.precision
+        wanted = Wanted(settings_hash(self.fingerprint(task.job)), task.profile.sha256, precision)
+        return decide(task.job, row, wanted, overwrite=self.overwrite, retry_failed=self.retry_failed)

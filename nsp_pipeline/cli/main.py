@@ -1,0 +1,92 @@
+"""`nsp`: the group of commands, each imported only when it is used, and the way errors reach the user."""
+
+import errno
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from nsp_pipeline import __version__
+from nsp_pipeline.errors import ExitCode, NspError
+
+
+@dataclass(frozen=True)
+class LazyCommand:
+    """A module that has a click command named `command`, and its line in `nsp --help`."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Clean photos: files or whole folders."),
+    "status": LazyCommand("nsp_pipeline.cli.status", "Say how far a denoised folder is."),
+    "calibrate": LazyCommand("nsp_pipeline.cli.calibrate", "Fit a profile to a camera from its noisy photos."),
+    "export": LazyCommand("nsp_pipeline.cli.export", "Write a profile's network for other programs."),
+    "profiles": LazyCommand("nsp_pipeline.cli.profiles", "List, show and verify profiles."),
+    "evaluate": LazyCommand("nsp_pipeline.cli.evaluate", "Measure a profile against clean photos."),
+    "doctor": LazyCommand("nsp_pipeline.cli.doctor", "Check this installation."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose help needs no command's module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands that this installation has, in the order of the table."""
+        return [name for name, command in COMMANDS.items() if importlib.util.find_spec(command.module)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one command."""
+        if name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(COMMANDS[name].module).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nsp", message="%(prog)s %(version)s")
+def nsp() -> None:
+    """Turn folders of noisy photos into clean ones, with a denoiser fitted to their camera."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code of errors.ExitCode. A bug of ours keeps its traceback."""
+    try:
+        code = nsp.main(args=args, prog_name="nsp", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else ExitCode.OK
+    except NspError as error:
+        return _complain(str(error), error.exit_code)
+    except click.UsageError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        return _complain(error.format_message(), ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted", ExitCode.INTERRUPTED)
+    except MemoryError:
+        return _complain("not enough memory; close other programs, or lower --memory or --tile", ExitCode.ENVIRONMENT)
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python must not complain of it once more while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.SOME_FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        return _complain(f"{error.filename or 'the disk'}: cannot be written: {error.strerror}", ExitCode.OUTPUT)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"nsp: {message}", err=True)
+    return code

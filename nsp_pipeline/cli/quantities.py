@@ -1,0 +1,75 @@
+"""Option types: durations ("8h"), sizes ("1.5GiB"), shards ("2/8"), and numbers that may be "auto" or "keep"."""
+
+import re
+from typing import Any
+
+import click
+
+from nsp_pipeline.batch.plan import MOST_SHARDS, Shard
+
+SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+BYTES = {
+    "": 1, "b": 1,
+    "k": 1024, "kib": 1024, "kb": 1000,
+    "m": 1024**2, "mib": 1024**2, "mb": 1000**2,
+    "g": 1024**3, "gib": 1024**3, "gb": 1000**3,
+}  # fmt: skip
+
+
+class DurationType(click.ParamType):  # type: ignore[type-arg]
+    """ "8h", "90m", "1h30m", "30s" → seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a duration; a bare number is refused, since nobody knows its unit."""
+        if isinstance(value, float):
+            return value
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", str(value).lower())
+        rest = re.sub(r"\d+(?:\.\d+)?\s*[a-z]+|\s", "", str(value).lower())
+        if not parts or rest or any(unit not in SECONDS for _, unit in parts):
+            self.fail(f"'{value}' is no duration; write it like 8h, 90m, 1h30m or 30s", param, ctx)
+        return float(sum(float(number) * SECONDS[unit] for number, unit in parts))
+
+
+class SizeType(click.ParamType):  # type: ignore[type-arg]
+    """ "1.5GiB", "800MB", "2G" → bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a size."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip().lower())
+        if not match or match[2] not in BYTES or float(match[1]) == 0:
+            self.fail(f"'{value}' is no size; write it like 800MB or 1.5GiB", param, ctx)
+        return int(float(match[1]) * BYTES[match[2]])
+
+
+class ShardType(click.ParamType):  # type: ignore[type-arg]
+    """ "2/8" → Shard(2, 8)."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        """Read a shard."""
+        if isinstance(value, Shard):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", str(value))
+        if not match or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
+            self.fail(f"'{value}' is no shard; the second of eight is 2/8 (at most {MOST_SHARDS})", param, ctx)
+        return Shard(int(match[1]), int(match[2]))
+
+
+class OrWord(click.ParamType):  # type: ignore[type-arg]
+    """A number of another type, or one word that stands for None."""
+
+    def __init__(self, word: str, number: "click.ParamType[Any]") -> None:
+        self.word = word
+        self.number = number
+        self.name = f"{word}|{number.name}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the word (as None) or the number."""
+        if value is None or str(value).lower() == self.word:
+            return None
+        return self.number.convert(value, param, ctx)
