@@ -1,7 +1,8 @@
-"""Develop one RAW file, as a process of its own: `python -m nsp_pipeline.frames.develop PATH [--camera]`.
+"""Develop one RAW file, as a process of its own: `python -P develop.py PATH [--camera]`.
 
 LibRaw is C++ that meets damaged files: if it crashes, it takes this process with it and not the night's run, and what
-it prints stays here. On stdout go one line of JSON (see `Developed`), the embedded JPEG preview, and the pixels.
+it prints stays here. Hence nothing of this package is imported. On stdout go one line of JSON, the embedded JPEG
+preview, and the pixels; what the line says is read in `raw.py`.
 """
 
 import json
@@ -18,6 +19,12 @@ SMALLEST_SIDE = 16
 XTRANS_PERIOD, XTRANS_SMALLEST_SIDE = 6, 512
 LEAST_BITS_PER_PIXEL = 0.25
 SRGB_GAMMA = (2.4, 12.92)
+UNREADABLE = "this RAW file cannot be read"
+REASONS = {
+    rawpy.LibRawIOError: "the RAW file ends early or is damaged",
+    rawpy.LibRawDataError: "the RAW file is damaged",
+    rawpy.LibRawFileUnsupportedError: "the RAW file is damaged or of a camera that LibRaw does not know",
+}
 BLACK = 0.02
 """A picture whose brightest thousandth stays below this share of white shows nothing."""
 
@@ -40,7 +47,8 @@ def main() -> None:
                     header["refused"] = _doubt_result(pixels)
     except rawpy.LibRawError as error:
         words = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        header, preview = {"refused": f"LibRaw cannot read this RAW file ({words})"}, b""
+        words = words.removeprefix("b'").removesuffix("'")
+        header, preview = {"refused": f"{REASONS.get(type(error), UNREADABLE)} (LibRaw: {words})"}, b""
     header |= {"shape": pixels.shape if not header.get("refused") else None, "preview": len(preview)}
     out.write(json.dumps(header).encode() + b"\n" + preview)
     if not header.get("refused"):

@@ -28,8 +28,10 @@ class FileSlices:
 
     def __getitem__(self, span: slice, /) -> bytes:
         """Read from `start` to `stop`, both given and not negative."""
-        self._file.seek(span.start or 0)
-        return self._file.read(max(0, span.stop - (span.start or 0)))
+        if span.start > FARTHEST:
+            return b""
+        self._file.seek(span.start)
+        return self._file.read(max(0, span.stop - span.start))
 
 
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -46,6 +48,7 @@ CLASSIC, BIG = 42, 43
 RAW_MAGIC = (85, 0x4F52, 0x5352)
 """What Panasonic and Olympus write where TIFF has 42 and BigTIFF 43."""
 MOST_ENTRIES = 4096
+FARTHEST = 1 << 48
 LONGEST_VALUE = 64 << 20
 
 

@@ -17,7 +17,7 @@ from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.exif import camera_of, fitted, read_structure, resolution_of
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata
 from nsp_pipeline.frames.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure
-from nsp_pipeline.frames.limits import JPEG_RATIO, check_promise, check_size
+from nsp_pipeline.frames.limits import JPEG_RATIO, check_promise, check_size, size_text
 
 SOI, EOI, SOS, DQT, COM, APP0, APP1, APP2, APP13, APP15 = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEF
 WITHOUT_LENGTH = (0x01, SOI, *range(0xD0, 0xD8))
@@ -165,7 +165,7 @@ def _check_readable(path: Path, layout: Layout) -> None:
 
 
 def _ends_early(data: bytes) -> str:
-    return f"the file ends early: {len(data) / 1e6:.1f} MB of JPEG data, the picture is incomplete"
+    return f"the file ends early: {size_text(len(data))} of JPEG data, the picture is incomplete"
 
 
 def _decode(path: Path, data: bytes, layout: Layout) -> NDArray[np.uint8]:

@@ -13,6 +13,11 @@ JPEG_RATIO = 4000
 """JPEG takes at least a bit for 64 values."""
 
 
+def size_text(size: int) -> str:
+    """Bytes in words: 48 kB, 3.1 MB."""
+    return f"{size / 1e6:.1f} MB" if size >= 10**6 else f"{size / 1e3:.0f} kB" if size >= 10**4 else f"{size} bytes"
+
+
 def check_size(path: Path, width: int, height: int) -> None:
     """Raise PhotoError for sides of zero and for more than 512 megapixels."""
     if width < 1 or height < 1:
@@ -25,8 +30,8 @@ def check_size(path: Path, width: int, height: int) -> None:
 
 def check_promise(path: Path, promised: int, stored: int, ratio: int) -> None:
     """Raise PhotoError when `stored` bytes, compressed up to 1 : `ratio`, cannot hold `promised` bytes of pixels."""
-    if promised > ratio * stored + 65536:
+    if promised > ratio * (stored + 64):
         raise PhotoError(
             path,
-            f"the file is damaged: it promises {promised / 1e6:.0f} MB of pixels but holds {stored} bytes of them",
+            f"the file is damaged: it promises {size_text(promised)} of pixels but holds {size_text(stored)} of data",
         )

@@ -14,7 +14,7 @@ from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.exif import camera_of, read_structure, resolution_of
 from nsp_pipeline.frames.frame import Frame, Kind, Metadata, PngSource
 from nsp_pipeline.frames.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure, serialise
-from nsp_pipeline.frames.limits import DEFLATE_RATIO, check_promise, check_size
+from nsp_pipeline.frames.limits import DEFLATE_RATIO, check_promise, check_size, size_text
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -83,7 +83,7 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if name == b"IEND":
             return
         position += 12 + size
-    raise PhotoError(path, f"the file ends early: {len(data) / 1e6:.1f} MB of PNG data, the picture is incomplete")
+    raise PhotoError(path, f"the file ends early: {size_text(len(data))} of PNG data, the picture is incomplete")
 
 
 def _header(path: Path, chunks: list[tuple[bytes, bytes]]) -> Header:

@@ -40,6 +40,7 @@ from nsp_pipeline.frames.ifd import (
 )
 from nsp_pipeline.frames.jpeg import read_jpeg_exif
 
+DEVELOPER = Path(__file__).with_name("develop.py")
 LONGEST_DEVELOPMENT = 600.0
 """Seconds after which LibRaw is taken to hang."""
 DESCRIPTION, DATE_TIME, ARTIST, COPYRIGHT = 270, 306, 315, 33432
@@ -77,7 +78,8 @@ def read_raw_camera(path: Path) -> Camera:
 
 
 def _develop(path: Path, *options: str) -> Developed:
-    command = [sys.executable, "-m", "nsp_pipeline.frames.develop", str(path.resolve()), *options]
+    # -P: the folder of this package must not stand in for other packages.
+    command = [sys.executable, "-P", str(DEVELOPER), str(path.resolve()), *options]
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=silent, stdout=subprocess.PIPE, stderr=silent) as process:
         timer = Timer(LONGEST_DEVELOPMENT, process.kill)

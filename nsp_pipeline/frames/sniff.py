@@ -30,6 +30,10 @@ OTHER_MAGIC = {
     b"\xff\x4f\xff\x51": "a JPEG 2000 picture",
     b"\xff\x0a": "a JPEG XL picture",
     b"\x00\x00\x00\x0cJXL": "a JPEG XL picture",
+    b"v/1\x01": "an OpenEXR picture",
+    b"#?R": "a Radiance HDR picture",
+    b"\x00\x00\x01\x00": "an icon",
+    **{b"P%d" % number: "a PPM, PGM or PBM picture" for number in range(1, 8)},
     b"%PDF": "a PDF document",
     b"PK": "a zip archive",
     b"<?xml": "an XML text",
@@ -85,6 +89,8 @@ def _what(head: bytes) -> str:
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a WebP picture"
+    if head[36:40] == b"acsp":
+        return "a colour profile"
     if head[4:8] == b"ftyp":
         return "a HEIF, AVIF or video file"
     try:

@@ -1,6 +1,5 @@
 """TIFF: decode what can be a photo, refuse with its reason what cannot, and write with all descriptive tags kept."""
 
-import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -30,11 +29,7 @@ from nsp_pipeline.frames.ifd import (
     serialise_directory,
     short_entry,
 )
-from nsp_pipeline.frames.limits import check_promise, check_size
-
-# What tifffile finds odd is decided here, file by file; it has nothing to tell the terminal.
-logging.getLogger("tifffile").propagate = False
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+from nsp_pipeline.frames.limits import check_promise, check_size, size_text
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
@@ -70,6 +65,9 @@ ENCODERS: dict[int, Callable[[bytes], bytes | bytearray]] = {
     ZSTD: lambda data: imagecodecs.zstd_encode(data, level=9),
 }
 UNSIGNED, SIGNED, FLOAT, UNTYPED = 1, 2, 3, 4
+OVERSHOOT = 1e-3
+"""How far floating-point pixels may lie outside 0..1, as interpolation leaves them."""
+THUMBNAIL_SIDE = 512
 STRIP_BYTES = 1 << 19
 CLASSIC_LIMIT = 4 * 10**9
 MOST_PAGES = 1000
@@ -104,9 +102,17 @@ def _full_page(path: Path, tiff: Any) -> Any:
         full = [page for parent in pages for page in (parent.pages or ()) if not page.subfiletype & 1]
     if not full:
         raise PhotoError(path, "the TIFF holds no picture, or only a thumbnail")
+    if len(full) == 2 and _is_thumbnail(full[1], of=full[0]):
+        full.pop()
     if len(full) > 1:
         raise PhotoError(path, f"the TIFF has {len(full)} pages; nsp takes files with one picture")
     return full[0]
+
+
+def _is_thumbnail(page: Any, *, of: Any) -> bool:
+    """Cameras put a thumbnail on a second page without saying so, as EXIF has it."""
+    longest = int(max(page.imagewidth, page.imagelength))
+    return longest <= THUMBNAIL_SIDE and 2 * longest < int(max(of.imagewidth, of.imagelength))
 
 
 def _check_readable(path: Path, page: Any) -> None:
@@ -163,7 +169,7 @@ def _check_segments(path: Path, page: Any, size: int) -> None:
     count = math.prod(page.chunked)
     spans = list(zip(page.dataoffsets, page.databytecounts, strict=False))[:count]
     if len(spans) < count or any(length < 1 or offset < 8 or offset + length > size for offset, length in spans):
-        raise PhotoError(path, f"the file ends early: {size / 1e6:.1f} MB of TIFF data, the picture is incomplete")
+        raise PhotoError(path, f"the file ends early: {size_text(size)} of TIFF data, the picture is incomplete")
     promised = page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample // 8
     stored = sum(length for _, length in spans)
     if page.compression in RATIOS and page.photometric != YCBCR:
@@ -176,7 +182,7 @@ def _as_frame(path: Path, page: Any, samples: NDArray[Any]) -> tuple[NDArray[np.
     colours = _colours(photometric)
     if samples.dtype.kind == "f":
         lowest, highest = float(samples.min()), float(samples.max())
-        if not (lowest >= 0 and highest <= 1):
+        if not (lowest >= -OVERSHOOT and highest <= 1 + OVERSHOOT):
             raise PhotoError(
                 path, f"the TIFF holds floating-point numbers from {lowest:g} to {highest:g}; nsp takes 0 to 1"
             )
