@@ -6,6 +6,7 @@ from dataclasses import replace
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.ifd import (
     EXIF_IFD,
+    LONG,
     MAKE,
     MODEL,
     ORIENTATION,
@@ -26,6 +27,7 @@ ISO_SPEED_RATINGS = 34855
 OTHER_ISO_TAGS = (34866, 34867, 34865)
 """Recommended exposure index, ISO speed, standard output sensitivity: they hold what 16 bits cannot."""
 ISO_OVERFLOW = 65535
+PIXEL_WIDTH, PIXEL_HEIGHT = 40962, 40963
 INCH, CENTIMETRE = 2, 3
 METRES_PER_UNIT = {INCH: 0.0254, CENTIMETRE: 0.01}
 
@@ -88,6 +90,30 @@ def with_resolution(structure: Structure | None, dots_per_metre: tuple[float, fl
     inch = short_entry(order, INCH)
     entries = {X_RESOLUTION: across, Y_RESOLUTION: down, RESOLUTION_UNIT: inch}
     return replace(structure, root=structure.root.having(entries))
+
+
+def with_size(exif: bytes, width: int, height: int) -> bytes:
+    """Correct what EXIF says of the picture's size, in place, so that everything else stays where it is."""
+    changed = bytearray(exif)
+    try:
+        structure = parse(exif)
+        order = structure.order
+        start = struct.unpack_from(order + "I", exif, 4)[0]
+        pointer = _row(exif, order, start, EXIF_IFD)
+        shot = struct.unpack_from(order + "I", exif, pointer + 8)[0] if pointer else 0
+        for tag, size in ((PIXEL_WIDTH, width), (PIXEL_HEIGHT, height)):
+            if pointer and (row := _row(exif, order, shot, tag)):
+                struct.pack_into(order + "HII", changed, row + 2, LONG, 1, size)
+    except (StructureError, struct.error):
+        return exif
+    return bytes(changed)
+
+
+def _row(exif: bytes, order: str, start: int, tag: int) -> int | None:
+    """Where the 12 bytes of a tag stand in the directory at `start`."""
+    (count,) = struct.unpack_from(order + "H", exif, start)
+    rows = range(start + 2, start + 2 + 12 * count, 12)
+    return next((row for row in rows if struct.unpack_from(order + "H", exif, row)[0] == tag), None)
 
 
 def fitted(structure: Structure, limit: int) -> bytes:

@@ -69,13 +69,15 @@ class Metadata:
     """What a photo says besides its pixels.
 
     `exif` is TIFF-structured: byte order mark, IFD0 and the directories below it; `xmp` is its packet; `icc` the
-    colour profile. `source` serves to write the same kind of file again, byte for byte where it can be.
+    colour profile. `source` serves to write the same kind of file again, byte for byte where it can be, and `size`
+    (width, height) to notice that a picture was enlarged.
     """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
     source: JpegSource | PngSource | TiffSource | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

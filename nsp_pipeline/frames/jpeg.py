@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsp_pipeline.errors import PhotoError
-from nsp_pipeline.frames.exif import camera_of, fitted, read_structure, resolution_of
+from nsp_pipeline.frames.exif import camera_of, fitted, read_structure, resolution_of, with_size
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata
 from nsp_pipeline.frames.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure
 from nsp_pipeline.frames.limits import JPEG_RATIO, check_promise, check_size, size_text
@@ -220,6 +220,7 @@ def _metadata(layout: Layout, data: bytes) -> Metadata:
             trailer=data[end:],
             trailer_offset=end,
         ),
+        size=(layout.width, layout.height),
     )
 
 
@@ -258,24 +259,28 @@ def encode_jpeg(frame: Frame, quality: int | None) -> bytes:
     if max(frame.pixels.shape[:2]) > LONGEST_SIDE:
         raise ValueError(f"JPEG holds up to {LONGEST_SIDE} pixels a side; use --format png or tiff")
     source = frame.metadata.source if isinstance(frame.metadata.source, JpegSource) else None
-    encoded = parse_layout(Path(), data := _compress(frame.pixels, quality, source))
-    coding = b"".join(encoded.coding)
-    if source and source.process == EXTENDED:
-        header = next(segment for segment in encoded.coding if segment[1] in READABLE_PROCESSES)
-        coding = coding.replace(header, b"\xff\xc1" + header[2:])
-    segments = source.segments if source else _new_segments(frame.metadata)
-    scans = data[encoded.scans_start : encoded.end]
-    trailer, shift = b"", 0
-    if source and source.trailer:
-        spare = source.trailer_offset - (2 + len(segments) + len(coding) + len(scans))
-        trailer = b"\0" * max(0, spare if source.trailer.strip(b"\0") else 0) + source.trailer
-        shift = max(0, -spare)
-    if shift:
-        segments = _shift_pictures(segments, shift)
-    return b"\xff\xd8" + segments + coding + scans + trailer
+    picture = _compress(frame.pixels, quality, source)
+    if source is None:
+        return b"\xff\xd8" + _new_segments(frame.metadata) + picture
+    segments = source.segments
+    height, width = frame.pixels.shape[:2]
+    if frame.metadata.exif and frame.metadata.size not in (None, (width, height)):
+        segments = segments.replace(frame.metadata.exif, with_size(frame.metadata.exif, width, height), 1)
+    if not source.trailer.strip(b"\0"):
+        return b"\xff\xd8" + segments + picture + source.trailer
+    # What follows the picture stays where it was, so that all that points to it stays true.
+    room = source.trailer_offset - 2 - len(segments)
+    if len(picture) > room:
+        picture = _compress(frame.pixels, quality, source, tight=True)
+    if len(picture) > room:
+        segments = _shift_pictures(segments, len(picture) - room)
+    return b"\xff\xd8" + segments + picture.ljust(room, b"\0") + source.trailer
 
 
-def _compress(pixels: NDArray[np.generic], quality: int | None, source: JpegSource | None) -> bytes:
+def _compress(
+    pixels: NDArray[np.generic], quality: int | None, source: JpegSource | None, *, tight: bool = False
+) -> bytes:
+    """Encode the picture, from its tables to its end marker; `tight` finds the shortest codes, which takes longer."""
     image = Image.fromarray(np.asarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
     options: dict[str, Any] = {"subsampling": max(0, source.subsampling) if source else 0}
     if source and source.stored_as_rgb and image.mode == "RGB":
@@ -283,12 +288,19 @@ def _compress(pixels: NDArray[np.generic], quality: int | None, source: JpegSour
     if source and source.process == PROGRESSIVE:
         options["progressive"] = True
     if quality is None and source and source.tables:
-        options["qtables"] = [list(table) for table in source.tables]
+        # Steps above 255 need wider tables, of which libjpeg warns on the terminal; finer steps do no harm.
+        options["qtables"] = [[min(step, 255) for step in table] for table in source.tables]
     else:
         options["quality"] = quality or DEFAULT_QUALITY
     stream = BytesIO()
-    image.save(stream, "JPEG", **options)
-    return stream.getvalue()
+    image.save(stream, "JPEG", optimize=tight, **options)
+    data = stream.getvalue()
+    encoded = parse_layout(Path(), data)
+    coding = b"".join(encoded.coding)
+    if source and source.process == EXTENDED:
+        header = next(segment for segment in encoded.coding if segment[1] in READABLE_PROCESSES)
+        coding = coding.replace(header, bytes((0xFF, EXTENDED)) + header[2:])
+    return coding + data[encoded.scans_start : encoded.end]
 
 
 def _new_segments(metadata: Metadata) -> bytes:

@@ -3,7 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imagecodecs
@@ -58,7 +58,8 @@ def read_png(path: Path, data: bytes) -> Frame:
     colours = decoded.shape[2] - (decoded.shape[2] in (2, 4))
     alpha = np.ascontiguousarray(decoded[..., colours]) if colours < decoded.shape[2] else None
     pixels = np.ascontiguousarray(decoded[..., :colours])
-    metadata = _metadata(chunks, as_stored=header.colour != PALETTE and decoded.shape[2] == CHANNELS[header.colour])
+    as_stored = header.colour != PALETTE and decoded.shape[2] == CHANNELS[header.colour]
+    metadata = replace(_metadata(chunks, as_stored=as_stored), size=(header.width, header.height))
     return Frame(pixels, alpha, Kind.PNG, metadata, camera_of(read_structure(metadata.exif)))
 
 
@@ -177,6 +178,15 @@ def without_storage_chunks(source: PngSource) -> PngSource:
         for chunks in (source.before, source.after)
     )
     return PngSource(*kept)
+
+
+def with_exif(source: PngSource, exif: bytes) -> PngSource:
+    """Put other EXIF where EXIF is."""
+    chunk = _chunk(b"eXIf", exif)
+    swapped = (
+        tuple(chunk if old[4:8] == b"eXIf" else old for old in chunks) for chunks in (source.before, source.after)
+    )
+    return PngSource(*swapped)
 
 
 def _new_chunks(metadata: Metadata) -> tuple[bytes, ...]:

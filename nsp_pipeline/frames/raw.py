@@ -39,6 +39,8 @@ from nsp_pipeline.frames.ifd import (
     text_entry,
 )
 from nsp_pipeline.frames.jpeg import read_jpeg_exif
+from nsp_pipeline.frames.limits import size_text
+from nsp_pipeline.frames.sniff import DNG_VERSION, picture_directories
 
 DEVELOPER = Path(__file__).with_name("develop.py")
 LONGEST_DEVELOPMENT = 600.0
@@ -52,6 +54,8 @@ EXPOSURE_TIME, F_NUMBER, DATE_TAKEN, FOCAL_LENGTH, COLOUR_SPACE = 33434, 33437, 
 STALE_TAGS = (MAKER_NOTE, 40962, 40963, 41730, 40965)
 """Of the EXIF directory: what has offsets into the RAW file, or describes its sensor's pixels."""
 SRGB = 1
+DATA_TAGS = ((273, 279), (324, 325))
+"""Offsets and lengths, of strips and of tiles."""
 ICC_DATE = slice(24, 36)
 
 
@@ -66,6 +70,7 @@ class Developed:
 
 def read_raw(path: Path) -> Frame:
     """Develop a RAW file; raises PhotoError."""
+    _check_whole(path)
     developed = _develop(path)
     structure = upright(_exif(path, developed))
     icc = _srgb_profile() if developed.pixels.shape[2] == 3 else None
@@ -75,6 +80,24 @@ def read_raw(path: Path) -> Frame:
 def read_raw_camera(path: Path) -> Camera:
     """Read make, model and ISO of a RAW file that is no TIFF inside."""
     return camera_of(_exif(path, _develop(path, "--camera")))
+
+
+def _check_whole(path: Path) -> None:
+    """Raise PhotoError for a DNG whose strips or tiles lie outside the file: LibRaw may fill them with garbage."""
+    with path.open("rb") as file:
+        content = FileSlices(file)
+        try:
+            structure = parse(content)
+        except StructureError:
+            return
+        if DNG_VERSION not in structure.root.entries:
+            return
+        size = path.stat().st_size
+        for directory in picture_directories(structure, content):
+            for offsets, lengths in DATA_TAGS:
+                spans = (structure.numbers(directory.entries.get(tag)) for tag in (offsets, lengths))
+                if any(offset + length > size for offset, length in zip(*spans, strict=False)):
+                    raise PhotoError(path, f"the file ends early: {size_text(size)} of DNG, the picture is incomplete")
 
 
 def _develop(path: Path, *options: str) -> Developed:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Kind
-from nsp_pipeline.frames.ifd import RAW_MAGIC, Buffer, Structure, StructureError, parse, parse_directory
+from nsp_pipeline.frames.ifd import RAW_MAGIC, Buffer, Directory, Structure, StructureError, parse, parse_directory
 
 RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos"}
@@ -21,6 +21,7 @@ OTHER_IMAGE_SUFFIXES = frozenset(
 
 DNG_VERSION, PHOTOMETRIC, SUB_IFDS = 50706, 262, 330
 CFA, LINEAR_RAW = 32803, 34892
+MOST_SUB_IFDS = 16
 
 OTHER_MAGIC = {
     b"BM": "a BMP picture",
@@ -66,12 +67,18 @@ def _is_raw(head: bytes, content: Buffer, structure: Structure) -> bool:
     root = structure.root
     if DNG_VERSION in root.entries or head[8:10] == b"CR" or structure.magic in RAW_MAGIC:
         return True
-    directories = [root]
-    for offset in structure.numbers(root.entries.get(SUB_IFDS))[:8]:
-        with suppress(StructureError):
-            directories.append(parse_directory(content, structure.order, structure.big, offset))
+    directories = picture_directories(structure, content)
     photometrics = [structure.numbers(directory.entries.get(PHOTOMETRIC)) for directory in directories]
     return any(photometric and photometric[0] in (CFA, LINEAR_RAW) for photometric in photometrics)
+
+
+def picture_directories(structure: Structure, content: Buffer) -> list[Directory]:
+    """The main directory of a TIFF structure and those that its SubIFDs tag lists: each may describe a picture."""
+    directories = [structure.root]
+    for offset in structure.numbers(structure.root.entries.get(SUB_IFDS))[:MOST_SUB_IFDS]:
+        with suppress(StructureError):
+            directories.append(parse_directory(content, structure.order, structure.big, offset))
+    return directories
 
 
 def _is_other_raw(head: bytes) -> bool:

@@ -37,7 +37,7 @@ EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 STRUCTURAL_TAGS = frozenset(
     (
         *(SUBFILE_TYPE, 255, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 263, 264, 265, 266, STRIP_OFFSETS, SAMPLES),
-        *(ROWS_PER_STRIP, STRIP_SIZES, 280, 281, PLANAR, 288, 289, 290, 291, 292, 293, 297, 301, PREDICTOR, 320, 321),
+        *(ROWS_PER_STRIP, STRIP_SIZES, 280, 281, PLANAR, 288, 289, 290, 291, 292, 293, 301, PREDICTOR, 320, 321),
         *(322, 323, 324, 325, 330, 332, 333, 334, 336, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343, 344, 345),
         *(346, 347, 351, 400, *range(512, 522), *range(529, 533), 37724),
     )
@@ -225,7 +225,7 @@ def _looked_up(path: Path, page: Any, indices: NDArray[Any]) -> NDArray[np.uint8
 def _metadata(structure: Structure, page: Any, has_alpha: bool) -> Metadata:
     root = structure.root
     subfile = structure.numbers(root.entries.get(SUBFILE_TYPE))
-    dropped = STRUCTURAL_TAGS - ({SUBFILE_TYPE} if subfile == (0,) else set())
+    dropped = STRUCTURAL_TAGS - {SAMPLE_FORMAT} - ({SUBFILE_TYPE} if subfile == (0,) else set())
     kept = Structure(structure.order, root.without({*dropped, ICC_PROFILE, XMP}))
     icc, xmp = (root.entries[tag].data if tag in root.entries else None for tag in (ICC_PROFILE, XMP))
     extra = _values(page, EXTRA_SAMPLES, 0)
@@ -233,6 +233,7 @@ def _metadata(structure: Structure, page: Any, has_alpha: bool) -> Metadata:
         exif=serialise(kept),
         icc=icc,
         xmp=xmp,
+        size=(page.imagewidth, page.imagelength),
         source=TiffSource(
             compression=int(page.compression),
             big=structure.big,
@@ -284,8 +285,9 @@ def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
         ROWS_PER_STRIP: long_entry(order, min(rows, height)),
         STRIP_SIZES: long_entry(order, *sizes, big=big),
         PLANAR: short_entry(order, 1),
-        SAMPLE_FORMAT: short_entry(order, *[FLOAT if is_float else UNSIGNED] * samples),
     }
+    if is_float or SAMPLE_FORMAT in structure.root.entries:
+        entries[SAMPLE_FORMAT] = short_entry(order, *[FLOAT if is_float else UNSIGNED] * samples)
     if compression != UNCOMPRESSED:
         entries[PREDICTOR] = short_entry(order, 3 if is_float else 2)
     if frame.alpha is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.errors import OutputError, PhotoError
-from nsp_pipeline.frames.exif import read_structure, with_resolution
+from nsp_pipeline.frames.exif import read_structure, with_resolution, with_size
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
 from nsp_pipeline.frames.ifd import (
     PHOTOSHOP_RESOURCES,
@@ -21,7 +21,7 @@ from nsp_pipeline.frames.ifd import (
     serialise,
 )
 from nsp_pipeline.frames.jpeg import encode_jpeg, photoshop_resources, resolution_of_jpeg
-from nsp_pipeline.frames.png import encode_png, resolution_of_png, without_storage_chunks
+from nsp_pipeline.frames.png import encode_png, resolution_of_png, with_exif, without_storage_chunks
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
 from nsp_pipeline.frames.tiff import encode_tiff
@@ -149,6 +149,13 @@ def _metadata_for(frame: Frame, stored: Kind, *, same_depth: bool) -> Metadata:
     """The frame's own metadata for a file of its own kind; else what every kind of file can hold."""
     metadata = frame.metadata
     source = metadata.source
+    if stored is Kind.JPEG and isinstance(source, JpegSource):
+        return metadata
+    height, width = frame.pixels.shape[:2]
+    if metadata.exif and metadata.size not in (None, (width, height)):
+        exif = with_size(metadata.exif, width, height)
+        source = with_exif(source, exif) if isinstance(source, PngSource) else source
+        metadata = replace(metadata, exif=exif, source=source)
     if stored is frame.kind:
         if isinstance(source, PngSource) and not same_depth:
             return replace(metadata, source=without_storage_chunks(source))
