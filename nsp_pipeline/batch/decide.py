@@ -7,7 +7,7 @@ from hashlib import file_digest
 from pathlib import Path
 
 from nsp_pipeline import __version__
-from nsp_pipeline.batch.manifest import Row, Stamp, Status
+from nsp_pipeline.batch.manifest import Row, Stamp
 from nsp_pipeline.batch.plan import Job, printable
 
 NOT_OURS = "exists already and was not written by nsp (or was changed since); --overwrite replaces it"
@@ -32,50 +32,51 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Decision:
-    """The action and its reason in words; `known` is the record brought up to date where only times or places moved."""
+    """The action and its reason in words."""
 
     action: Action
     reason: str
     known: Row | None = None
+    """Of a photo to skip: its record, brought up to date where only times or places moved."""
+    repeated: bool = False
+    """A failure that is on record already."""
 
 
-def decide(job: Job, row: Row | None, wanted: Wanted, *, overwrite: bool, retry_failed: bool) -> Decision:
-    """Decide on a photo.
+def decide(
+    job: Job, row: Row | None, unmade: Row | None, wanted: Wanted, *, overwrite: bool, retry_failed: bool
+) -> Decision:
+    """Decide on a photo, by the record of its output (`row`) and of its last failure (`unmade`).
 
     Sizes and times are compared first; where only the time differs, the content's hash is the arbiter.
     `overwrite` replaces outputs that are not ours; what is ours and still matches is skipped all the same, so that
     the same command continues a run.
     """
     source = stamp(job.input)
-    known = _same_input(job, row, source)
-    settled = _matches(known, wanted)
+    failure = _same_input(job, unmade, source)
     if (
-        known
-        and settled
-        and known.status == Status.FAILED
-        and known.lasting
-        and known.version == __version__
+        failure
+        and failure.lasting
         and not retry_failed
+        and _matches(failure, wanted)
+        and failure.version == __version__
     ):
-        return Decision(Action.FAIL, f"{known.error} (failed before; --retry-failed tries again)", known)
+        return Decision(Action.FAIL, f"{failure.error} (failed before; --retry-failed tries again)", repeated=True)
     if not os.path.lexists(job.output):
-        return Decision(Action.MAKE, "its output is gone" if row and row.status == Status.DONE else "new")
+        return Decision(Action.MAKE, "its output is gone" if row else "new")
     if job.output.is_dir():
         return Decision(Action.FAIL, f"a folder stands where its output should be: {printable(job.output)}")
     ours = our_output(job.output, row)
     if row is None or ours is None:
         return Decision(Action.MAKE, "replaces a file") if overwrite else Decision(Action.FAIL, NOT_OURS)
+    known = _same_input(job, row, source)
     if known is None and row.input != absolute_name(job.input) and not overwrite:
         reason = f"its output is the result of another photo, {row.input}; --overwrite replaces it"
         return Decision(Action.FAIL, reason)
     if known is None:
         return Decision(Action.MAKE, "the photo changed")
-    if not settled:
+    if not _matches(known, wanted):
         return Decision(Action.MAKE, "settings or profile changed")
-    if known.status != Status.DONE:
-        return Decision(Action.MAKE, "failed before")
-    known = replace(known, output_mtime_ns=ours.mtime_ns)
-    return Decision(Action.SKIP, "already done", known)
+    return Decision(Action.SKIP, "already done", replace(known, output_mtime_ns=ours.mtime_ns))
 
 
 def absolute_name(path: Path) -> str:
@@ -120,12 +121,9 @@ def our_output(path: Path, row: Row | None) -> Stamp | None:
     return present
 
 
-def _matches(row: Row | None, wanted: Wanted) -> bool:
-    return (
-        row is not None
-        and (row.settings, row.profile_sha256) == (wanted.settings, wanted.profile_sha256)
-        and wanted.precision in (None, row.precision)
-    )
+def _matches(row: Row, wanted: Wanted) -> bool:
+    same = (row.settings, row.profile_sha256) == (wanted.settings, wanted.profile_sha256)
+    return same and (wanted.precision is None or row.precision in (None, wanted.precision))
 
 
 def _hash_or_none(path: Path) -> str | None:

@@ -1,10 +1,11 @@
 """The record of what was done with each photo: OUTPUT/.nsp/manifest.sqlite.
 
-Rows are keyed by the output's path below OUTPUT. A photo about to be renamed into place first stands in the table
-`publishing`, with its hash: whatever moment a run dies at, the next one can tell its own finished file.
+Table `photos` has a row for every output that we made, by its path below OUTPUT; `unmade` has the photos that failed
+or were left out, and says nothing about what else stands at their place. A photo about to be renamed into place first
+stands in `publishing`, with its hash: whatever moment a run dies at, the next one can tell its own finished file.
 """
 
-import json
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -48,7 +49,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Row:
-    """One photo's record; the columns of the table, in their order."""
+    """One photo's record; the columns of the tables, in their order."""
 
     output: str
     """Path below OUTPUT, with slashes."""
@@ -94,7 +95,7 @@ class Row:
 
 
 _COLUMNS = """
-output TEXT PRIMARY KEY, input TEXT NOT NULL, status TEXT NOT NULL,
+output TEXT NOT NULL, input TEXT NOT NULL, status TEXT NOT NULL,
 input_size INTEGER, input_mtime_ns INTEGER, input_sha256 TEXT,
 settings TEXT, profile TEXT, profile_sha256 TEXT, why TEXT, engine TEXT, provider TEXT, precision TEXT,
 error TEXT, lasting INTEGER, version TEXT, seconds REAL, megapixels REAL,
@@ -105,8 +106,9 @@ _NAMES = ", ".join(field.name for field in fields(Row))
 _MARKS = ", ".join("?" for _ in fields(Row))
 
 SCHEMA = f"""
-CREATE TABLE photos ({_COLUMNS});
-CREATE TABLE publishing ({_COLUMNS});
+CREATE TABLE photos ({_COLUMNS}, PRIMARY KEY (output));
+CREATE TABLE publishing ({_COLUMNS}, PRIMARY KEY (output));
+CREATE TABLE unmade ({_COLUMNS}, PRIMARY KEY (output, input));
 CREATE TABLE settings (hash TEXT PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, version TEXT NOT NULL, shard TEXT,
                    outcome TEXT, done INTEGER, skipped INTEGER, failed INTEGER, remaining INTEGER);
@@ -156,27 +158,33 @@ class Manifest:
         return str(self._query("SELECT uuid FROM identity")[0][0])[:8]
 
     def find(self, key: str) -> Row | None:
-        """Return the record of one output."""
+        """Return the record of an output that we made."""
         rows = self._query(f"SELECT {_NAMES} FROM photos WHERE output = ?", key)
         return _row(rows[0]) if rows else None
 
-    def rows(self) -> Iterator[Row]:
-        """All records, by output."""
-        yield from map(_row, self._query(f"SELECT {_NAMES} FROM photos ORDER BY output"))
+    def find_unmade(self, key: str, photo: str) -> Row | None:
+        """Return the record of a photo (by its absolute path) that failed or was left out."""
+        rows = self._query(f"SELECT {_NAMES} FROM unmade WHERE output = ? AND input = ?", key, photo)
+        return _row(rows[0]) if rows else None
 
-    def record(self, row: Row) -> None:
-        """Record a photo that was not written; what is known of an output of before is kept."""
+    def rows(self) -> list[Row]:
+        """The latest record of every photo, by output."""
+        made = f"SELECT {_NAMES} FROM photos WHERE (output, input) NOT IN (SELECT output, input FROM unmade)"
+        return [
+            _row(row) for row in self._query(f"{made} UNION ALL SELECT {_NAMES} FROM unmade ORDER BY output, input")
+        ]
+
+    def record_unmade(self, row: Row) -> None:
+        """Record a photo that failed or was left out."""
         with self._change() as connection:
-            before = connection.execute(f"SELECT {_NAMES} FROM photos WHERE output = ?", (row.output,)).fetchone()
-            if before:
-                old = _row(before)
-                row = replace(
-                    row,
-                    output_size=old.output_size,
-                    output_mtime_ns=old.output_mtime_ns,
-                    output_sha256=old.output_sha256,
-                )
-            _put(connection, "photos", replace(row, run=self.run, finished=time.time()))
+            _put(connection, "unmade", replace(row, run=self.run, finished=time.time()))
+
+    def forget_gone(self) -> None:
+        """Drop the records of unmade photos that exist no more."""
+        for row in (_row(values) for values in self._query(f"SELECT {_NAMES} FROM unmade")):
+            if not os.path.lexists(row.input):
+                with self._change() as connection:
+                    connection.execute("DELETE FROM unmade WHERE output = ? AND input = ?", (row.output, row.input))
 
     def publishing(self, row: Row) -> None:
         """Record that a checked file of this hash is about to take its name."""
@@ -184,10 +192,11 @@ class Manifest:
             _put(connection, "publishing", replace(row, run=self.run, finished=time.time()))
 
     def published(self, row: Row) -> None:
-        """Record that it has its name now."""
+        """Record an output that has its name, or whose file or photo is still the same at another time or place."""
         with self._change() as connection:
             _put(connection, "photos", replace(row, run=row.run or self.run, finished=row.finished or time.time()))
             connection.execute("DELETE FROM publishing WHERE output = ?", (row.output,))
+            connection.execute("DELETE FROM unmade WHERE output = ? AND input = ?", (row.output, row.input))
 
     def unpublished(self) -> list[Row]:
         """What was about to take its name when its run ended."""
@@ -197,11 +206,6 @@ class Manifest:
         """Record that a file did not get its name."""
         with self._change() as connection:
             connection.execute("DELETE FROM publishing WHERE output = ?", (key,))
-
-    def adopt(self, row: Row) -> None:
-        """Record other times or places of files whose content is still the same."""
-        with self._change() as connection:
-            _put(connection, "photos", row)
 
     def keep_settings(self, text: str) -> str:
         """Store settings in words; returns their hash."""
@@ -336,6 +340,10 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise OutputError(
+                f"{printable(path)}: no space is left on that disk; free some space and run the same command again"
+            ) from error
         raise OutputError(f"{printable(path)}: the manifest cannot be written or read: {error}") from error
     except sqlite3.DatabaseError as error:
         raise OutputError(
@@ -353,9 +361,3 @@ def _put(connection: sqlite3.Connection, table: str, row: Row) -> None:
 def _row(values: tuple[Any, ...]) -> Row:
     row = Row(*values)
     return replace(row, status=Status(row.status), lasting=bool(row.lasting))
-
-
-def as_json(row: Row) -> dict[str, Any]:
-    """A record as plain values."""
-    document = dict(zip(_NAMES.split(", "), astuple(row), strict=True))
-    return json.loads(json.dumps(document))  # type: ignore[no-any-return]

@@ -63,26 +63,25 @@ class PhotoSteps:
     def refuse(self, entry: Refused) -> Result:
         """Record something that is no photo of ours."""
         name = absolute_name(entry.input)
-        self.manifest.record(Row(entry.key, name, Status.FAILED, error=entry.reason, version=__version__))
+        self.manifest.record_unmade(Row(entry.key, name, Status.FAILED, error=entry.reason, version=__version__))
         return Result(printable(entry.input), Fate.FAILED, entry.reason)
 
     def settle(self, task: Task) -> Result | None:
         """Return the end of a photo that is not to be made; None for one that is."""
-        row = self.manifest.find(task.job.key)
         if task.profile is None:
-            if row is None or row.status != Status.DONE:
-                self.manifest.record(replace(self._row(task), status=Status.LEFT_OUT))
+            self.manifest.record_unmade(replace(self._row(task), status=Status.LEFT_OUT))
             return self._result(task, Fate.SKIPPED, task.why)
-        decision = self.settings.decide(task, row)
+        decision = self.settings.decide(task, self.manifest)
         if decision.action == Action.MAKE:
             return None
-        if decision.known and decision.known != row:
-            self.manifest.adopt(decision.known)
-        if decision.action == Action.SKIP:
-            return self._result(task, Fate.SKIPPED, decision.reason)
-        if decision.known is None:
-            self.manifest.record(replace(self._row(task), error=decision.reason))
-        return self._result(task, Fate.FAILED, decision.reason)
+        if decision.action == Action.FAIL:
+            if not decision.repeated:
+                self.manifest.record_unmade(replace(self._row(task), error=decision.reason))
+            return self._result(task, Fate.FAILED, decision.reason)
+        key, known = task.job.key, decision.known
+        if known and (known != self.manifest.find(key) or self.manifest.find_unmade(key, known.input)):
+            self.manifest.published(known)
+        return self._result(task, Fate.SKIPPED, decision.reason)
 
     def read(self, task: Task) -> Ready:
         """Read a photo; raises PhotoError."""
@@ -149,7 +148,7 @@ class PhotoSteps:
             self._log(task, details)
         passing = isinstance(error, PASSING) or isinstance(error.__cause__, PASSING)
         row = self._row(task, None if passing else _whole_stamp(task))
-        self.manifest.record(replace(row, error=reason, lasting=not passing and row.input_sha256 is not None))
+        self.manifest.record_unmade(replace(row, error=reason, lasting=not passing and row.input_sha256 is not None))
         return replace(self._result(task, Fate.FAILED, reason), traceback=details)
 
     def _row(self, task: Task, source: Stamp | None = None) -> Row:

@@ -104,7 +104,6 @@ class Pipeline:
                     self._read_ahead(task)
         except BaseException as error:
             self._crash = error
-            raise
         finally:
             self._to_infer.put(None)
 
@@ -182,7 +181,6 @@ class Pipeline:
                 held = None
         except BaseException as error:
             self._crash = error
-            raise
 
     def _attempt(self, task: Task, step: Callable[[], Value]) -> tuple[bool, Value | None]:
         """Do a step of one photo; (True, its value), or (False, None) where it failed, which is recorded by then."""

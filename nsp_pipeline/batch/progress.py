@@ -29,6 +29,14 @@ def quietly(call: Callable[P, None]) -> Callable[P, None]:
     return guarded
 
 
+class PatientConsole(Console):
+    """A console on stderr that falls silent when nobody listens any more, where rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        """See Console."""
+        self.quiet = True
+
+
 def terminal_reporter(console: Console) -> "Bar | Lines":
     """The reporter that fits: a bar where a person looks on, lines elsewhere."""
     return Bar(console) if console.is_terminal else Lines(console)

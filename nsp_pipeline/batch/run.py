@@ -57,6 +57,7 @@ def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter) -> Summary:
             engines.get(tasks[0].profile)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root) as manifest:
             recover(manifest, plan.root, settings.shard)
+            manifest.forget_gone()
             remove_strays({job.output.parent for job in plan.jobs} | {plan.root}, manifest, lock)
             shard = settings.shard
             manifest.start_run(__version__, f"{shard.index}/{shard.count}" if shard else None)
@@ -80,12 +81,11 @@ def foresee(plan: Plan, settings: RunSettings) -> list[Foreseen]:
     foreseen = [Foreseen(printable(entry.input), None, Action.FAIL, entry.reason) for entry in plan.refused]
     with read_manifest(plan.root) as manifest:
         for task in _assign(plan, settings):
-            row = manifest.find(task.job.key) if manifest else None
             names = task.job.name, printable(task.job.output)
             if task.profile is None:
                 foreseen.append(Foreseen(*names, Action.SKIP, task.why))
             else:
-                decision = settings.decide(task, row)
+                decision = settings.decide(task, manifest)
                 foreseen.append(Foreseen(*names, decision.action, decision.reason, task.profile.name, task.why))
     return foreseen
 

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass, field
 
 from nsp_pipeline.batch.assign import AUTO, Task
-from nsp_pipeline.batch.decide import Decision, Wanted, decide
+from nsp_pipeline.batch.decide import Decision, Wanted, absolute_name, decide
 from nsp_pipeline.batch.infer import InferenceSettings
-from nsp_pipeline.batch.manifest import Row, settings_hash
+from nsp_pipeline.batch.manifest import Manifest, settings_hash
 from nsp_pipeline.batch.plan import Job, Shard
 from nsp_pipeline.batch.publish import Encoding
 
@@ -47,9 +47,12 @@ class RunSettings:
         }
         return json.dumps(parts, sort_keys=True)
 
-    def decide(self, task: Task, row: Row | None) -> Decision:
+    def decide(self, task: Task, manifest: Manifest | None) -> Decision:
         """Decide whether a photo is made, skipped or refused (see batch.decide)."""
         assert task.profile is not None
         precision = None if self.precision == "auto" else self.precision
         wanted = Wanted(settings_hash(self.fingerprint(task.job)), task.profile.sha256, precision)
-        return decide(task.job, row, wanted, overwrite=self.overwrite, retry_failed=self.retry_failed)
+        job = task.job
+        row = manifest.find(job.key) if manifest else None
+        unmade = manifest.find_unmade(job.key, absolute_name(job.input)) if manifest else None
+        return decide(job, row, unmade, wanted, overwrite=self.overwrite, retry_failed=self.retry_failed)

@@ -12,7 +12,7 @@ from nsp_pipeline.batch.event_log import EventLog
 from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.batch.outcome import Ended, Fate, Summary
 from nsp_pipeline.batch.plan import Plan, PlanRules, Shard, make_plan, printable
-from nsp_pipeline.batch.progress import summary_lines, terminal_reporter
+from nsp_pipeline.batch.progress import PatientConsole, summary_lines, terminal_reporter
 from nsp_pipeline.batch.publish import Encoding
 from nsp_pipeline.batch.reporter import Everybody
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
@@ -111,7 +111,7 @@ def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool
     _refuse_contradictions(options)
     rules, settings = _rules(options), _settings(options)
     plan = make_plan(inputs, output, rules)
-    console = Console(stderr=True)
+    console = PatientConsole(stderr=True)
     _mention_ignored(console, plan)
     if not plan.jobs and not plan.refused:
         where = ", ".join(printable(path) for path in inputs)

@@ -5,6 +5,7 @@ the environment, so that real processes can be slowed down, broken and killed.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nsp_pipeline.batch.assign
+import nsp_pipeline.batch.publish
 import nsp_pipeline.batch.run
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import UsageError
@@ -80,8 +82,44 @@ def install(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
     setattr_(nsp_pipeline.batch.run, "open_engine", open_engine)
 
 
+def die_at(moment: str, published: int) -> None:
+    """Let this process be killed (or hang) at a moment of publishing, once that many photos are in their places."""
+    publish = nsp_pipeline.batch.publish
+    count = 0
+
+    def die(*args: Any, **kwargs: Any) -> None:
+        if count == published:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def half(frame: Any, file: Any, **kwargs: Any) -> None:
+        if count == published:
+            file.write(b"half a pho")
+            file.flush()
+            if moment.startswith("hang"):
+                time.sleep(60)
+            die()
+        write(frame, file, **kwargs)
+
+    def rename(*args: Any) -> None:
+        nonlocal count
+        if moment == "before-rename":
+            die()
+        replace(*args)
+        if moment == "after-rename":
+            die()
+        count += 1
+
+    write, replace = publish.write_frame, os.replace
+    publish.os = SimpleNamespace(**{**vars(os), "replace": rename})
+    if moment.endswith("while-writing"):
+        publish.write_frame = half
+
+
 if __name__ == "__main__":
     from nsp_pipeline.cli.main import main
 
     install()
+    if death := os.environ.get("NSP_FAKE_DEATH"):
+        moment, _, number = death.partition(":")
+        die_at(moment, int(number))
     sys.exit(main())
