@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Finished, finish, hashes, save_photo, start, strays
+from batch_runs import Finished, finish, hashes, save_photo, start, strays
 
 KILLS = 10
 

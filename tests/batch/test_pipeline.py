@@ -8,7 +8,7 @@ from typing import Any
 import fake_engine
 import numpy as np
 import pytest
-from conftest import Finished, hashes, save_photo
+from batch_runs import Finished, hashes, save_photo
 from PIL import Image
 
 import nsp_pipeline.batch.photo

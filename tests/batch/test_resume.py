@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Finished, hashes, save_photo, strays
+from batch_runs import Finished, hashes, save_photo, strays
 
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.publish

@@ -1,0 +1,153 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from nsp_pipeline import __version__
+from nsp_pipeline.cli import main as cli
+from nsp_pipeline.errors import MissingCapabilityError, OutputError, PhotoError, RecipeError, UsageError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def python(*args: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, env=environment, timeout=60)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], int]:
+    """Run a command that raises."""
+
+    def run(error: BaseException) -> int:
+        @click.command()
+        def command() -> None:
+            raise error
+
+        monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *args: command)
+        return cli.main(["denoise"])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PhotoError(Path("a.jpg"), "is empty"), 1),
+        (UsageError("no"), 2),
+        (RecipeError("no"), 2),
+        (MissingCapabilityError("no"), 3),
+        (OutputError("no"), 4),
+        (KeyboardInterrupt(), 130),
+        (click.UsageError("no"), 2),
+        (click.FileError("no"), 2),
+        (click.Abort(), 130),
+        (MemoryError(), 3),
+        (OSError(errno.ENOSPC, "No space left on device", "out/x"), 4),
+    ],
+)
+def test_every_error_for_the_user_ends_in_its_exit_code_without_a_traceback(
+    failing: Callable[[BaseException], int], capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    assert failing(error) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_bug_of_ours_keeps_its_traceback(failing: Callable[[BaseException], int]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        failing(ZeroDivisionError())
+    with pytest.raises(OSError):
+        failing(OSError(errno.EIO, "input/output error"))
+
+
+def test_help_and_version_work_as_a_module_and_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from nsp_pipeline.cli.main import main; main(['--help']); "
+        "print([name for name in ('torch', 'numpy', 'onnxruntime', 'rich', 'PIL') if name in sys.modules])"
+    )
+    assert python("-c", code).stdout.splitlines()[-1] == "[]"
+    assert python("-m", "nsp_pipeline", "--version").stdout == f"nsp {__version__}\n"
+
+
+def test_denoise_imports_no_torch() -> None:
+    code = (
+        "import sys; from nsp_pipeline.cli.main import main; main(['denoise', '--help']); "
+        "print([name for name in ('torch', 'onnxruntime', 'nsp_export') if name in sys.modules])"
+    )
+    assert python("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_of_the_table_that_exists_opens(capsys: pytest.CaptureFixture[str]) -> None:
+    context = click.Context(cli.nsp)
+    names = cli.nsp.list_commands(context)
+    assert {"denoise", "status"} <= set(names) <= set(cli.COMMANDS)
+    for name in names:
+        command = cli.nsp.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        assert cli.main([name, "--help"]) == 0
+        assert capsys.readouterr().out.startswith(f"Usage: nsp {name}")
+
+
+def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["denoize"]) == 2
+    assert "No such command 'denoize'" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_trouble(tmp_path: Path) -> None:
+    script = "from nsp_pipeline.cli.main import main; import sys; sys.exit(main(['denoise', '--help']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.wait(30)
+    assert errors == b""
+
+
+def test_status_without_a_record_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in (tmp_path, tmp_path / "nothere"):
+        assert cli.main(["status", str(place)]) == 2
+        assert "nsp has no record there" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_counts_and_names_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nsp_pipeline.batch.manifest import Manifest, Row, Status
+
+    with Manifest.open(tmp_path) as manifest:
+        manifest.start_run("0.1.0", None)
+        manifest.published(Row("a.jpg", "/in/a.jpg", Status.DONE))
+        manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE))
+        manifest.record_unmade(Row("b.jpg", "/in/b.jpg", Status.FAILED, error="the file is empty"))
+        manifest.record_unmade(Row("c.jpg", "/in/c.jpg", Status.LEFT_OUT))
+    assert cli.main(["status", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {key: report[key] for key in ("done", "failed", "left-out", "running")} == {
+        "done": 1,
+        "failed": 1,
+        "left-out": 1,
+        "running": False,
+    }
+    assert report["failures"] == [{"input": "/in/b.jpg", "output": "b.jpg", "error": "the file is empty"}]
+    assert cli.main(["status", str(tmp_path)]) == 0
+    assert "was killed; the same command continues it" in capsys.readouterr().out
+    with Manifest.open(tmp_path) as manifest:
+        manifest.start_run("0.1.0", None)
+        manifest.end_run("time up", done=1, skipped=0, failed=1, remaining=7)
+    cli.main(["status", str(tmp_path)])
+    assert "time up, 7 left" in capsys.readouterr().out
