@@ -33,6 +33,7 @@ END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 ZIGZAG = sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8))
 
 EXIF_SIGNATURE, XMP_SIGNATURE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+JFIF_SIGNATURE, ADOBE_SIGNATURE, APP14 = b"JFIF\0", b"Adobe", 0xEE
 ICC_SIGNATURE, MPF_SIGNATURE, PHOTOSHOP_SIGNATURE = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
 LONGEST_PAYLOAD = 65533
 LONGEST_SIDE = 65500
@@ -242,12 +243,17 @@ def _subsampling(layout: Layout) -> int:
 
 def _stored_as_rgb(layout: Layout) -> bool:
     """Decide as libjpeg does: JFIF means YCbCr, else Adobe's segment says it, else the components' names."""
-    if len(layout.components) != 3 or any(segment.startswith(b"\xff\xe0\0\x10JFIF\0") for segment in layout.segments):
+    if len(layout.components) != 3 or _jfif(layout.segments):
         return False
-    adobe = next(_payloads(layout.segments, 0xEE, b"Adobe"), None)
+    adobe = next(_payloads(layout.segments, APP14, ADOBE_SIGNATURE), None)
     if adobe is not None and len(adobe) >= 7:
         return adobe[6] == 0
     return bytes(identifier for identifier, *_ in layout.components) == b"RGB"
+
+
+def _jfif(segments: list[bytes]) -> bytes | None:
+    """What the JFIF segment holds, if there is a complete one."""
+    return next((jfif for jfif in _payloads(segments, APP0, JFIF_SIGNATURE) if len(jfif) >= 9), None)
 
 
 def encode_jpeg(frame: Frame, quality: int | None) -> bytes:
@@ -349,10 +355,10 @@ def _shift_pictures(segments: bytes, shift: int) -> bytes:
 
 def resolution_of_jpeg(source: JpegSource) -> tuple[float, float] | None:
     """Dots per metre as the JFIF segment has them."""
-    body = source.segments
-    if not body.startswith(b"\xff\xe0\0\x10JFIF\0"):
+    jfif = _jfif(parse_layout(Path(), b"\xff\xd8" + source.segments, whole=False).segments)
+    if jfif is None:
         return None
-    unit, across, down = struct.unpack_from(">BHH", body, 11)
+    unit, across, down = struct.unpack_from(">BHH", jfif, 2)
     per_metre = {1: 1 / 0.0254, 2: 100.0}.get(unit)
     return (across * per_metre, down * per_metre) if per_metre and across and down else None
 

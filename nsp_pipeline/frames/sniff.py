@@ -100,8 +100,8 @@ def _what(head: bytes) -> str:
         return "a colour profile"
     if head[4:8] == b"ftyp":
         return "a HEIF, AVIF or video file"
-    try:
-        head.decode("ascii")
-    except UnicodeDecodeError:
-        return "a file of unknown kind or a damaged one"
-    return "a text"
+    if not head.strip(b"\0"):
+        return "a file that begins with zeros, as failed copies do"
+    if head.isascii() and all(byte >= 32 or byte in b"\t\n\r" for byte in head):
+        return "a text"
+    return "a file of unknown kind or a damaged one"

@@ -153,9 +153,9 @@ def _metadata_for(frame: Frame, stored: Kind, *, same_depth: bool) -> Metadata:
         return metadata
     height, width = frame.pixels.shape[:2]
     if metadata.exif and metadata.size not in (None, (width, height)):
-        exif = with_size(metadata.exif, width, height)
-        source = with_exif(source, exif) if isinstance(source, PngSource) else source
-        metadata = replace(metadata, exif=exif, source=source)
+        enlarged = with_size(metadata.exif, width, height)
+        source = with_exif(source, enlarged) if isinstance(source, PngSource) else source
+        metadata = replace(metadata, exif=enlarged, source=source)
     if stored is frame.kind:
         if isinstance(source, PngSource) and not same_depth:
             return replace(metadata, source=without_storage_chunks(source))
