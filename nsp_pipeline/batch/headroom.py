@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 POLL_SECONDS = 0.2
-COPIES = 3
+COPIES = {"denoise": 3, "sr": 9, "sr-direct": 9}
 """What a photo takes at its fullest, in times its pixels: as read, as made, and as read back for the check."""
 
 

@@ -122,6 +122,7 @@ class Manifest:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._guard = threading.Lock()
+        self._kept_settings: set[str] = set()
         self.path = path
         self.run: int | None = None
 
@@ -210,8 +211,10 @@ class Manifest:
     def keep_settings(self, text: str) -> str:
         """Store settings in words; returns their hash."""
         digest = settings_hash(text)
-        with self._change() as connection:
-            connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (digest, text))
+        if digest not in self._kept_settings:
+            with self._change() as connection:
+                connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (digest, text))
+            self._kept_settings.add(digest)
         return digest
 
     def start_run(self, version: str, shard: str | None) -> None:

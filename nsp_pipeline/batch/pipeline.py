@@ -34,8 +34,20 @@ class _Held(Generic[Item]):
     size: int
 
 
+@dataclass(frozen=True)
+class _Unread:
+    """A photo that could not be read.
+
+    It is recorded by the thread of inference, where signals are heard: Ctrl-C also reaches the processes that develop
+    RAW files, and a photo is not to be blamed for their end.
+    """
+
+    task: Task
+    error: Exception
+
+
 class Pipeline:
-    """One run at work. Results of all stations come together in `_finish`."""
+    """One run at work. Results of all stations come together in `finish`."""
 
     def __init__(
         self, steps: PhotoSteps, engines: EngineShelf, reporter: Reporter, interrupted: threading.Event
@@ -46,9 +58,10 @@ class Pipeline:
         self._interrupted = interrupted
         settings = steps.settings
         self._readers = settings.workers
+        self._copies = COPIES[settings.inference.mode]
         self._headroom = Headroom(settings.workers, settings.memory)
         self._deadline = time.monotonic() + settings.max_seconds if settings.max_seconds is not None else None
-        self._to_infer: queue.Queue[_Held[Ready] | None] = queue.Queue()
+        self._to_infer: queue.Queue[_Held[Ready | _Unread] | None] = queue.Queue()
         self._to_write: queue.Queue[_Held[Made] | None] = queue.Queue(maxsize=1)
         self._guard = threading.Lock()
         self._announced: set[str] = set()
@@ -108,15 +121,15 @@ class Pipeline:
             self._to_infer.put(None)
 
     def _read_ahead(self, task: Task) -> None:
-        size = COPIES * guess_bytes(task.job.input)
+        size = self._copies * guess_bytes(task.job.input)
         if not self._headroom.admit(size, self._stopping):
             return
-        _, ready = self._attempt(task, partial(self._steps.read, task))
-        if ready is None:
-            self._headroom.begin()
-            self._headroom.release(size)
+        try:
+            ready = self._steps.read(task)
+        except Exception as error:
+            self._to_infer.put(_Held(_Unread(task, error), size))
             return
-        actual = COPIES * ready.frame.pixels.nbytes
+        actual = self._copies * ready.frame.pixels.nbytes
         self._headroom.resize(size, actual)
         self._to_infer.put(_Held(ready, actual))
 
@@ -134,14 +147,16 @@ class Pipeline:
             self._headroom.begin()
             made = None
             if not self._out_of_time():
-                made = self._run_engine(held.item)
+                _, made = self._attempt(held.item.task, partial(self._make, held.item))
             if made is None:
                 self._headroom.release(held.size)
             else:
                 self._put(self._to_write, _Held(made, held.size))
             held = made = None  # the noisy pixels go before the next photo's come
 
-    def _run_engine(self, ready: Ready) -> Made | None:
+    def _make(self, ready: Ready | _Unread) -> Made:
+        if isinstance(ready, _Unread):
+            raise ready.error
         name = ready.task.job.name
 
         def on_tile(done: int, total: int) -> None:
@@ -149,12 +164,9 @@ class Pipeline:
                 raise Stopped
             self._tell(lambda: self._reporter.working(name, done / total))
 
-        def step() -> Made:
-            engine = self._engine(ready.task)
-            on_tile(0, 1)
-            return self._steps.infer(ready, engine, on_tile)
-
-        return self._attempt(ready.task, step)[1]
+        engine = self._engine(ready.task)
+        on_tile(0, 1)
+        return self._steps.infer(ready, engine, on_tile)
 
     def _engine(self, task: Task) -> Engine:
         assert task.profile is not None
@@ -192,7 +204,6 @@ class Pipeline:
             self._give_up(error)
         except Exception as error:
             if self._stopping():
-                # Ctrl-C also reaches the processes that develop RAW files: their end is no fault of the photo's.
                 return False, None
             try:
                 result = self._steps.fail(task, error)

@@ -30,6 +30,7 @@ KIND_OF_SUFFIX = {
     ".tiff": OutputKind.TIFF,
 }
 MOST_SHARDS = 1000
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -264,13 +265,11 @@ def _refuse_output_within_input(inputs: Sequence[Path], output: Path, rules: Pla
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     """Refuse two photos with one output, also where a disk does not tell capitals or accents' spellings apart."""
     taken: dict[str, Job] = {}
-    for job in jobs:
-        other = taken.setdefault(_disk_name(job.key), job)
-        if other is not job:
-            raise UsageError(
-                f"{other.name} and {job.name} would both become {printable(job.output)}; "
-                "leave one out with --exclude, or run them into different folders"
-            )
+    pairs = [(other, job) for job in jobs if (other := taken.setdefault(_disk_name(job.key), job)) is not job]
+    if pairs:
+        shown = [f"{a.name} and {b.name} would both become {printable(b.output)}" for a, b in pairs[:MOST_NAMED]]
+        more = f"; so would {len(pairs) - MOST_NAMED} more pairs" if len(pairs) > MOST_NAMED else ""
+        raise UsageError(f"{'; '.join(shown)}{more}; leave some out with --exclude, or use different OUTPUT folders")
     for job in jobs:
         for parent in PurePosixPath(job.key).parents:
             if blocking := taken.get(_disk_name(str(parent))):

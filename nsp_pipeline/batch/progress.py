@@ -96,7 +96,7 @@ class Bar:
         )
         self._progress = Progress(*columns, console=console, transient=True, redirect_stdout=False)
         self._task = self._progress.add_task("", start=False, total=None, name="starting", pace="")
-        self._done = 0
+        self._finished = 0
 
     def __enter__(self) -> Self:
         self._guarded(self._progress.start)
@@ -110,7 +110,7 @@ class Bar:
     def begin(self, total: int) -> None:
         """See Reporter."""
         self._pace.begin(total)
-        self._guarded(lambda: self._progress.update(self._task, total=total))
+        self._guarded(lambda: self._progress.reset(self._task, total=total))
 
     def using(self, info: EngineInfo, why: str) -> None:
         """See Reporter."""
@@ -120,18 +120,23 @@ class Bar:
         """See Reporter."""
         shown = name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
         text = f"{escape(shown)} {share:4.0%}"
-        self._guarded(lambda: self._progress.update(self._task, name=text, pace=self._pace.text()))
+        self._update(self._finished + share, name=text)
 
     def finished(self, result: Result, number: int) -> None:
         """See Reporter."""
         self._pace.count(result)
+        self._finished = number
         if result.fate == Fate.FAILED:
             self.say(result_line(result))
-        self._guarded(lambda: self._progress.update(self._task, completed=number, pace=self._pace.text()))
+        self._update(number)
 
     def say(self, text: str, **facts: Any) -> None:
         """See Reporter."""
         self._guarded(lambda: self._console.print(text, highlight=False, markup=False, soft_wrap=True))
+
+    def _update(self, completed: float, **fields: Any) -> None:
+        pace = self._pace.text()
+        self._guarded(lambda: self._progress.update(self._task, completed=completed, pace=pace, **fields))
 
     @staticmethod
     @quietly

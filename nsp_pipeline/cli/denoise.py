@@ -17,7 +17,7 @@ from nsp_pipeline.batch.publish import Encoding
 from nsp_pipeline.batch.reporter import Everybody
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.cli.quantities import DurationType, OrWord, ShardType, SizeType
+from nsp_pipeline.cli.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.recipe_options import take_defaults
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.write import OutputKind
@@ -56,7 +56,7 @@ MODES = ("denoise", "sr", "sr-direct")
     help="Share of the noise to remove; auto: by the noise in the photo.",
 )
 @click.option("--engine", type=click.Choice(["auto", "onnx"]), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option("--precision", type=click.Choice(["auto", "fp32"]), default="auto", show_default=True)
 @click.option("--require-gpu", is_flag=True, help="Fail rather than compute on the CPU.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Option types: durations ("8h"), sizes ("1.5GiB"), shards ("2/8"), and numbers that may be "auto" or "keep"."""
+"""Option types: durations ("8h"), sizes ("1.5GiB"), shards ("2/8"), devices, and numbers that may be "auto"."""
 
 import re
 from typing import Any
@@ -58,6 +58,18 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]
         if not match or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
             self.fail(f"'{value}' is no shard; the second of eight is 2/8 (at most {MOST_SHARDS})", param, ctx)
         return Shard(int(match[1]), int(match[2]))
+
+
+class DeviceType(click.ParamType):  # type: ignore[type-arg]
+    """ "auto", "cpu", "cuda" or "cuda:1"."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check a device's name; whether it is there, the engine says."""
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)):
+            self.fail(f"'{value}' is no device; there are auto, cpu, cuda and cuda:N", param, ctx)
+        return str(value)
 
 
 class OrWord(click.ParamType):  # type: ignore[type-arg]

@@ -6,6 +6,7 @@ the environment, so that real processes can be slowed down, broken and killed.
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -17,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nsp_pipeline.batch.assign
+import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.publish
 import nsp_pipeline.batch.run
 from nsp_pipeline.engines.engine import EngineInfo
-from nsp_pipeline.errors import UsageError
+from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import Choice
 
 BROKEN_LEVEL = 7
-"""A photo whose first pixel is this makes the engine fail as a bug would."""
+"""A photo all of whose pixels are this makes the engine fail as a bug would."""
 
 
 def fake_profile(name: str = "fake", sha256: str = "0" * 64) -> Profile:
@@ -48,7 +50,7 @@ class FakeEngine:
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Blur by a 3×3 mean."""
         time.sleep(float(os.environ.get("NSP_FAKE_SECONDS", "0")))
-        if round(float(image[0, 0, 0, 0]) * 255) == BROKEN_LEVEL:
+        if np.all(np.round(image * 255) == BROKEN_LEVEL):
             raise ZeroDivisionError("the fake network broke")
         padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
         height, width = image.shape[2:]
@@ -115,10 +117,32 @@ def die_at(moment: str, published: int) -> None:
         publish.write_frame = half
 
 
+def end_readers_on_interrupt() -> None:
+    """Let every read but the first last until an interrupt, and fail of it, faster than Python hears of the signal."""
+    photo = nsp_pipeline.batch.photo
+    read, ours, theirs = photo.read_frame, *socket.socketpair()
+    theirs.setblocking(False)
+    signal.set_wakeup_fd(theirs.fileno())
+    first = True
+
+    def dying(path: Path) -> Any:
+        nonlocal first
+        if first:
+            first = False
+            return read(path)
+        assert theirs.fileno() >= 0
+        ours.recv(1)
+        raise PhotoError(path, "LibRaw fails on this RAW file (it ended with code -2)")
+
+    photo.read_frame = dying
+
+
 if __name__ == "__main__":
     from nsp_pipeline.cli.main import main
 
     install()
+    if "NSP_FAKE_READER_DIES" in os.environ:
+        end_readers_on_interrupt()
     if death := os.environ.get("NSP_FAKE_DEATH"):
         moment, _, number = death.partition(":")
         die_at(moment, int(number))

@@ -249,3 +249,15 @@ def test_a_read_only_disk_stops_the_run(many: Path, tmp_path: Path) -> None:
         expect_stop(finish(start("denoise", many, out)), "Read-only file system")
     finally:
         subprocess.run(["umount", out], check=True)
+
+
+def test_a_photo_is_not_blamed_for_an_interrupt_that_ended_its_reader(many: Path, tmp_path: Path) -> None:
+    """Ctrl-C goes to the whole process group, and so to the process that develops a RAW file."""
+    out = tmp_path / "out"
+    process = start("denoise", many, out, NSP_FAKE_SECONDS="1", NSP_FAKE_READER_DIES="1")
+    wait_for((out / ".nsp" / "lock").exists, process)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    ended = finish(process)
+    assert ended.code == 130
+    assert "failed" not in ended.err

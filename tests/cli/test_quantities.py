@@ -2,7 +2,7 @@ import click
 import pytest
 
 from nsp_pipeline.batch.plan import Shard
-from nsp_pipeline.cli.quantities import DurationType, OrWord, ShardType, SizeType
+from nsp_pipeline.cli.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,10 @@ def test_a_word_stands_for_none() -> None:
     assert option.convert("64", None, None) == 64
     with pytest.raises(click.BadParameter):
         option.convert("3", None, None)
+
+
+def test_devices() -> None:
+    assert [DeviceType().convert(text, None, None) for text in ("auto", "cpu", "cuda", "cuda:1")]
+    for text in ("gpu", "cuda:", "CPU0", ""):
+        with pytest.raises(click.BadParameter, match="is no device"):
+            DeviceType().convert(text, None, None)
