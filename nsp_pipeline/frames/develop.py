@@ -1,11 +1,8 @@
-"""Develop one RAW file, as a process of its own: `python -P develop.py PATH [--camera]`.
+"""Develop one RAW file, as a process of its own: PATH, then perhaps --camera to learn about the camera only.
 
-LibRaw is C++ that meets damaged files: if it crashes, it takes this process with it and not the night's run, and what
-it prints stays here. Hence nothing of this package is imported. On stdout go one line of JSON, the embedded JPEG
-preview, and the pixels; what the line says is read in `raw.py`.
+See `isolated.py` for why.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,9 @@ import numpy as np
 import rawpy
 from numpy.typing import NDArray
 
-MOST_PIXELS = 512_000_000
+from nsp_pipeline.frames.isolated import answer, refuse
+from nsp_pipeline.frames.limits import MOST_PIXELS
+
 SMALLEST_SIDE = 16
 XTRANS_PERIOD, XTRANS_SMALLEST_SIDE = 6, 512
 LEAST_BITS_PER_PIXEL = 0.25
@@ -29,29 +28,26 @@ MOST_EMPTY_ROWS = 3
 
 
 def main() -> None:
-    """Write what a RAW file holds to stdout, or the reason why that is nothing."""
+    """Send pixels, what LibRaw knows of the shot, and the embedded JPEG preview; or the reason why nothing is sent."""
     path, only_camera = Path(sys.argv[1]), "--camera" in sys.argv
-    out = sys.stdout.buffer
     try:
         with rawpy.imread(str(path)) as raw:
-            header: dict[str, Any] = _shot(raw)
-            preview = _preview(raw)
-            pixels = np.empty((0, 0, 0), np.uint16)
-            if not only_camera:
-                header["refused"] = _doubt_header(raw, path.stat().st_size)
-                if not header["refused"]:
-                    header["refused"] = _doubt_data(raw)
-                if not header["refused"]:
-                    pixels = develop(raw)
-                    header["refused"] = _doubt_result(pixels)
+            facts, preview = _shot(raw), _preview(raw)
+            if only_camera:
+                answer(facts, preview, np.empty(0, np.uint16))
+                return
+            doubt = _doubt_header(raw, path.stat().st_size) or _doubt_data(raw)
+            if not doubt:
+                pixels = develop(raw)
+                doubt = _doubt_result(pixels)
     except rawpy.LibRawError as error:
-        words = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        words = words.removeprefix("b'").removesuffix("'")
-        header, preview = {"refused": f"{REASONS.get(type(error), UNREADABLE)} (LibRaw: {words})"}, b""
-    header |= {"shape": pixels.shape if not header.get("refused") else None, "preview": len(preview)}
-    out.write(json.dumps(header).encode() + b"\n" + preview)
-    if not header.get("refused"):
-        out.write(np.ascontiguousarray(pixels).data)
+        words = str(error).removeprefix("b'").removesuffix("'")
+        refuse(f"{REASONS.get(type(error), UNREADABLE)} (LibRaw: {words})")
+        return
+    if doubt:
+        refuse(doubt)
+    else:
+        answer(facts, preview, pixels)
 
 
 def develop(raw: rawpy.RawPy) -> NDArray[np.uint16]:

@@ -150,6 +150,8 @@ def parse_directory(buffer: Buffer, order: Order, big: bool, offset: int, depth:
         if len(data) < size:
             continue
         if tag in POINTERS and depth < 2:
+            if len(data) > 8:
+                continue
             try:
                 target = int.from_bytes(data, "little" if order == "<" else "big")
                 children[tag] = parse_directory(buffer, order, big, target, depth + 1)

@@ -65,16 +65,17 @@ def read_png(path: Path, data: bytes) -> Frame:
 
 def read_png_exif(path: Path, data: bytes) -> bytes | None:
     """The EXIF of a PNG."""
-    return next((body for name, body in _chunks(path, data) if name == b"eXIf"), None)
+    return next((bytes(body) for name, body in _chunks(path, data) if name == b"eXIf"), None)
 
 
-def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Name and content of every chunk up to the last, their checksums verified."""
+    view = memoryview(data)
     position = len(SIGNATURE)
     while position + 12 <= len(data):
         (size,) = struct.unpack_from(">I", data, position)
         name = data[position + 4 : position + 8]
-        body = data[position + 8 : position + 8 + size]
+        body = view[position + 8 : position + 8 + size]
         if position + 12 + size > len(data):
             break
         (checksum,) = struct.unpack_from(">I", data, position + 8 + size)
@@ -87,7 +88,7 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, bytes]]:
     raise PhotoError(path, f"the file ends early: {size_text(len(data))} of PNG data, the picture is incomplete")
 
 
-def _header(path: Path, chunks: list[tuple[bytes, bytes]]) -> Header:
+def _header(path: Path, chunks: list[tuple[bytes, memoryview]]) -> Header:
     name, body = chunks[0]
     if name == b"CgBI":
         raise PhotoError(path, "this is Apple's own variant of PNG, which nsp does not read")
@@ -99,7 +100,7 @@ def _header(path: Path, chunks: list[tuple[bytes, bytes]]) -> Header:
     return Header(width, height, depth, colour, interlaced)
 
 
-def _check_chunks(path: Path, chunks: list[tuple[bytes, bytes]], header: Header) -> None:
+def _check_chunks(path: Path, chunks: list[tuple[bytes, memoryview]], header: Header) -> None:
     names = [name for name, _ in chunks]
     if b"IDAT" not in names:
         raise PhotoError(path, "the PNG holds no picture data")
@@ -110,7 +111,7 @@ def _check_chunks(path: Path, chunks: list[tuple[bytes, bytes]], header: Header)
     check_promise(path, row * header.height, stored, DEFLATE_RATIO)
 
 
-def _metadata(chunks: list[tuple[bytes, bytes]], *, as_stored: bool) -> Metadata:
+def _metadata(chunks: list[tuple[bytes, memoryview]], *, as_stored: bool) -> Metadata:
     first = next(place for place, (name, _) in enumerate(chunks) if name == b"IDAT")
     kept = [
         (place, _chunk(name, body))
@@ -119,8 +120,8 @@ def _metadata(chunks: list[tuple[bytes, bytes]], *, as_stored: bool) -> Metadata
         or (as_stored and name in DEPEND_ON_STORAGE)
         or (name not in NEVER_KEPT and name[0] & 32 and name[3] & 32)
     ]
-    bodies = {name: body for name, body in reversed(chunks) if name != b"IDAT"}
-    packets = (_xmp(body) for name, body in chunks if name == b"iTXt" and body.startswith(XMP_KEYWORD))
+    bodies = {name: bytes(body) for name, body in reversed(chunks) if name != b"IDAT"}
+    packets = (_xmp(bytes(body)) for name, body in chunks if name == b"iTXt" and bytes(body).startswith(XMP_KEYWORD))
     return Metadata(
         exif=bodies.get(b"eXIf"),
         icc=_icc(bodies.get(b"iCCP")),
@@ -132,8 +133,9 @@ def _metadata(chunks: list[tuple[bytes, bytes]], *, as_stored: bool) -> Metadata
     )
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
+def _chunk(name: bytes, body: bytes | memoryview) -> bytes:
+    checksum = zlib.crc32(body, zlib.crc32(name))
+    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", checksum)))
 
 
 def _inflate(data: bytes) -> bytes | None:

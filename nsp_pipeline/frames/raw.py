@@ -1,17 +1,11 @@
 """RAW: developed by LibRaw, in a process of its own, to 16-bit sRGB with the camera's white balance."""
 
-import json
 import struct
-import subprocess
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import ImageCms
 
 from nsp_pipeline.errors import PhotoError
@@ -38,13 +32,12 @@ from nsp_pipeline.frames.ifd import (
     short_entry,
     text_entry,
 )
+from nsp_pipeline.frames.isolated import Answer, ask
 from nsp_pipeline.frames.jpeg import read_jpeg_exif
 from nsp_pipeline.frames.limits import size_text
 from nsp_pipeline.frames.sniff import DNG_VERSION, picture_directories
 
-DEVELOPER = Path(__file__).with_name("develop.py")
-LONGEST_DEVELOPMENT = 600.0
-"""Seconds after which LibRaw is taken to hang."""
+DEVELOPER = "nsp_pipeline.frames.develop"
 DESCRIPTION, DATE_TIME, ARTIST, COPYRIGHT = 270, 306, 315, 33432
 KEPT_TAGS = (
     *(DESCRIPTION, MAKE, MODEL, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, SOFTWARE, DATE_TIME, ARTIST, COPYRIGHT),
@@ -59,19 +52,10 @@ DATA_TAGS = ((273, 279), (324, 325))
 ICC_DATE = slice(24, 36)
 
 
-@dataclass(frozen=True)
-class Developed:
-    """What the developing process delivers: pixels (H, W, C) uint16, and what else LibRaw found."""
-
-    pixels: NDArray[np.uint16]
-    preview: bytes
-    shot: dict[str, Any]
-
-
 def read_raw(path: Path) -> Frame:
     """Develop a RAW file; raises PhotoError."""
     _check_whole(path)
-    developed = _develop(path)
+    developed = ask(path, DEVELOPER)
     structure = upright(_exif(path, developed))
     icc = _srgb_profile() if developed.pixels.shape[2] == 3 else None
     return Frame(developed.pixels, None, Kind.RAW, Metadata(exif=serialise(structure), icc=icc), camera_of(structure))
@@ -79,7 +63,7 @@ def read_raw(path: Path) -> Frame:
 
 def read_raw_camera(path: Path) -> Camera:
     """Read make, model and ISO of a RAW file that is no TIFF inside."""
-    return camera_of(_exif(path, _develop(path, "--camera")))
+    return camera_of(_exif(path, ask(path, DEVELOPER, "--camera")))
 
 
 def _check_whole(path: Path) -> None:
@@ -100,52 +84,18 @@ def _check_whole(path: Path) -> None:
                     raise PhotoError(path, f"the file ends early: {size_text(size)} of DNG, the picture is incomplete")
 
 
-def _develop(path: Path, *options: str) -> Developed:
-    # -P: the folder of this package must not stand in for other packages.
-    command = [sys.executable, "-P", str(DEVELOPER), str(path.resolve()), *options]
-    silent = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=silent, stdout=subprocess.PIPE, stderr=silent) as process:
-        timer = Timer(LONGEST_DEVELOPMENT, process.kill)
-        timer.start()
-        try:
-            return _received(path, process)
-        finally:
-            timer.cancel()
-            process.kill()
-
-
-def _received(path: Path, process: "subprocess.Popen[bytes]") -> Developed:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise PhotoError(path, f"LibRaw fails on this RAW file (it ended with code {process.wait()})")
-    header = json.loads(line)
-    if header.get("refused"):
-        raise PhotoError(path, header["refused"])
-    preview = process.stdout.read(header["preview"])
-    pixels = np.empty(header["shape"], np.uint16)
-    flat = pixels.reshape(-1).view(np.uint8)
-    filled = 0
-    while filled < len(flat):
-        count = process.stdout.readinto(flat[filled:].data)  # type: ignore[attr-defined]
-        if not count:
-            raise PhotoError(path, "LibRaw fails on this RAW file while it delivers the picture")
-        filled += count
-    return Developed(pixels, preview, header)
-
-
-def _exif(path: Path, developed: Developed) -> Structure:
+def _exif(path: Path, developed: Answer) -> Structure:
     """EXIF of the RAW file if it is a TIFF inside, else that of its preview, else what LibRaw reports."""
     try:
         with path.open("rb") as file:
             return _descriptive(parse(FileSlices(file)))
     except StructureError:
         pass
-    if developed.preview.startswith(b"\xff\xd8\xff"):
-        structure = read_structure(read_jpeg_exif(path, developed.preview))
+    if developed.extra.startswith(b"\xff\xd8\xff"):
+        structure = read_structure(read_jpeg_exif(path, developed.extra))
         if structure:
             return _descriptive(structure)
-    return _reported(developed.shot)
+    return _reported(developed.facts)
 
 
 def _descriptive(structure: Structure) -> Structure:

@@ -29,6 +29,7 @@ from nsp_pipeline.frames.ifd import (
     serialise_directory,
     short_entry,
 )
+from nsp_pipeline.frames.isolated import ask
 from nsp_pipeline.frames.limits import check_promise, check_size, size_text
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -64,9 +65,13 @@ ENCODERS: dict[int, Callable[[bytes], bytes | bytearray]] = {
     OLD_DEFLATE: lambda data: imagecodecs.deflate_encode(data, level=6),
     ZSTD: lambda data: imagecodecs.zstd_encode(data, level=9),
 }
+TRUSTED = (UNCOMPRESSED, DEFLATE, OLD_DEFLATE, ZSTD)
+"""Compressions whose decoders no damaged file crashes; the others run in a process of their own."""
+DECODER = "nsp_pipeline.frames.decode_tiff"
 UNSIGNED, SIGNED, FLOAT, UNTYPED = 1, 2, 3, 4
 OVERSHOOT = 1e-3
 """How far floating-point pixels may lie outside 0..1, as interpolation leaves them."""
+REDUCED = 1
 THUMBNAIL_SIDE = 512
 STRIP_BYTES = 1 << 19
 CLASSIC_LIMIT = 4 * 10**9
@@ -79,10 +84,13 @@ def read_tiff(path: Path, file: BinaryIO) -> Frame:
     file.seek(0)
     try:
         with tifffile.TiffFile(file, name=path.name) as tiff:
-            page = _full_page(path, tiff)
+            page, position = _full_page(path, tiff)
             _check_readable(path, page)
             _check_segments(path, page, os.fstat(file.fileno()).st_size)
-            decoded = page.asarray(maxworkers=1).reshape(page.shaped)
+            if page.compression in TRUSTED:
+                decoded = page.asarray(maxworkers=1).reshape(page.shaped)
+            else:
+                decoded = ask(path, DECODER, *map(str, position)).pixels
     except (tifffile.TiffFileError, imagecodecs.DelayedImportError) as error:
         raise PhotoError(path, f"the TIFF is damaged or of an unknown variant ({error})") from error
     if page.planarconfig == 2:
@@ -93,16 +101,22 @@ def read_tiff(path: Path, file: BinaryIO) -> Frame:
     return Frame(pixels, alpha, Kind.TIFF, metadata, camera_of(structure))
 
 
-def _full_page(path: Path, tiff: Any) -> Any:
-    """The one picture at full resolution; thumbnails are passed over."""
-    pages = [tiff.pages[number] for number in range(min(len(tiff.pages), MOST_PAGES))]
-    pages = [page for page in pages if page is not None]
-    full = [page for page in pages if not page.subfiletype & 1]
+def _full_page(path: Path, tiff: Any) -> tuple[Any, tuple[int, ...]]:
+    """The one picture at full resolution, and where it is (page, or page and sub-page); thumbnails are passed over."""
+    pages: list[tuple[tuple[int, ...], Any]] = [
+        ((number,), tiff.pages[number]) for number in range(min(len(tiff.pages), MOST_PAGES))
+    ]
+    full = [(page, position) for position, page in pages if not page.subfiletype & REDUCED]
     if not full:
-        full = [page for parent in pages for page in (parent.pages or ()) if not page.subfiletype & 1]
+        full = [
+            (page, (*position, number))
+            for position, parent in pages
+            for number, page in enumerate(parent.pages or ())
+            if not page.subfiletype & REDUCED
+        ]
     if not full:
         raise PhotoError(path, "the TIFF holds no picture, or only a thumbnail")
-    if len(full) == 2 and _is_thumbnail(full[1], of=full[0]):
+    if len(full) == 2 and _is_thumbnail(full[1][0], of=full[0][0]):
         full.pop()
     if len(full) > 1:
         raise PhotoError(path, f"the TIFF has {len(full)} pages; nsp takes files with one picture")

@@ -233,6 +233,26 @@ def test_strips_with_too_little_in_them_are_refused(tmp_path: Path, compression:
     refusal(path)
 
 
+# A run of 20 levels of 30 pixels each, LZW, with two bytes changed: imagecodecs 2026.3.6 crashes on it.
+CRASHING_LZW = bytes.fromhex(
+    "806e20503824160d0781006150b864361d0f8500a25138a4562d178900e351b8e4763d1f8d0124523924964d2791016552b964b6"
+    "5d2f9501a65339a4d66d379901e7ccb9e4f67d3f9d0228543a25168d47a1b36954ba65369d4fa502aa553aa556ad57a902eb55ba"
+    "e576bd5fad032c563b2596cd67b1036d56bb65b6dd6fb503ae573ba5d6ed77b903ef57bbe5f6fd7fbd0430583c26170d87c10471"
+    "58bc66371d8fc504b2593ca6572d97c904f359bce6773d9fcd4040"
+)
+
+
+def test_a_strip_that_crashes_its_decoder_is_one_refused_photo(tmp_path: Path) -> None:
+    pixels = np.repeat(np.arange(20, dtype=np.uint8), 30)[None]
+    path = written(tmp_path / "a.tif", pixels, compression="lzw", photometric="minisblack")
+    with tifffile.TiffFile(path) as tiff:
+        (start,), (size,) = tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts
+    assert size == len(CRASHING_LZW)
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + CRASHING_LZW + data[start + size :])
+    assert "damaged" in refusal(path)
+
+
 def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tif", scene(16, 16), photometric="rgb", compression="deflate")
     with tifffile.TiffFile(path, mode="r+") as tiff:
