@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from nsp_pipeline.batch.outcome import Ended, Fate, Result, Summary
+from nsp_pipeline.batch.plan import printable
 from nsp_pipeline.engines.engine import EngineInfo
 
 LONGEST_NAME = 32
@@ -208,7 +209,7 @@ def summary_lines(summary: Summary) -> list[str]:
     if summary.remaining:
         counts.append(f"{summary.remaining} left")
     pace = f", {summary.megapixels_per_second:.2f} MP/s" if done else ""
-    lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {summary.root}"]
+    lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
     lines += [f"  failed: {result.name}: {result.reason}" for result in failed]
     if summary.ended == Ended.TIME_UP:
         lines.append(f"time is up (--max-duration): {summary.remaining} photos are left; run the same command again")

@@ -1,0 +1,103 @@
+import shutil
+import sqlite3
+import threading
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from nsp_pipeline.batch.manifest import Manifest, Row, Status, read_manifest
+from nsp_pipeline.cli.main import main
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_tables_have_the_columns_of_a_record(tmp_path: Path) -> None:
+    with Manifest.open(tmp_path), sqlite3.connect(tmp_path / ".nsp" / "manifest.sqlite") as connection:
+        for table in ("photos", "publishing", "unmade"):
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            assert columns == [field.name for field in fields(Row)]
+
+
+def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
+    row = Row(
+        "a.jpg", "/in/a.jpg", Status.DONE, 1, 2**62, "aa", "bb", "fake", "cc", "why", "onnx", "CPU", "fp32",
+        None, False, "0.1.0", 1.5, 24.1, 0.7, 6.1, 1.2, 3, 2**61, "dd", 1, 1e9,
+    )  # fmt: skip
+    with Manifest.open(tmp_path) as manifest:
+        manifest.published(row)
+    with Manifest.open(tmp_path) as manifest:
+        assert manifest.find("a.jpg") == row
+        assert manifest.rows() == [row]
+
+
+def test_writing_it_leaves_one_file(tmp_path: Path) -> None:
+    with Manifest.open(tmp_path) as manifest:
+        manifest.record_unmade(Row("a.jpg", "/in/a.jpg", Status.FAILED))
+    assert [path.name for path in (tmp_path / ".nsp").iterdir()] == ["manifest.sqlite"]
+
+
+def test_many_threads_and_runs_may_write_at_once(tmp_path: Path) -> None:
+    def record(manifest: Manifest, run: int, worker: int) -> None:
+        for number in range(10):
+            manifest.published(Row(f"{run}-{worker}-{number}", "/in", Status.DONE))
+
+    manifests = [Manifest.open(tmp_path) for _ in range(3)]
+    threads = [
+        threading.Thread(target=record, args=(manifest, run, worker))
+        for run, manifest in enumerate(manifests)
+        for worker in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(manifests[0].rows()) == 90
+    for manifest in manifests:
+        with manifest:
+            pass
+
+
+def killed_in_a_transaction(tmp_path: Path) -> Path:
+    """A manifest as a run leaves it that is killed while the database writes: with a journal to play back."""
+    with Manifest.open(tmp_path / "alive") as manifest:
+        manifest.published(Row("a.jpg", "/in/a.jpg", Status.DONE))
+    writer = sqlite3.connect(tmp_path / "alive" / ".nsp" / "manifest.sqlite", isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")
+    writer.execute("BEGIN IMMEDIATE")
+    for number in range(400):
+        writer.execute("INSERT INTO settings VALUES (?, ?)", (str(number), "x" * 1000))
+    writer.execute("DELETE FROM photos")
+    shutil.copytree(tmp_path / "alive", tmp_path / "dead")
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert (tmp_path / "dead" / ".nsp" / "manifest.sqlite-journal").stat().st_size > 0
+    return tmp_path / "dead"
+
+
+def test_looking_at_a_killed_runs_manifest_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dead = killed_in_a_transaction(tmp_path)
+    before = contents(dead)
+    assert main(["status", str(dead)]) == 0
+    assert "1 done" in capsys.readouterr().out
+    assert contents(dead) == before
+
+
+def test_the_next_run_mends_a_killed_runs_manifest(tmp_path: Path) -> None:
+    dead = killed_in_a_transaction(tmp_path)
+    with Manifest.open(dead) as manifest:
+        assert [row.output for row in manifest.rows()] == ["a.jpg"]
+    assert [path.name for path in (dead / ".nsp").iterdir()] == ["manifest.sqlite"]
+
+
+def test_looking_where_nothing_is_finds_nothing(tmp_path: Path) -> None:
+    with read_manifest(tmp_path / "nothere") as manifest:
+        assert manifest is None
+    (tmp_path / ".nsp").mkdir()
+    (tmp_path / ".nsp" / "manifest.sqlite").touch()
+    with read_manifest(tmp_path) as manifest:
+        assert manifest is None
+    with Manifest.open(tmp_path) as opened:
+        assert opened.rows() == []
