@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -58,7 +58,9 @@ def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter) -> Summary:
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root) as manifest:
             recover(manifest, plan.root, settings.shard)
             manifest.forget_gone()
-            remove_strays({job.output.parent for job in plan.jobs} | {plan.root}, manifest, lock)
+            folders = {job.output.parent for job in plan.jobs} | {plan.root}
+            if strays := remove_strays(folders, manifest, lock):
+                reporter.say(f"removed {strays} unfinished files of a run that was killed", strays=strays)
             shard = settings.shard
             manifest.start_run(__version__, f"{shard.index}/{shard.count}" if shard else None)
             publisher = Publisher(manifest, lock, settings.encoding, settings.overwrite, interrupted.is_set)
@@ -122,13 +124,8 @@ def _summarise(plan: Plan, pipeline: Pipeline, seconds: float) -> Summary:
 def _record_end(manifest: Manifest, summary: Summary) -> None:
     counts = {str(fate): len(summary.of(fate)) for fate in Fate}
     # On a disk that just filled up this cannot be written either; the run's own error is the one to report.
-    with suppress(OutputError) if summary.fatal else _nothing():
+    with suppress(OutputError) if summary.fatal else nullcontext():
         manifest.end_run(str(summary.ended), remaining=summary.remaining, **counts)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager
