@@ -2,6 +2,7 @@
 
 import math
 import os
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,13 +16,16 @@ from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.exif import camera_of, read_structure
 from nsp_pipeline.frames.frame import Frame, Kind, Metadata, TiffSource
 from nsp_pipeline.frames.ifd import (
+    BIG,
     BYTE,
+    CLASSIC,
     ICC_PROFILE,
     UNDEFINED,
     XMP,
     Directory,
     Entry,
     FileSlices,
+    Order,
     Structure,
     long_entry,
     parse,
@@ -73,6 +77,7 @@ OVERSHOOT = 1e-3
 """How far floating-point pixels may lie outside 0..1, as interpolation leaves them."""
 REDUCED = 1
 THUMBNAIL_SIDE = 512
+NEW_TIFF = TiffSource(compression=DEFLATE, big=False, alpha_kind=2, white_is_zero=False, half=False)
 STRIP_BYTES = 1 << 19
 CLASSIC_LIMIT = 4 * 10**9
 MOST_PAGES = 1000
@@ -265,30 +270,47 @@ def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
     write; else deflate is used. Pixels are stored in strips, channels interleaved.
     """
     structure = read_structure(frame.metadata.exif) or Structure("<", Directory())
-    source = frame.metadata.source
-    source = source if isinstance(source, TiffSource) else TiffSource(DEFLATE, False, 2, False, False)
-    order = structure.order
+    source = frame.metadata.source if isinstance(frame.metadata.source, TiffSource) else NEW_TIFF
     compression = source.compression if source.compression in ENCODERS else DEFLATE
-    big = source.big or frame.pixels.nbytes * 4 // 3 > CLASSIC_LIMIT
+    inverted = source.white_is_zero and frame.pixels.shape[2] == 1 and frame.pixels.dtype.kind != "f"
+    order, big = structure.order, source.big or frame.pixels.nbytes * 4 // 3 > CLASSIC_LIMIT
     mark = b"II" if order == "<" else b"MM"
-    endian = "little" if order == "<" else "big"
-    header = mark + (b"\x2b\0\x08\0\0\0" if order == "<" else b"\0\x2b\0\x08\0\0") if big else b""
-    header = header or mark + (42).to_bytes(2, endian)  # type: ignore[arg-type]
+    header = mark + (struct.pack(order + "HHH", BIG, 8, 0) if big else struct.pack(order + "H", CLASSIC))
     stream.write(header + bytes(8 if big else 4))
+    storage = _write_strips(frame, stream, order=order, big=big, compression=compression, inverted=inverted)
+    if SAMPLE_FORMAT not in structure.root.entries and frame.pixels.dtype.kind != "f":
+        del storage[SAMPLE_FORMAT]
+    if frame.alpha is not None:
+        storage[EXTRA_SAMPLES] = short_entry(order, source.alpha_kind if source.alpha_kind is not None else 2)
+    if frame.metadata.icc:
+        storage[ICC_PROFILE] = Entry(UNDEFINED, frame.metadata.icc)
+    if frame.metadata.xmp:
+        storage[XMP] = Entry(BYTE, frame.metadata.xmp)
+    described = structure.root.without(STRUCTURAL_TAGS - {SUBFILE_TYPE})
+    start = stream.tell()
+    stream.write(serialise_directory(described.having(storage), order, base=start, big=big))
+    stream.seek(len(header))
+    stream.write(struct.pack(order + ("Q" if big else "I"), start))
+    stream.seek(0, os.SEEK_END)
+
+
+def _write_strips(
+    frame: Frame, stream: BinaryIO, *, order: Order, big: bool, compression: int, inverted: bool
+) -> dict[int, Entry]:
+    """Write the pixels, and return the tags that say how they are stored."""
     height, width, colours = frame.pixels.shape
+    samples = colours + (frame.alpha is not None)
     is_float = frame.pixels.dtype.kind == "f"
-    inverted = source.white_is_zero and colours == 1 and not is_float
-    rows = max(1, STRIP_BYTES // (width * (colours + (frame.alpha is not None)) * frame.pixels.itemsize))
+    rows = min(height, max(1, STRIP_BYTES // (width * samples * frame.pixels.itemsize)))
     offsets, sizes = [], []
     for top in range(0, height, rows):
         strip = _strip(frame, slice(top, top + rows), inverted)
         data = ENCODERS[compression](_predicted(strip, order, compression != UNCOMPRESSED))
         offsets.append(stream.tell())
-        sizes.append(stream.write(data))
-        stream.write(bytes(len(data) % 2))
-    samples = colours + (frame.alpha is not None)
+        sizes.append(len(data))
+        stream.write(data + bytes(len(data) % 2))
     photometric = RGB if colours == 3 else WHITE_IS_ZERO if inverted else BLACK_IS_ZERO
-    entries = {
+    storage = {
         WIDTH: long_entry(order, width),
         HEIGHT: long_entry(order, height),
         BITS: short_entry(order, *[frame.pixels.itemsize * 8] * samples),
@@ -296,26 +318,14 @@ def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
         PHOTOMETRIC: short_entry(order, photometric),
         STRIP_OFFSETS: long_entry(order, *offsets, big=big),
         SAMPLES: short_entry(order, samples),
-        ROWS_PER_STRIP: long_entry(order, min(rows, height)),
+        ROWS_PER_STRIP: long_entry(order, rows),
         STRIP_SIZES: long_entry(order, *sizes, big=big),
         PLANAR: short_entry(order, 1),
+        SAMPLE_FORMAT: short_entry(order, *[FLOAT if is_float else UNSIGNED] * samples),
     }
-    if is_float or SAMPLE_FORMAT in structure.root.entries:
-        entries[SAMPLE_FORMAT] = short_entry(order, *[FLOAT if is_float else UNSIGNED] * samples)
     if compression != UNCOMPRESSED:
-        entries[PREDICTOR] = short_entry(order, 3 if is_float else 2)
-    if frame.alpha is not None:
-        entries[EXTRA_SAMPLES] = short_entry(order, 2 if source.alpha_kind is None else source.alpha_kind)
-    if frame.metadata.icc:
-        entries[ICC_PROFILE] = Entry(UNDEFINED, frame.metadata.icc)
-    if frame.metadata.xmp:
-        entries[XMP] = Entry(BYTE, frame.metadata.xmp)
-    described = structure.root.without(STRUCTURAL_TAGS - {SUBFILE_TYPE})
-    start = stream.tell()
-    stream.write(serialise_directory(described.having(entries), order, base=start, big=big))
-    stream.seek(len(header))
-    stream.write(start.to_bytes(8 if big else 4, endian))  # type: ignore[arg-type]
-    stream.seek(0, os.SEEK_END)
+        storage[PREDICTOR] = short_entry(order, 3 if is_float else 2)
+    return storage
 
 
 def _strip(frame: Frame, rows: slice, white_is_zero: bool) -> NDArray[Any]:
@@ -326,10 +336,10 @@ def _strip(frame: Frame, rows: slice, white_is_zero: bool) -> NDArray[Any]:
     return np.ascontiguousarray(pixels)
 
 
-def _predicted(strip: NDArray[Any], order: str, predict: bool) -> bytes:
+def _predicted(strip: NDArray[Any], order: Order, predict: bool) -> bytes:
     """Bytes of a strip in the file's order, as differences to the left neighbour where compression follows."""
     if predict and strip.dtype.kind == "f":
         return bytes(imagecodecs.floatpred_encode(strip, axis=-2))
     if predict:
         strip = imagecodecs.delta_encode(strip, axis=-2)
-    return strip.astype(strip.dtype.newbyteorder(order), copy=False).tobytes()  # type: ignore[arg-type]
+    return strip.astype(strip.dtype.newbyteorder(order), copy=False).tobytes()
