@@ -1,6 +1,6 @@
 """Make the example: a folder of noisy photos that this project paints itself.
 
-    python docs/make_example.py FOLDER [--clean FOLDER]
+python docs/make_example.py FOLDER [--clean FOLDER]
 """
 
 import argparse
@@ -13,7 +13,11 @@ from PIL import Image
 from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 
-SHOTS = {"street-1.jpg": (0, 0.010, 0.006), "street-2.jpg": (1, 0.020, 0.010), "evening/street-3.jpg": (2, 0.005, 0.003)}
+SHOTS = {
+    "street-1.jpg": (0, 0.010, 0.006),
+    "street-2.jpg": (1, 0.020, 0.010),
+    "evening/street-3.jpg": (2, 0.005, 0.003),
+}
 ISO_TAG, EXIF_IFD, MAKE_TAG, MODEL_TAG = 0x8827, 0x8769, 0x010F, 0x0110
 
 

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from nsp_pipeline.core.depth import from_unit, to_unit
+
 WORDS = ("CINEMA", "BAR", "HOTEL", "JAZZ", "OPEN", "24 h")
 
 
 def night_street(height: int = 800, width: int = 1200, seed: int = 0) -> NDArray[np.float32]:
     """Paint a street at night with windows, signs, brickwork, cobbles and leaves: (H, W, 3) sRGB in 0..1."""
     dice = np.random.default_rng(seed)
-    picture = Image.fromarray(_as_bytes(_sky(height, width)))
+    picture = Image.fromarray(_eight_bit(_sky(height, width)))
     draw = ImageDraw.Draw(picture)
     horizon = int(height * 0.72)
     left = 0
@@ -23,7 +25,7 @@ def night_street(height: int = 800, width: int = 1200, seed: int = 0) -> NDArray
         top = int(dice.integers(height // 8, height // 3))
         _house(draw, (left, top, left + house, horizon), dice)
         left += house
-    canvas = np.asarray(picture, dtype=np.float32) / 255
+    canvas = to_unit(np.asarray(picture))
     canvas = canvas * _brickwork(height, width, horizon)[..., None]
     canvas[horizon:] = _cobbles(height - horizon, width, dice)
     canvas = _leaves(canvas, dice)
@@ -66,7 +68,7 @@ def _demosaiced(mosaic: NDArray[np.float32], seen: NDArray[np.float32]) -> NDArr
 def _tent(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.pad(plane, 1, mode="reflect")
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    return rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]
+    return np.asarray(rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:], dtype=np.float32)
 
 
 def _to_linear(srgb: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,8 +80,8 @@ def _to_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(positive <= 0.0031308, positive * 12.92, 1.055 * positive ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
-def _as_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+def _eight_bit(picture: NDArray[np.float32]) -> NDArray[np.generic]:
+    return from_unit(picture, np.dtype(np.uint8))
 
 
 def _sky(height: int, width: int) -> NDArray[np.float32]:
@@ -120,13 +122,13 @@ def _cobbles(height: int, width: int, dice: np.random.Generator) -> NDArray[np.f
     stones = 0.5 + 0.5 * np.sin(y * 60 / pitch) * np.sin((x - width / 2) * 40 / pitch)
     grain = dice.normal(0, 0.02, (height, width)).astype(np.float32)
     shade = (0.12 + 0.22 * stones * (0.4 + y / height) + grain)[..., None]
-    return (shade * np.array([1.0, 0.93, 0.86], np.float32)).astype(np.float32)
+    return np.asarray(shade * np.array([1.0, 0.93, 0.86], np.float32), dtype=np.float32)
 
 
 def _leaves(canvas: NDArray[np.float32], dice: np.random.Generator) -> NDArray[np.float32]:
     """Hang a tree into the upper corner: many small strokes of several greens."""
     height, width = canvas.shape[:2]
-    picture = Image.fromarray(_as_bytes(canvas))
+    picture = Image.fromarray(_eight_bit(canvas))
     draw = ImageDraw.Draw(picture)
     for _ in range(2600):
         x = width - abs(dice.normal(0, width * 0.11))
@@ -134,7 +136,7 @@ def _leaves(canvas: NDArray[np.float32], dice: np.random.Generator) -> NDArray[n
         turn, length = dice.uniform(0, np.pi), dice.uniform(4, 11)
         green = (int(dice.integers(15, 60)), int(dice.integers(50, 130)), int(dice.integers(15, 50)))
         draw.line((x, y, x + length * np.cos(turn), y + length * np.sin(turn)), fill=green, width=2)
-    return np.asarray(picture, dtype=np.float32) / 255
+    return to_unit(np.asarray(picture))
 
 
 def _lamps(height: int, width: int, horizon: int, dice: np.random.Generator) -> NDArray[np.float32]:
@@ -144,7 +146,8 @@ def _lamps(height: int, width: int, horizon: int, dice: np.random.Generator) -> 
     for place in (0.15, 0.5, 0.83):
         x, y = int(width * place + dice.integers(-20, 20)), int(horizon - height * 0.2)
         draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=255)
-    wide = np.asarray(light.filter(ImageFilter.GaussianBlur(height / 14)), dtype=np.float32) / 255
-    near = np.asarray(light.filter(ImageFilter.GaussianBlur(2)), dtype=np.float32) / 255
+    wide = to_unit(np.asarray(light.filter(ImageFilter.GaussianBlur(height / 14))))
+    near = to_unit(np.asarray(light.filter(ImageFilter.GaussianBlur(2))))
     glow = (4.0 * wide + 0.9 * near)[..., None]
-    return (glow * np.array([1.0, 0.85, 0.55], np.float32)).astype(np.float32)
+    warm = np.array([1.0, 0.85, 0.55], np.float32)
+    return np.asarray(glow * warm, dtype=np.float32)

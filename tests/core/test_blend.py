@@ -11,9 +11,7 @@ NOISE = NoiseLevel(np.array([0.5], np.float32), np.full((1, 3), 1e-4, np.float32
 
 def test_box_mean_is_the_mean_of_the_window_that_exists() -> None:
     image = np.random.default_rng(0).random((9, 14)).astype(np.float32)
-    expected = [
-        [image[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean() for x in range(14)] for y in range(9)
-    ]
+    expected = [[image[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean() for x in range(14)] for y in range(9)]
 
     assert box_mean(image, 2) == pytest.approx(np.array(expected), abs=1e-6)
 

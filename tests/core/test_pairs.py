@@ -51,7 +51,9 @@ def test_every_pixel_of_a_patch_is_used_exactly_once(
 @settings(max_examples=30, deadline=None)
 @given(geometries(), st.integers(0, 1000))
 def test_input_pixel_never_reaches_its_own_target(geometry: PairGeometry, seed: int) -> None:
-    inputs, targets = construct_pairs(numbered_pixels(1, 3, 4, geometry.s), geometry, torch.Generator().manual_seed(seed))
+    inputs, targets = construct_pairs(
+        numbered_pixels(1, 3, 4, geometry.s), geometry, torch.Generator().manual_seed(seed)
+    )
 
     assert not set(inputs[:, :, 0].flatten().tolist()) & set(targets[:, :, 0].flatten().tolist())
 
@@ -59,7 +61,9 @@ def test_input_pixel_never_reaches_its_own_target(geometry: PairGeometry, seed: 
 @settings(max_examples=30, deadline=None)
 @given(geometries(), st.integers(0, 1000))
 def test_channels_of_a_pixel_travel_together(geometry: PairGeometry, seed: int) -> None:
-    inputs, targets = construct_pairs(numbered_pixels(2, 2, 2, geometry.s), geometry, torch.Generator().manual_seed(seed))
+    inputs, targets = construct_pairs(
+        numbered_pixels(2, 2, 2, geometry.s), geometry, torch.Generator().manual_seed(seed)
+    )
 
     assert torch.equal(inputs[:, :, 0], -inputs[:, :, 1])
     assert torch.equal(targets[:, :, 0], -targets[:, :, 1])

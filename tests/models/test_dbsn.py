@@ -77,7 +77,10 @@ def test_state_dict_has_the_published_key_layout() -> None:
     branch = {"body.0.mask", *(f"body.{i}.{p}" for i in (0, 2, 4, 15) for p in ("weight", "bias"))}
     branch |= {f"body.{i}.body.{j}.{p}" for i in range(6, 15) for j in (0, 2) for p in ("weight", "bias")}
     expected = {f"branch{k}.{key}" for k in (1, 2) for key in branch}
-    expected |= {f"tail.{i}.{p}" for i in (0, 2, 5, 7, 9) for p in ("weight", "bias")} | {"head.0.weight", "head.0.bias"}
+    expected |= {f"tail.{i}.{p}" for i in (0, 2, 5, 7, 9) for p in ("weight", "bias")} | {
+        "head.0.weight",
+        "head.0.bias",
+    }
 
     assert keys == expected
 
