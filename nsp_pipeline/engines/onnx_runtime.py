@@ -1,5 +1,6 @@
 """ONNX Runtime: the engine that runs everywhere."""
 
+import os
 from types import ModuleType
 
 import numpy as np
@@ -13,7 +14,9 @@ INSTALL_HINT = "pip install 'nsp-pipeline[cpu]'"
 
 
 def import_onnxruntime() -> ModuleType:
-    """Import ONNX Runtime; raises MissingCapabilityError with the command that installs it."""
+    """Import ONNX Runtime, its telemetry off; raises MissingCapabilityError with the command that installs it."""
+    # Before the import: its builds for PyPI leave a device id in the user's cache and report to their maker.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
