@@ -14,9 +14,9 @@ from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 
 SHOTS = {
-    "street-1.jpg": (0, 0.010, 0.006),
-    "street-2.jpg": (1, 0.020, 0.010),
-    "evening/street-3.jpg": (2, 0.005, 0.003),
+    "street-1.jpg": (0, 0.004, 0.003),
+    "street-2.jpg": (1, 0.008, 0.005),
+    "evening/street-3.jpg": (2, 0.002, 0.002),
 }
 ISO_TAG, EXIF_IFD, MAKE_TAG, MODEL_TAG = 0x8827, 0x8769, 0x010F, 0x0110
 

@@ -20,7 +20,7 @@ GAP = 8
 
 def main() -> None:
     """Paint, denoise with default options, put the same 100 % crop of both side by side."""
-    noisy = from_unit(add_camera_noise(night_street(seed=1), shot=0.02, read=0.01, seed=1), np.dtype(np.uint8))
+    noisy = from_unit(add_camera_noise(night_street(seed=1), shot=0.006, read=0.004, seed=1), np.dtype(np.uint8))
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.png", Path(folder) / "after.png"
         Image.fromarray(noisy).save(before)
