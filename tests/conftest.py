@@ -1,9 +1,14 @@
 """Fixtures that several packages' tests share."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from run_nsp import Finished, run_here
+
+from nsp_pipeline.profiles import choose
+from nsp_pipeline.profiles.bundle import Profile, write_profile
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,39 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real photos at {folder} (set NSP_DATA to have these tests)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A bundle of a small random network, zipped, with the graphs of all modes."""
+    from tiny import tiny_profile_files
+
+    return write_profile(tmp_path_factory.mktemp("profiles") / "tiny.nsp", *tiny_profile_files())
+
+
+@pytest.fixture
+def user_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The user's own profile folder: an empty one, in place of the real one."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home" / "data"))
+    choose._installed.cache_clear()
+    folder = choose.user_folder()
+    assert folder.is_relative_to(tmp_path)
+    folder.mkdir(parents=True)
+    yield folder
+    choose._installed.cache_clear()
+
+
+@pytest.fixture
+def tiny_builtin(tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iterator[Profile]:
+    """The tiny profile in the place of the one that ships."""
+    choose._builtin.cache_clear()
+    monkeypatch.setattr(choose, "builtin_path", lambda: tiny_profile.path)
+    yield tiny_profile
+    choose._builtin.cache_clear()
+
+
+@pytest.fixture
+def real_nsp(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Run `nsp` in this process, on its real engine."""
+    return lambda *args: run_here(capfd, *args)

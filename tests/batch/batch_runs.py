@@ -4,25 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import fake_engine
 import numpy as np
 from PIL import Image
+from run_nsp import REPOSITORY
 
 SCRIPT = Path(fake_engine.__file__)
-REPOSITORY = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 def save_photo(path: Path, seed: int = 0, size: tuple[int, int] = (40, 32), model: str | None = None) -> Path:
@@ -61,9 +51,3 @@ def start(*args: str | Path, limit: Callable[[], None] | None = None, **environm
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
         preexec_fn=limit,
     )
-
-
-def finish(process: "subprocess.Popen[str]") -> Finished:
-    """Wait for a process."""
-    out, err = process.communicate(timeout=60)
-    return Finished(process.returncode, out, err)

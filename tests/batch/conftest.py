@@ -5,9 +5,8 @@ from pathlib import Path
 
 import fake_engine
 import pytest
-from batch_runs import Finished, save_photo
-
-from nsp_pipeline.cli.main import main
+from batch_runs import save_photo
+from run_nsp import Finished, run_here
 
 
 @pytest.fixture
@@ -25,13 +24,4 @@ def nsp(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     """Run `nsp` with the fake engine in this process."""
     fake_engine.install(monkeypatch.setattr)
 
-    def run(*args: str | Path) -> Finished:
-        capfd.readouterr()
-        try:
-            code = main([str(arg) for arg in args])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capfd.readouterr()
-        return Finished(code, captured.out, captured.err)
-
-    return run
+    return lambda *args: run_here(capfd, *args)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from batch_runs import Finished, finish, hashes, save_photo, start, strays
+from batch_runs import hashes, save_photo, start, strays
+from run_nsp import Finished, finish
 
 KILLS = 10
 

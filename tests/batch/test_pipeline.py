@@ -8,8 +8,9 @@ from typing import Any
 import fake_engine
 import numpy as np
 import pytest
-from batch_runs import Finished, hashes, save_photo
+from batch_runs import hashes, save_photo
 from PIL import Image
+from run_nsp import Finished
 
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.pipeline

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from batch_runs import Finished, hashes, save_photo, strays
+from batch_runs import hashes, save_photo, strays
+from run_nsp import Finished
 
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.publish

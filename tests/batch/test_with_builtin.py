@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batch_runs import REPOSITORY, hashes, save_photo
+from batch_runs import hashes, save_photo
 from PIL import Image
+from run_nsp import REPOSITORY
 
 from nsp_pipeline.profiles.choose import builtin_path
 

@@ -1,0 +1,51 @@
+"""`nsp` in this process or in one of its own, and how it ended."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nsp_pipeline.cli.main import main
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_here(captured: "pytest.CaptureFixture[str]", *args: str | Path) -> Finished:
+    """Run `nsp` in this process."""
+    captured.readouterr()
+    try:
+        code = main([str(arg) for arg in args])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    text = captured.readouterr()
+    return Finished(int(code), text.out, text.err)
+
+
+def start_python(*args: str | Path, **environment: str) -> "subprocess.Popen[str]":
+    """Start Python as a process that finds the packages of this checkout."""
+    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "export")])
+    return subprocess.Popen(
+        [sys.executable, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> Finished:
+    """Wait for a process."""
+    out, err = process.communicate(timeout=120)
+    return Finished(process.returncode, out, err)
