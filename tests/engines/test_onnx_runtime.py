@@ -1,0 +1,77 @@
+"""The engine that runs everywhere."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from tiny import tiny_network
+
+from nsp_export.graph import ImageToImage
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.errors import ExitCode, MissingCapabilityError, ProfileError
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+
+
+def with_model(profile: Profile, content: bytes) -> Profile:
+    """The profile, with another graph for `denoise`."""
+    return replace(profile, content={**profile.content, MODEL_FILES["denoise"]: content})
+
+
+@pytest.mark.parametrize("mode", list(MODEL_FILES))
+def test_it_computes_what_the_network_computes(tiny_profile: Profile, mode: str) -> None:
+    engine = open_engine(tiny_profile, mode=mode)
+    image = np.random.default_rng(0).random((1, 3, 38, 54), dtype=np.float32)
+    with torch.inference_mode():
+        expected = ImageToImage(tiny_network(), mode=mode, pd_factor=1)(torch.from_numpy(image)).numpy()
+
+    result = engine.run(image)
+
+    assert engine.info.scale == (1 if mode == "denoise" else 2)
+    assert np.abs(result - expected).max() <= 1e-5
+
+
+def test_what_is_no_model_is_named(tiny_profile: Profile) -> None:
+    with pytest.raises(ProfileError, match=r"model\.onnx is not a model ONNX Runtime can run"):
+        open_engine(with_model(tiny_profile, b"not a model"), mode="denoise")
+
+
+def test_a_model_of_another_program_is_named(tiny_profile: Profile) -> None:
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ("image", "denoised")]
+    graph = helper.make_graph([helper.make_node("Identity", ["image"], ["denoised"])], "g", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+    with pytest.raises(ProfileError, match=r"lacks the metadata nsp writes"):
+        open_engine(with_model(tiny_profile, model.SerializeToString()), mode="denoise")
+
+
+def test_a_model_whose_data_lie_outside_is_refused(tiny_profile: Profile) -> None:
+    model = onnx.load_from_string(tiny_profile.read(MODEL_FILES["denoise"]))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "../../../../etc/hostname"
+
+    with pytest.raises(ProfileError, match="not a model ONNX Runtime can run"):
+        open_engine(with_model(tiny_profile, model.SerializeToString()), mode="denoise")
+
+
+def test_without_onnx_runtime_the_command_that_mends_it_is_named(
+    tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    with pytest.raises(MissingCapabilityError, match=r"pip install 'nsp-pipeline\[cpu\]'") as missing:
+        open_engine(tiny_profile, mode="denoise")
+
+    assert missing.value.exit_code == ExitCode.ENVIRONMENT
+
+
+@pytest.mark.parametrize("wish", [{"engine": "magic"}, {"device": "cuda"}, {"precision": "fp8"}])
+def test_what_this_version_cannot_do_is_said(tiny_profile: Profile, wish: dict[str, str]) -> None:
+    with pytest.raises(MissingCapabilityError, match=r"this version|built into"):
+        open_engine(tiny_profile, mode="denoise", **wish)

@@ -1,0 +1,109 @@
+"""The exported file: an image in, an image out, the same as PyTorch, and nothing of this machine in it."""
+
+import getpass
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_network
+
+from nsp_export import onnx_file
+from nsp_export.graph import ImageToImage
+from nsp_export.onnx_file import CHECK_SIZES, ParityError, check_parity, onnx_bytes
+from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
+from nsp_pipeline.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+METADATA = {"profile": "tiny", "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize(("mode", "factor"), [("denoise", 1), ("denoise", 2), ("sr", 2), ("sr-direct", 1)])
+def test_every_mode_agrees_with_pytorch_and_says_what_it_needs(mode: str, factor: int, skip: bool) -> None:
+    graph = ImageToImage(tiny_network(local_mean_skip=skip), mode=mode, pd_factor=factor)
+
+    content = onnx_bytes(graph, METADATA)
+
+    assert check_parity(content, graph) <= 1e-4
+    facts = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
+    assert facts == {
+        **METADATA,
+        "multiple": str(factor),
+        "halo": str(graph.halo),
+        "scale": "1" if mode == "denoise" else "2",
+        "mode": mode,
+    }
+
+
+def test_a_graph_that_computes_something_else_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = ImageToImage(tiny_network(), mode="denoise", pd_factor=1)
+    export = onnx_file._export
+
+    def slightly_wrong(graph: ImageToImage) -> onnx.ModelProto:
+        model = export(graph)
+        last = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        values = np.frombuffer(last.raw_data, np.float32).copy() + np.float32(0.1)
+        last.raw_data = values.tobytes()
+        return model
+
+    monkeypatch.setattr(onnx_file, "_export", slightly_wrong)
+
+    with pytest.raises(ParityError, match="differs from PyTorch"):
+        onnx_bytes(graph, METADATA)
+
+
+def test_three_sizes_are_checked() -> None:
+    assert len(set(CHECK_SIZES)) == 3
+
+
+def test_pd_mean_and_pu_are_those_of_the_paper() -> None:
+    """The network alone, and PD, mean and PU by the arrays' own functions, give what the graph gives."""
+    network = tiny_network()
+    image = np.random.default_rng(1).random((1, 3, 24, 32), dtype=np.float32)
+    with torch.inference_mode():
+        subs = network(torch.from_numpy(pixel_shuffle_down(image[0], 2))).numpy()
+        denoised, enlarged = (
+            ImageToImage(network, mode=mode, pd_factor=2)(torch.from_numpy(image)).numpy() for mode in ("denoise", "sr")
+        )
+
+    assert np.abs(denoised[0] - subs.mean(0)).max() <= 1e-6
+    assert np.abs(enlarged[0] - pixel_shuffle_up(subs, 2)).max() <= 1e-6
+
+
+@pytest.mark.parametrize(("mode", "factor"), [("blur", 1), ("denoise", 3)])
+def test_what_cannot_be_is_refused(mode: str, factor: int) -> None:
+    with pytest.raises(UsageError):
+        ImageToImage(tiny_network(), mode=mode, pd_factor=factor)
+
+
+def test_nothing_of_this_machine_is_in_the_file() -> None:
+    content = onnx_bytes(ImageToImage(tiny_network(), mode="denoise", pd_factor=1), METADATA)
+
+    assert b".py" not in content
+    assert b"/home/" not in content
+    assert str(ROOT).encode() not in content
+    assert b"site-packages" not in content
+    if len(getpass.getuser()) > 4:
+        assert getpass.getuser().encode() not in content
+
+
+def test_the_lines_of_the_quick_start_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "quickstart.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    content = onnx_bytes(ImageToImage(tiny_network(), mode="denoise", pd_factor=2), METADATA)
+    (tmp_path / "d800.onnx").write_bytes(content)
+    noisy = np.random.default_rng(2).integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "photo.jpg", quality=100)
+
+    exec(compile(snippet, "quickstart", "exec"), {})
+
+    result = np.asarray(Image.open(tmp_path / "clean.png"))
+    photo = np.asarray(Image.open(tmp_path / "photo.jpg"), dtype=np.float32)[:32, :46] / 255
+    session = onnxruntime.InferenceSession(content)
+    (expected,) = session.run(["denoised"], {"image": photo.transpose(2, 0, 1)[None]})
+    assert np.abs(result / 255 - expected[0].transpose(1, 2, 0).clip(0, 1)).max() <= 0.51 / 255
