@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nsp_pipeline.cli.exporting import make_onnx, require_training
-from nsp_pipeline.errors import OutputError, RecipeError, UsageError
+from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
+from nsp_pipeline.profiles.bundle import require_writable
 from nsp_pipeline.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -49,25 +50,25 @@ def command(
 ) -> None:
     """Fit a profile to a camera from its noisy PHOTOS (files or folders) alone.
 
-    Ctrl-C ends training and writes the profile so far; a second Ctrl-C gives up.
+    Ctrl-C ends training and writes the profile so far, with exit code 130; a second Ctrl-C gives up.
     """
     require_training()
     from nsp_pipeline.calibration.calibrate import Origin, calibrate
     from nsp_pipeline.calibration.photos import find_photos, load_photos
 
     settings = _settings(recipe, max_steps)
-    _refuse_existing(out)
+    require_writable(out)
     _require_device(device)
     console = Console(stderr=True)
     files = find_photos(photos, exclude)
-    console.print(f"reading {len(files)} photos", highlight=False)
+    _say(console, f"reading {len(files)} photos")
     photo_set = load_photos(files, smallest_side=settings.crop, memory=settings.memory, seed=settings.seed)
     for reason in photo_set.refused:
-        console.print(f"left out: {reason}", style="yellow", highlight=False, markup=False)
-    console.print(
+        _say(console, f"left out: {reason}", style="yellow")
+    _say(
+        console,
         f"training on {len(photo_set.training)} photos, {len(photo_set.held_out)} held out, "
         f"recipe {recipe}, {settings.steps} steps on {device}",
-        highlight=False,
     )
     with _stop_on_interrupt(console) as should_stop, _progress(console, settings.steps) as on_step:
         profile = calibrate(
@@ -80,10 +81,17 @@ def command(
             should_stop=should_stop,
             on_step=on_step,
         )
-    console.print(f"profile {profile.path}: {profile.spec.training.steps} steps", highlight=False)
-    console.print(f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}", highlight=False)
+    _say(console, f"profile {profile.path}: {profile.spec.training.steps} steps")
+    _say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
     if as_json:
         click.echo(json.dumps(profile.spec.model_dump(mode="json"), indent=2))
+    if should_stop() and profile.spec.training.steps < settings.steps:
+        raise SystemExit(ExitCode.INTERRUPTED)
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    """Print a line as it is: paths may hold brackets, and a command to copy must not be broken in two."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _settings(recipe: str, max_steps: int | None) -> "TrainingSettings":
@@ -98,14 +106,11 @@ def _settings(recipe: str, max_steps: int | None) -> "TrainingSettings":
         first = error.errors()[0]
         raise RecipeError(f"recipe {recipe}, [calibrate]: {first['loc'][0]}: {first['msg']}") from None
     _ = settings.geometry  # refuse an impossible s, t, n before any photo is read
+    if settings.crop < settings.s:
+        raise RecipeError(f"recipe {recipe}, [calibrate]: crop must be at least s = {settings.s} pixels")
     if settings.pd_factor not in (None, 1, settings.t):
         raise RecipeError(f"recipe {recipe}, [calibrate]: pd_factor must be 1 or t = {settings.t}")
     return settings
-
-
-def _refuse_existing(out: Path) -> None:
-    if out.exists():
-        raise OutputError(f"{out}: exists already; a profile is never overwritten, name another")
 
 
 def _require_device(device: str) -> None:
@@ -127,7 +132,7 @@ def _stop_on_interrupt(console: Console) -> Iterator[Any]:
         nonlocal asked
         asked = True
         signal.signal(signal.SIGINT, before)
-        console.print("stopping; writing the profile so far (Ctrl-C again to give up)", highlight=False)
+        _say(console, "stopping; writing the profile so far (Ctrl-C again to give up)")
 
     before = signal.signal(signal.SIGINT, ask)
     try:
@@ -143,10 +148,8 @@ def _progress(console: Console, steps: int) -> Iterator[Any]:
 
         def log(progress: Any) -> None:
             if progress.step % LOG_EVERY == 0 or progress.step == steps:
-                console.print(
-                    f"step {progress.step}/{steps}  loss {progress.loss:.5f}  {progress.steps_per_second:.2f} steps/s",
-                    highlight=False,
-                )
+                rate = f"{progress.steps_per_second:.2f} steps/s"
+                _say(console, f"step {progress.step}/{steps}  loss {progress.loss:.5f}  {rate}")
 
         yield log
         return

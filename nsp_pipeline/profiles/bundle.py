@@ -2,10 +2,15 @@
 
 import hashlib
 import json
+import os
+import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -19,6 +24,9 @@ MODEL_FILES = {"denoise": "model.onnx", "sr": "model-sr.onnx", "sr-direct": "mod
 """The graph of each mode: they share the weights but not the way an image goes through them."""
 
 LARGEST_FILE = 512 << 20
+LARGEST_BUNDLE = 1 << 30
+"""Bytes, unpacked, of a file and of all files together; a zip that promises more is not unpacked."""
+
 BUNDLE_SUFFIX = ".nsp"
 
 
@@ -79,43 +87,80 @@ def write_profile(target: Path, spec_fields: Mapping[str, object], files: Mappin
     Raises:
         OutputError: the target exists, or cannot be written.
     """
-    if target.exists():
-        raise OutputError(f"{target}: exists already; a profile is never overwritten, name another")
+    require_writable(target)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     spec = ProfileSpec.model_validate({**spec_fields, "schema_version": SCHEMA_VERSION, "files": hashes})
     everything = {SPEC_FILE: (spec.model_dump_json(indent=2) + "\n").encode(), **files}
-    partial = target.with_name(f".{target.name}.nsp-part")
+    partial = _partial_path(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
         if target.suffix == BUNDLE_SUFFIX:
             _write_zip(partial, everything)
         else:
-            partial.mkdir()
-            for name, data in everything.items():
-                (partial / name).write_bytes(data)
+            _write_folder(partial, everything)
         load_profile(partial)
         partial.rename(target)
     except OSError as error:
+        raise OutputError(_cannot_write(target, error)) from error
+    finally:
+        # Nothing is left after the rename; after an error, or an interrupt, what there is of it must go.
         _remove(partial)
-        raise OutputError(f"{target}: the profile cannot be written: {error.strerror or error}") from error
     return load_profile(target)
 
 
+def require_writable(target: Path) -> None:
+    """Raise OutputError where `write_profile` could not write: to be asked before the hours that training takes."""
+    if os.path.lexists(target):
+        raise OutputError(f"{target}: exists already; a profile is never overwritten, name another")
+    partial = _partial_path(target)
+    _remove(partial)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as error:
+        raise OutputError(_cannot_write(target, error)) from error
+    finally:
+        _remove(partial)
+
+
+def _partial_path(target: Path) -> Path:
+    return target.with_name(f".{target.name}.nsp-part")
+
+
+def _cannot_write(target: Path, error: OSError) -> str:
+    no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = f"{target.parent} is no folder" if no_folder else error.strerror or error
+    return f"{target}: the profile cannot be written: {reason}"
+
+
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for name, data in files.items():
-            # A fixed date: the same content gives the same file.
-            bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+    with path.open("wb") as stream:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as bundle:
+            for name, data in files.items():
+                # A fixed date: the same content gives the same file.
+                bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+        _flush(stream)
+
+
+def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    path.mkdir()
+    for name, data in files.items():
+        with (path / name).open("wb") as stream:
+            stream.write(data)
+            _flush(stream)
+
+
+def _flush(stream: BinaryIO) -> None:
+    """Put a file on the disk itself, so that its name never stands for half of it after a power cut."""
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
@@ -132,21 +177,22 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as bundle:
             entries = bundle.infolist()
             for entry in entries:
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise zipfile.BadZipFile(f"{entry.filename} is packed as nsp never packs")
                 if entry.file_size > LARGEST_FILE or "/" in entry.filename or "\\" in entry.filename:
                     raise ProfileError(f"{path}: not a profile: it holds {entry.filename} ({entry.file_size} bytes)")
+            size = sum(entry.file_size for entry in entries)
+            if size > LARGEST_BUNDLE:
+                raise ProfileError(f"{path}: not a profile: it would unpack to {size} bytes")
             return {entry.filename: bundle.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ProfileError(f"{path}: the profile is damaged or cut short ({error}); get a fresh copy") from None
-    except Exception as error:
-        if type(error).__module__ == "zlib":
-            raise ProfileError(f"{path}: the profile is damaged ({error}); get a fresh copy") from None
-        raise
 
 
 def _parse_spec(path: Path, data: bytes) -> ProfileSpec:
     try:
         fields = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProfileError(f"{path}: {SPEC_FILE} is damaged: {error}") from None
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:

@@ -1,5 +1,6 @@
 """Finding a profile by name, and choosing one for a photo."""
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -37,11 +38,10 @@ def installed_profiles() -> dict[str, Path]:
     folder = user_folder()
     found = {BUILTIN: builtin_path()}
     if folder.is_dir():
-        found |= {
-            entry.name.removesuffix(BUNDLE_SUFFIX): entry
-            for entry in sorted(folder.iterdir())
-            if entry.suffix == BUNDLE_SUFFIX or (entry.is_dir() and not entry.name.startswith("."))
-        }
+        for entry in sorted(folder.iterdir()):
+            if not entry.name.startswith(".") and (entry.suffix == BUNDLE_SUFFIX or entry.is_dir()):
+                # The name of the built-in one is taken.
+                found.setdefault(entry.name.removesuffix(BUNDLE_SUFFIX), entry)
     return found
 
 
@@ -54,7 +54,7 @@ def find_profile(name_or_path: str) -> Profile:
     if name_or_path in known:
         return load_profile(known[name_or_path])
     path = Path(name_or_path)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110  (Path.exists raises where a name is too long)
         raise ProfileError(
             f"there is no profile '{name_or_path}': not a file or folder, and not one of: {', '.join(known)}"
         )
