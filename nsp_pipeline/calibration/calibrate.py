@@ -11,7 +11,7 @@ from nsp_pipeline import __version__
 from nsp_pipeline.calibration.card import profile_card
 from nsp_pipeline.calibration.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.calibration.train import Progress, Trained, backbone_sizes, train
+from nsp_pipeline.calibration.train import Progress, Trained, train
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 
@@ -79,7 +79,7 @@ def _spec_fields(
         "inference": {"pd_factor": settings.pd_factor or settings.t},
         "backbone": {
             "name": settings.backbone,
-            "sizes": backbone_sizes(settings),
+            "sizes": settings.backbone_sizes,
             "multiple": network.multiple,
             "halo": network.halo,
             "scale": network.scale,

@@ -42,16 +42,6 @@ class Trained:
     held_out_loss: float | None
 
 
-def backbone_sizes(settings: TrainingSettings) -> dict[str, int | bool]:
-    """Return the sizes that `build_backbone` takes for these settings."""
-    return {
-        "base_channels": settings.base_channels,
-        "modules": settings.modules,
-        "scale": settings.t,
-        "local_mean_skip": settings.local_mean_skip,
-    }
-
-
 def train(
     images: Sequence[NDArray[np.generic]],
     held_out: Sequence[NDArray[np.generic]],
@@ -77,7 +67,7 @@ def train(
     sampler = CropSampler(images, side, settings.seed)
     dice = torch.Generator(device).manual_seed(settings.seed)
 
-    network = build_backbone(settings.backbone, backbone_sizes(settings))
+    network = build_backbone(settings.backbone, settings.backbone_sizes)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(network, avg_fn=_running_average(settings.ema_decay))
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)

@@ -12,11 +12,13 @@ class Backbone(nn.Module):
     scale: int
     """t: the output is this many times larger."""
     halo: int
-    """An output cell depends on input pixels at most this far from its own."""
+    """An output cell depends on input pixels at most this far from its own; for blended tiles, how far they overlap."""
     multiple: int = 1
     """Input sides must be multiples of this."""
     tiling: Literal["exact", "blended", "none"] = "exact"
-    """Whether tiles with a halo give what the whole image gives."""
+    """Whether tiles with a halo give what the whole image gives, or must be blended into each other."""
+    tile: int | None = None
+    """Input side near which it must be run, where tiles are blended; None: any."""
 
     def folded(self) -> Self:
         """Return a copy for inference, whatever only training needs multiplied in; same outputs."""

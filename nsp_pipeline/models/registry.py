@@ -9,12 +9,13 @@ import safetensors.torch
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.dbsn import Dbsn
+from nsp_pipeline.models.tbsn import Tbsn
 
-BACKBONES: dict[str, type[Backbone]] = {"dbsn": Dbsn}
+BACKBONES: dict[str, type[Backbone]] = {"dbsn": Dbsn, "tbsn": Tbsn}
 
 
 def build_backbone(name: str, sizes: Mapping[str, Any]) -> Backbone:
-    """Build an untrained backbone; it carries `scale`, `halo` (input pixels), `multiple` and `tiling`.
+    """Build an untrained backbone; it carries `scale`, `halo` (input pixels), `multiple`, `tiling` and `tile`.
 
     Raises ProfileError for an unknown name or sizes that the backbone does not take.
     """
