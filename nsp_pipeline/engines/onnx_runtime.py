@@ -66,11 +66,23 @@ class OnnxRuntimeEngine:
             )
         except (KeyError, ValueError) as error:
             raise ProfileError(f"{profile.path}: {file} lacks the metadata nsp writes ({error})") from None
+        self._require_image_to_image(f"{profile.path}: {file}")
 
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W)."""
         (result,) = self._session.run(["denoised"], {"image": image})
         return result  # type: ignore[no-any-return]
+
+    def _require_image_to_image(self, where: str) -> None:
+        """Raise ProfileError unless the graph takes images of any size: found out here, not at every photo."""
+        inputs = {value.name: (value.type, value.shape) for value in self._session.get_inputs()}
+        outputs = [value.name for value in self._session.get_outputs()]
+        kind, shape = inputs.get("image", ("", []))
+        takes_images = kind == "tensor(float)" and shape[:2] == [1, 3] and len(shape) == 4
+        if len(inputs) > 1 or not takes_images or any(isinstance(side, int) for side in shape[2:]):
+            raise ProfileError(f"{where} must take `image`, float32 [1, 3, H, W] of any H and W; it takes {inputs}")
+        if outputs != ["denoised"]:
+            raise ProfileError(f"{where} must give `denoised`; it gives {', '.join(outputs)}")
 
     def close(self) -> None:
         """Free the session."""

@@ -48,6 +48,27 @@ def test_a_model_of_another_program_is_named(tiny_profile: Profile) -> None:
         open_engine(with_model(tiny_profile, model.SerializeToString()), mode="denoise")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "sides", "output", "message"),
+    [
+        ("picture", TensorProto.FLOAT, ["H", "W"], "denoised", "must take `image`.*it takes {'picture'"),
+        ("image", TensorProto.DOUBLE, ["H", "W"], "denoised", r"must take `image`.*tensor\(double\)"),
+        ("image", TensorProto.FLOAT, [64, 64], "denoised", "of any H and W; it takes .*64, 64"),
+        ("image", TensorProto.FLOAT, ["H", "W"], "clean", "must give `denoised`; it gives clean"),
+    ],
+)
+def test_a_model_that_takes_or_gives_something_else_is_refused_before_any_photo(
+    tiny_profile: Profile, name: str, kind: int, sides: list[str | int], output: str, message: str
+) -> None:
+    taken, given = (helper.make_tensor_value_info(value, kind, [1, 3, *sides]) for value in (name, output))
+    graph = helper.make_graph([helper.make_node("Identity", [name], [output])], "g", [taken], [given])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model.metadata_props.extend(onnx.load_from_string(tiny_profile.read(MODEL_FILES["denoise"])).metadata_props)
+
+    with pytest.raises(ProfileError, match=message):
+        open_engine(with_model(tiny_profile, model.SerializeToString()), mode="denoise")
+
+
 def test_a_model_whose_data_lie_outside_is_refused(tiny_profile: Profile) -> None:
     model = onnx.load_from_string(tiny_profile.read(MODEL_FILES["denoise"]))
     tensor = model.graph.initializer[0]
