@@ -11,12 +11,6 @@ def profile_card(fields: Mapping[str, Any]) -> str:
     camera = " ".join(part for part in (fields["camera_make"], fields["camera_model"]) if part) or "several cameras"
     isos = f"ISO {fields['iso_min']} to {fields['iso_max']}" if fields["iso_min"] else "ISO unknown"
     sizes = ", ".join(f"{key} {value}" for key, value in backbone["sizes"].items())
-    held_out = (
-        f"mean L1 between prediction and noisy target on {scores['held_out_photos']} photos kept out of training: "
-        f"{scores['noisy_l1']:.5f} (values 0..1; it contains the noise itself, so it is never near zero)"
-        if scores["noisy_l1"] is not None
-        else "no photo could be kept out of training, so there is no score"
-    )
     settings = "\n".join(f"- {key}: {value}" for key, value in training["settings"].items())
     return f"""# {fields["name"]}
 
@@ -33,7 +27,7 @@ A denoiser for photos of **{camera}**, {isos}, trained from noisy photos alone b
 
 ## Score
 
-{held_out[0].upper()}{held_out[1:]}.
+{_scores(scores)}
 
 No clean photo was seen, in training or in choosing anything.
 
@@ -46,3 +40,26 @@ may keep some noise or lose fine texture; `--strength` sets how much is removed.
 
 {settings}
 """
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    """What was measured on held-out photos, as sentences and a list."""
+    if "noisy_mse" not in scores:
+        return "No photo could be kept out of training, so there is no score."
+    lines = [
+        f"On {scores['held_out_photos']} photos kept out of training, against the noisy photo itself "
+        "(values 0..1; the errors contain its noise, so they are never near zero):",
+        "",
+        f"- mean squared error {scores['noisy_mse']:.6f}, mean absolute error {scores['noisy_l1']:.5f}",
+        f"- colour drift at most {scores['drift']:.2f} of 255",
+    ]
+    if "leak" in scores:
+        lines.append(
+            f"- residual in flat places {scores['leak']:.2f} of the noise variance measured there (near 1 is right; "
+            "well below it, noise leaks from input to target), at the strongest edges "
+            f"{scores.get('edges', float('nan')):.2f} times that"
+        )
+    if "base" in scores:
+        verdict = "Accepted" if scores["accepted"] else f"Not accepted, so these are the weights of {scores['base']}"
+        lines += ["", f"**{verdict}**: {scores['verdict']}."]
+    return "\n".join(lines)

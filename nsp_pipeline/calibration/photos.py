@@ -1,4 +1,4 @@
-"""The photos that a calibration trains on, held in memory as they were stored."""
+"""The photos that a calibration trains on, as they were stored: in memory, and what is too much in mapped files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.errors import PhotoError, UsageError
+from nsp_pipeline.errors import OutputError, PhotoError, UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.read import PHOTO_SUFFIXES, read_frame
 
@@ -58,6 +58,8 @@ def load_photos(
     smallest_side: int,
     memory: int,
     seed: int,
+    cache: int = 0,
+    cache_folder: Path | None = None,
     on_photo: Callable[[int, int], None] | None = None,
 ) -> PhotoSet:
     """Read photos for training, bounded in memory.
@@ -65,15 +67,19 @@ def load_photos(
     Args:
         paths: the files, in any order.
         smallest_side: photos with a shorter side, in pixels, cannot give a crop and are refused.
-        memory: bytes that all pixels together may take; when they would take more, every photo contributes one
-            window of an equal share, its place drawn with `seed`.
+        memory: bytes that all pixels in memory together may take.
+        seed: of what is drawn: windows, and which photos are held out.
+        cache: bytes that go into mapped files where memory does not suffice. When both together do not, every photo
+            contributes one window of an equal share, its place drawn with `seed`.
+        cache_folder: an existing folder for those files; None keeps everything in memory.
         on_photo: called with (photos read, photos in all).
 
     Raises:
         UsageError: no photo can serve; the message says why for the first few.
     """
     rng = np.random.default_rng(seed)
-    share = memory // max(1, len(paths))
+    share = (memory + (cache if cache_folder else 0)) // max(1, len(paths))
+    held = 0
     photos: list[Photo] = []
     refused: list[str] = []
     for done, path in enumerate(sorted(paths), 1):
@@ -83,7 +89,12 @@ def load_photos(
                 height, width = frame.pixels.shape[:2]
                 raise PhotoError(path, f"{width}×{height} pixels are too few: a crop takes {smallest_side} a side")
             pixels = np.repeat(frame.pixels, 3, axis=2) if frame.pixels.shape[2] == 1 else frame.pixels
-            photos.append(Photo(path, _window(pixels, share, smallest_side, rng), frame.camera))
+            window = _window(pixels, share, smallest_side, rng)
+            if cache_folder and held + window.nbytes > memory:
+                window = _mapped(window, cache_folder / f"{done}.npy")
+            else:
+                held += window.nbytes
+            photos.append(Photo(path, window, frame.camera))
         except PhotoError as error:
             refused.append(str(error))
         if on_photo:
@@ -109,3 +120,13 @@ def _window(
     top = int(rng.integers(pixels.shape[0] - height + 1))
     left = int(rng.integers(pixels.shape[1] - width + 1))
     return pixels[top : top + height, left : left + width].copy()
+
+
+def _mapped(pixels: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+    """Store pixels in a file and map it; raises OutputError when the disk is full."""
+    try:
+        np.save(path, pixels)
+    except OSError as error:
+        raise OutputError(f"{path}: photos cannot be cached there: {error.strerror or error}") from error
+    # Copy-on-write: torch wants arrays that may be written to, and nobody writes.
+    return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]

@@ -70,7 +70,11 @@ class TrainingSettings(BaseModel):
     """Compute the network in bfloat16 (weights, means and loss stay float32)."""
     seed: int = 0
     memory: Annotated[int, Field(ge=1 << 20)] = 2 << 30
-    """Bytes of photos held for training; larger archives contribute a window of each photo."""
+    """Bytes of photos held in memory for training; what is more goes into a file that is mapped."""
+    cache: Annotated[int, Field(ge=0)] = 32 << 30
+    """Bytes of that file; of archives larger than both together every photo contributes a window."""
+    judge_every: Annotated[int, Field(ge=1)] = 250
+    """Steps from one judgement on held-out photos, picture and checkpoint to the next."""
 
     @field_validator(*(name for names in SIZE_FIELDS.values() for name in names))
     @classmethod

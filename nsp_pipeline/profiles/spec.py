@@ -70,6 +70,20 @@ class ScoreSpec(_Strict):
     held_out_photos: int
     noisy_l1: float | None = None
     """Mean L1 between prediction and noisy target, values in 0..1."""
+    noisy_mse: float | None = None
+    """Mean squared error between prediction and noisy target, the target's noise included."""
+    base: str | None = None
+    """Name of the profile that training started from."""
+    base_noisy_mse: float | None = None
+    accepted: bool | None = None
+    """Whether the network beat its base; where it did not, the profile holds the base's weights."""
+    verdict: str | None = None
+    drift: float | None = None
+    """Largest mean difference of a colour channel, in 8-bit steps."""
+    leak: float | None = None
+    """Residual in flat places over the noise variance measured there."""
+    edges: float | None = None
+    """Residual at the strongest edges over that in flat places."""
 
 
 class ProfileSpec(_Strict):

@@ -1,0 +1,76 @@
+"""What a training leaves to look at: a table of its course, TensorBoard's files, and pictures of held-out crops."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsp_pipeline.core.depth import from_unit
+
+CSV_FILE = "log.csv"
+COLUMNS = ("step", "seconds", "learning_rate", "loss", "held_out_mse", "held_out_l1", "drift", "leak", "edges")
+GAP = 4
+
+
+class TrainingLog:
+    """Writes into a folder. A resumed training continues it: rows after the checkpoint's step are taken away."""
+
+    def __init__(self, folder: Path, *, after_step: int = 0) -> None:
+        """Open the log in an existing folder; `after_step` is the step of the checkpoint that training goes on from."""
+        self._folder = folder
+        self._rows = [row for row in read_log(folder) if int(row["step"]) <= after_step]
+        self._rewrite()
+        self._board = _tensor_board(folder, after_step)
+
+    def record(self, row: Mapping[str, float]) -> None:
+        """Append one row, values by the names in COLUMNS."""
+        written = {name: f"{row[name]:.8g}" for name in COLUMNS if name in row}
+        self._rows.append(written)
+        with (self._folder / CSV_FILE).open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS).writerow(written)
+        if self._board is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self._board.add_scalar(name, value, int(row["step"]))  # type: ignore[attr-defined]
+
+    def picture(self, step: int, rows: Sequence[Sequence[NDArray[np.float32]]]) -> None:
+        """Save crops side by side: one row each, (H, W, 3) in 0..1, all of one size."""
+        height, width = rows[0][0].shape[:2]
+        sheet = Image.new("RGB", (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP), color="white")
+        for down, row in enumerate(rows):
+            for across, crop in enumerate(row):
+                place = (across * (width + GAP), down * (height + GAP))
+                sheet.paste(Image.fromarray(from_unit(crop, np.dtype(np.uint8))), place)
+        sheet.save(self._folder / f"held-out-{step:06}.png")
+
+    def close(self) -> None:
+        """Flush TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()  # type: ignore[attr-defined]
+
+    def _rewrite(self) -> None:
+        with (self._folder / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+
+def read_log(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a folder's table, none where there is no table yet; a half-written last row is left out."""
+    path = folder / CSV_FILE
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values() and row["step"].isdigit()]
+
+
+def _tensor_board(folder: Path, after_step: int) -> object | None:
+    """TensorBoard's writer, or None where TensorBoard is not installed: the table has the same numbers."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder / "tensorboard", purge_step=after_step + 1)
