@@ -34,7 +34,7 @@ RECENT = 100
 """Steps that the reported loss is the mean of."""
 
 PACE_STEPS = 20
-"""Steps after which the pace is known well enough to plan for a time limit."""
+"""A time limit shortens the schedule by the pace so far, looked at every so many steps."""
 
 TIME_SHARE = 0.95
 """Part of a time limit that steps may take; judging and writing take the rest."""
@@ -120,8 +120,9 @@ def train(
         passed = time.monotonic() - begun
         course.seconds = earlier_seconds + passed
         on_step(Progress(course.step, course.steps, course.loss, (course.step - at_start) / passed))
-        if max_seconds is not None and course.step - at_start == PACE_STEPS:
-            course.shorten(course.step + int((TIME_SHARE * max_seconds - course.seconds) / passed * PACE_STEPS))
+        if max_seconds is not None and (course.step - at_start) % PACE_STEPS == 0:
+            pace = (course.step - at_start) / passed
+            course.shorten(course.step + int((TIME_SHARE * max_seconds - course.seconds) * pace))
         late = max_seconds is not None and course.seconds > max_seconds
         stop = ranks.agree(should_stop() or late)
         judged = stop or course.step == course.steps or course.step % settings.judge_every == 0
