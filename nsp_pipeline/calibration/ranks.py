@@ -23,14 +23,14 @@ class Ranks:
         """Whether this process writes files and talks to the user."""
         return self.rank == 0
 
-    def agree(self, wish: bool) -> bool:
-        """Whether the first process wishes it: all get the same answer."""
+    def first_says(self, value: int) -> int:
+        """Return the first process's value to all, so that clocks and signals of one decide for all."""
         if self.count == 1:
-            return wish
+            return value
         device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-        vote = torch.tensor([int(wish)], device=device)
-        distributed.broadcast(vote, 0)
-        return bool(vote.item())
+        told = torch.tensor([value], device=device)
+        distributed.broadcast(told, 0)
+        return int(told.item())
 
 
 @contextmanager

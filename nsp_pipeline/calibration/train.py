@@ -122,9 +122,10 @@ def train(
         on_step(Progress(course.step, course.steps, course.loss, (course.step - at_start) / passed))
         if max_seconds is not None and (course.step - at_start) % PACE_STEPS == 0:
             pace = (course.step - at_start) / passed
-            course.shorten(course.step + int((TIME_SHARE * max_seconds - course.seconds) * pace))
+            affordable = course.step + int((TIME_SHARE * max_seconds - course.seconds) * pace)
+            course.shorten(ranks.first_says(affordable))
         late = max_seconds is not None and course.seconds > max_seconds
-        stop = ranks.agree(should_stop() or late)
+        stop = bool(ranks.first_says(should_stop() or late))
         judged = stop or course.step == course.steps or course.step % settings.judge_every == 0
         if judged and ranks.first:
             course.judge()
