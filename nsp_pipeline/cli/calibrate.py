@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -84,9 +84,9 @@ def command(
     settings, start = _settings(recipe, base, {"backbone": backbone, "steps": max_steps})
     require_writable(out)
     device = _usable(device)
+    files = find_photos(photos, exclude)
     with join_ranks(device) as ranks, _training_folder(out, resume=resume, first=ranks.first) as folder:
         console = Console(stderr=True, quiet=not ranks.first)
-        files = find_photos(photos, exclude)
         _say(console, f"reading {len(files)} photos")
         photo_set = load_photos(
             files,
@@ -182,6 +182,8 @@ def _training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder / f"cache-{rank}", ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()  # which only an empty one allows
     if first:
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 

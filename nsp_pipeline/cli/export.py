@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -32,14 +33,15 @@ def command(profile: str, target: str, mode: str, out: Path, overwrite: bool, as
     from nsp_pipeline.models.registry import load_backbone
 
     bundle = find_profile(profile)
-    if out.exists() and not overwrite:
+    if os.path.lexists(out) and not overwrite:
         raise OutputError(f"{out}: exists already; --overwrite replaces it")
     spec = bundle.spec
     network = load_backbone(spec.backbone.name, spec.backbone.sizes, bundle.read(WEIGHTS_FILE))
     metadata = {"profile": spec.name, "sha256": spec.files[WEIGHTS_FILE]}
     content = make_onnx(network, mode, spec.inference.pd_factor, metadata)
     _publish(out, content)
-    Console(stderr=True).print(f"{out}: {mode}, {len(content) / 1e6:.1f} MB, agrees with PyTorch", highlight=False)
+    line = f"{out}: {mode}, {len(content) / 1e6:.1f} MB, agrees with PyTorch"
+    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
     if as_json:
         click.echo(json.dumps({"file": str(out), "target": target, "mode": mode, "bytes": len(content), **metadata}))
 
@@ -54,5 +56,6 @@ def _publish(out: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(out)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error

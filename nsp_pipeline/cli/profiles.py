@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
+from rich.text import Text
 
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.errors import NspError, ProfileError
@@ -30,10 +31,12 @@ def list_(as_json: bool) -> None:
         return
     table = Table("name", "camera", "ISO", "network", "licence", "file")
     for row in rows:
+        # Texts, not strings: a name with brackets in it is no markup.
         if "error" in row:
-            table.add_row(row["name"], f"[red]{row['error']}[/red]", "", "", "", row["path"])
+            cells = [row["name"], row["error"], "", "", "", row["path"]]
         else:
-            table.add_row(row["name"], row["camera"], row["iso"], row["network"], row["licence"], row["path"])
+            cells = [row[column] for column in ("name", "camera", "iso", "network", "licence", "path")]
+        table.add_row(*map(Text, cells), style="red" if "error" in row else None)
     Console().print(table)
 
 

@@ -1,0 +1,196 @@
+"""`nsp calibrate`, from the photos to a profile that `nsp denoise` takes."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from noisy_photos import save_archive
+from run_nsp import Finished, finish, start_python
+
+from nsp_pipeline.profiles.bundle import load_profile
+
+Nsp = Callable[..., Finished]
+RECIPE = """
+[calibrate]
+base_channels = 4
+modules = 1
+crop = 20
+batch = 2
+steps = 3
+pd-factor = 1
+"""
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return save_archive(tmp_path / "in", 3, iso=800)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "quick.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def left(folder: Path) -> set[str]:
+    """What is there besides the photos and the recipe."""
+    return {path.name for path in folder.iterdir()} - {"in", "quick.toml", "file"}
+
+
+def test_photos_in_profile_out_and_the_profile_denoises(
+    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+) -> None:
+    (archive / "broken.jpg").write_bytes(b"")
+    out = tmp_path / "a folder with a long name, so long that a line of 80 columns cannot hold it [raw]" / "mine.nsp"
+    arguments = ["--recipe", recipe, "--max-steps", "2", "--licence", "CC0-1.0", "--exclude", "2.jpg", "--json"]
+
+    made = real_nsp("calibrate", archive, "--out", out, *arguments)
+
+    assert made.code == 0, made.err
+    assert json.loads(made.out) == load_profile(out).spec.model_dump(mode="json")
+    assert json.loads(made.out)["training"]["steps"] == 2
+    assert (json.loads(made.out)["data"]["photos"], json.loads(made.out)["data"]["licence"]) == (2, "CC0-1.0")
+    lines = made.err.splitlines()
+    assert "reading 3 photos" in lines
+    assert any(line.startswith(f"left out: {archive / 'broken.jpg'}: the file is empty") for line in lines)
+    assert any(line.startswith("step 2/2  loss 0.") and line.endswith("steps/s") for line in lines)
+    assert f"use it: nsp denoise PHOTOS CLEAN --profile {out}" in lines, "one line, to be copied whole"
+
+    cleaned = real_nsp("denoise", archive / "0.jpg", tmp_path / "clean.jpg", "--profile", out)
+    assert cleaned.code == 0, cleaned.err
+    assert (tmp_path / "clean.jpg").stat().st_size > 0
+
+
+def until(process: Any, words: str) -> None:
+    """Read the messages of a process up to a line with these words."""
+    for line in process.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"it ended without saying '{words}'")
+
+
+@pytest.fixture
+def training(archive: Path, recipe: Path, tmp_path: Path) -> Any:
+    """A training that would take hours, under way."""
+    arguments = ["--recipe", recipe, "--max-steps", "10000000", "--out", tmp_path / "mine.nsp"]
+    process = start_python("-m", "nsp_pipeline", "calibrate", archive, *arguments)
+    until(process, "step 100/10000000")
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_an_interrupt_writes_the_profile_so_far(training: Any, tmp_path: Path) -> None:
+    training.send_signal(signal.SIGINT)
+    ended = finish(training)
+
+    assert ended.code == 130
+    assert "stopping; writing the profile so far" in ended.err
+    assert "Traceback" not in ended.err
+    assert 100 <= load_profile(tmp_path / "mine.nsp").spec.training.steps < 10_000_000
+
+
+def test_a_second_interrupt_gives_up_and_leaves_no_profile(training: Any, tmp_path: Path) -> None:
+    training.send_signal(signal.SIGINT)
+    until(training, "stopping; writing the profile so far")
+    time.sleep(0.2)
+    training.send_signal(signal.SIGINT)
+    ended = finish(training)
+
+    assert ended.code == 130
+    assert ended.err.splitlines()[-1] == "nsp: interrupted"
+    assert "Traceback" not in ended.err
+    assert not any("mine.nsp" in name and "training" not in name for name in left(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("base_channels", "base_chanels"), "unknown setting 'base_chanels'; did you mean 'base_channels'?"),
+        (("steps = 3", "steps = 0"), "[calibrate]: steps: Input should be greater than or equal to 1"),
+        (("steps = 3", 'steps = "many"'), "[calibrate]: steps: Input should be a valid integer"),
+        (("steps = 3", "n = 5"), "n must be 1 to 4"),
+        (("steps = 3", "s = 3\nt = 3"), "pair construction needs 1 < t < s, got s = 3, t = 3"),
+        (("crop = 20", "crop = 8\ns = 9"), "[calibrate]: crop must be at least s = 9 pixels"),
+        (("pd-factor = 1", "pd-factor = 3"), "[calibrate]: pd_factor must be 1 or t = 2"),
+        (("[calibrate]", "[denoise]"), "has no [calibrate] table; it has: denoise"),
+        (("[calibrate]", "[calibrate"), "is not valid TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_before_any_photo_is_read(
+    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    recipe.write_text(RECIPE.replace(*change))
+    ended = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+
+    assert ended.code == 2
+    assert ended.err.startswith("nsp: ")
+    assert message in ended.err
+    assert "reading" not in ended.err
+    assert left(tmp_path) == set()
+
+
+def test_an_unknown_recipe_names_the_known_ones(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    ended = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", "camrea")
+    assert ended.code == 2
+    assert "there is no recipe 'camrea'; shipped ones: builtin, camera" in ended.err
+
+
+def test_photos_that_cannot_serve_are_refused_with_the_reason(
+    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "empty").mkdir()
+    (tmp_path / "in" / "texts").mkdir()
+    (tmp_path / "in" / "texts" / "notes.txt").write_text("hello")
+    save_archive(tmp_path / "in" / "small", 1, size=(40, 12))
+    for folder, message in [
+        ("empty", f"no photos in {archive / 'empty'}"),
+        ("texts", f"no photos in {archive / 'texts'}"),
+        ("small", f"no photo to calibrate on:\n  {archive / 'small' / '0.png'}: 40×12 pixels are too few"),
+        ("nowhere", "does not exist"),
+    ]:
+        ended = real_nsp("calibrate", archive / folder, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+        assert ended.code == 2, folder
+        assert message in ended.err
+        assert left(tmp_path) == set(), folder
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_training(
+    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"theirs")
+    for out, message in [
+        (tmp_path / "file", "exists already; a profile is never overwritten, name another"),
+        (tmp_path / "file" / "mine.nsp", f"the profile cannot be written: {tmp_path / 'file'} is no folder"),
+        (Path("/proc/mine.nsp"), "the profile cannot be written"),
+    ]:
+        ended = real_nsp("calibrate", archive, "--out", out, "--recipe", recipe)
+        assert ended.code == 4
+        assert f"nsp: {out}: {message}" in ended.err
+        assert "reading" not in ended.err
+    assert (tmp_path / "file").read_bytes() == b"theirs"
+    assert left(tmp_path) == set()
+
+
+def test_a_device_that_is_not_there_is_wrong_usage(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+    ended = real_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--device", "cuda:99")
+    assert ended.code == 2
+    assert "--device cuda:99: PyTorch cannot use it here: " in ended.err
+
+
+@pytest.mark.parametrize("missing", ["torch", "onnxscript", "safetensors"])
+@pytest.mark.parametrize("command", ["calibrate", "export"])
+def test_without_what_training_needs_the_command_that_mends_it_is_named(
+    real_nsp: Nsp, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    ended = real_nsp(command, archive, "--out", tmp_path / "mine.nsp")
+    assert ended.code == 3
+    assert "this command needs PyTorch" in ended.err
+    assert "pip install 'nsp-pipeline[cpu,train]'" in ended.err

@@ -1,0 +1,81 @@
+"""`nsp profiles`: what there is, what a profile says, and whether it is whole."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from run_nsp import Finished
+
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, Profile, write_profile
+
+Nsp = Callable[..., Finished]
+
+
+@pytest.fixture
+def installed(user_profiles: Path, tiny_builtin: Profile) -> Path:
+    """A built-in profile; two in the user's folder, one of them damaged; names that look like rich's markup."""
+    (user_profiles / "[red]cut.nsp").write_bytes(tiny_builtin.path.read_bytes()[:1000])
+    fields = tiny_builtin.spec.model_dump(mode="json", exclude={"schema_version", "files"})
+    fields |= {"camera_make": None, "camera_model": None, "iso_min": None, "iso_max": None}
+    fields["data"]["licence"] = "[/b] mine"
+    write_profile(user_profiles / "any [raw].nsp", fields, tiny_builtin.content)
+    return user_profiles
+
+
+def test_the_list_as_json_is_one_document_with_every_profile(real_nsp: Nsp, installed: Path) -> None:
+    listed = real_nsp("profiles", "list", "--json")
+    builtin, cut, whole = json.loads(listed.out)
+    assert (listed.code, listed.err) == (0, "")
+    assert (builtin["name"], builtin["camera"], builtin["iso"]) == ("builtin", "Maker Maker One", "800-1600")
+    assert (whole["name"], whole["camera"], whole["iso"]) == ("any [raw]", "several", "any")
+    assert whole["path"] == str(installed / "any [raw].nsp")
+    assert (cut["name"], cut["path"]) == ("[red]cut", str(installed / "[red]cut.nsp"))
+    assert cut["error"].startswith(f"{installed / '[red]cut.nsp'}: the profile is damaged or cut short")
+
+
+def test_the_list_for_people_shows_names_as_they_are(
+    real_nsp: Nsp, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    listed = real_nsp("profiles", "list")
+    assert listed.code == 0
+    assert listed.err == ""
+    for words in ("builtin", "[red]cut", "any [raw]", "[/b] mine", "damaged or cut short", "Maker Maker One"):
+        assert words in listed.out
+
+
+def test_show_gives_the_card_or_the_description(real_nsp: Nsp, tiny_profile: Profile) -> None:
+    card = real_nsp("profiles", "show", tiny_profile.path)
+    assert (card.code, card.err) == (0, "")
+    assert tiny_profile.read(CARD_FILE).decode().strip("# \n") in card.out
+    shown = real_nsp("profiles", "show", tiny_profile.path, "--json")
+    assert (shown.code, shown.err) == (0, "")
+    assert json.loads(shown.out) == tiny_profile.spec.model_dump(mode="json")
+
+
+def test_verify_runs_every_model(real_nsp: Nsp, tiny_profile: Profile) -> None:
+    verified = real_nsp("profiles", "verify", tiny_profile.path, "--json")
+    expected = {"hashes": f"{len(tiny_profile.spec.files)} files match"}
+    expected |= dict.fromkeys(MODEL_FILES.values(), "runs on CPUExecutionProvider")
+    assert (verified.code, json.loads(verified.out), verified.err) == (0, expected, "")
+    verified = real_nsp("profiles", "verify", tiny_profile.path)
+    assert (verified.code, verified.out) == (0, "")
+    assert verified.err.splitlines() == [f"{name}: {finding}" for name, finding in expected.items()]
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_damaged_profile_is_wrong_usage(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path, command: str) -> None:
+    content = tiny_profile.path.read_bytes()
+    (tmp_path / "cut.nsp").write_bytes(content[: len(content) // 2])
+    ended = real_nsp("profiles", command, tmp_path / "cut.nsp", "--json")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"nsp: {tmp_path / 'cut.nsp'}: the profile is damaged or cut short" in ended.err
+
+
+def test_verify_finds_a_model_that_is_none(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
+    fields = tiny_profile.spec.model_dump(mode="json", exclude={"schema_version", "files"})
+    write_profile(tmp_path / "odd.nsp", fields, {**tiny_profile.content, MODEL_FILES["sr"]: b"no model"})
+    ended = real_nsp("profiles", "verify", tmp_path / "odd.nsp")
+    assert ended.code == 2
+    assert f"{tmp_path / 'odd.nsp'}: model-sr.onnx is not a model ONNX Runtime can run" in ended.err
