@@ -1,6 +1,7 @@
 """`nsp denoise` with its real engine, on what people's folders hold: every refusal has its reason and its exit code."""
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from hashlib import sha256
@@ -13,7 +14,7 @@ from noisy_photos import noisy_scene, save_archive
 from PIL import Image
 from run_nsp import Finished
 
-from nsp_pipeline.profiles.bundle import CARD_FILE, SPEC_FILE, WEIGHTS_FILE, Profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, SPEC_FILE, WEIGHTS_FILE, Profile, write_profile
 
 Nsp = Callable[..., Finished]
 
@@ -61,7 +62,7 @@ def test_damaged_files_are_named_with_their_reason_and_the_rest_is_done(denoise:
         "page.png": (b"<!DOCTYPE html><html></html>", "text"),
         "half.jpg": (encoded("JPEG")[:900], "ends early"),
         "half.png": (encoded("PNG")[:900], "ends early"),
-        "half.tif": (encoded("TIFF")[:900], "damaged"),
+        "half.tif": (encoded("TIFF")[:900], "ends early"),
         "cmyk.jpg": (b"", "CMYK"),
     }
     for name, (content, _) in broken.items():
@@ -227,10 +228,8 @@ def test_a_bad_profile_is_refused_before_any_work(
 ) -> None:
     save_archive(tmp_path / "in", 1)
     bad, out = damage(tiny_profile.path.read_bytes(), tmp_path), tmp_path / "out"
-    arguments = (
-        ["denoise", tmp_path / "in", out, "--profile", bad] if command == "denoise" else ["export", bad, "--out", out]
-    )
-    ended = real_nsp(*arguments)
+    arguments = {"denoise": [tmp_path / "in", out, "--profile", bad], "export": [bad, "--out", out]}
+    ended = real_nsp(command, *arguments[command])
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"nsp: {bad}: ")
     assert message in ended.err
@@ -251,8 +250,6 @@ def test_a_damaged_profile_of_the_user_is_named_by_automatic_choice_too(
 
 
 def test_a_profile_that_lacks_the_mode_is_refused(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
-    from nsp_pipeline.profiles.bundle import write_profile
-
     save_archive(tmp_path / "in", 1)
     fields = tiny_profile.spec.model_dump(mode="json", exclude={"schema_version", "files"})
     files = {name: data for name, data in tiny_profile.content.items() if name != "model-sr.onnx"}
@@ -291,8 +288,6 @@ def test_an_unknown_recipe_names_the_known_ones(denoise: Nsp, tmp_path: Path) ->
 
 
 def test_without_onnx_runtime_nothing_is_begun(denoise: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     save_archive(tmp_path / "in", 1)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     ended = denoise()
