@@ -18,7 +18,9 @@ class ImageToImage(nn.Module):
     the whole image and the mean is over each t×t cell of its output.
     `sr`: PD by t, network, PU. `sr-direct`: the network alone.
 
-    H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away.
+    H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away. Where
+    `tiling` is "blended" it depends on all of them, and larger images are best run in tiles of side `tile` that overlap
+    by `halo`.
     """
 
     def __init__(self, network: Backbone, *, mode: str, pd_factor: int) -> None:
@@ -36,6 +38,8 @@ class ImageToImage(nn.Module):
         self.scale = 1 if mode == "denoise" else t
         self.multiple = factor * network.multiple
         self.halo = factor * network.halo
+        self.tiling = network.tiling
+        self.tile = factor * network.tile if network.tile else None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:

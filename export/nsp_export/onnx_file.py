@@ -29,13 +29,16 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
     """Export a graph with dynamic H and W, check it, and return the file's content.
 
     Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]. `metadata` goes
-    into metadata_props, with `multiple`, `halo`, `scale` and `mode` added.
+    into metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling` and, where it is not any, `tile` added.
 
     Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
     """
     graph = graph.eval().to("cpu", torch.float32)
     model = _export(graph)
     facts = {"multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, "mode": graph.mode}
+    facts["tiling"] = graph.tiling
+    if graph.tile:
+        facts["tile"] = graph.tile
     for key, value in {**metadata, **facts}.items():
         model.metadata_props.add(key=key, value=str(value))
     onnx.checker.check_model(model, full_check=True)
@@ -51,7 +54,7 @@ def check_parity(content: bytes, graph: ImageToImage) -> float:
     dice = torch.Generator().manual_seed(0)
     worst = 0.0
     for height, width in CHECK_SIZES:
-        sides = (side - side % graph.multiple for side in (height, width))
+        sides = (-(-side // graph.multiple) * graph.multiple for side in (height, width))
         image = torch.rand(1, 3, *sides, generator=dice)
         with torch.inference_mode():
             expected = graph(image).numpy()

@@ -144,14 +144,15 @@ def test_time_that_is_up_leaves_the_rest_for_the_next_run(
 
 def test_two_runs_on_one_output_are_kept_apart(many: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = start("denoise", many, out, NSP_FAKE_SECONDS="0.1")
+    first = start("denoise", many, out, NSP_FAKE_SECONDS="1.5")
     wait_for(lambda: (out / "camera0").exists(), first)
     second = finish(start("denoise", many, out))
     assert (second.code, "another nsp is writing there now" in second.err) == (4, True)
     shard = finish(start("denoise", many, out, "--shard", "1/2"))
     assert (shard.code, "another nsp is writing there now" in shard.err) == (4, True)
     assert "a run is at work there now" in finish(start("status", out)).out
-    assert finish(first).code == 0
+    first.send_signal(signal.SIGINT)
+    assert finish(first).code == 130
 
 
 def test_shards_work_side_by_side(many: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_every_mode_agrees_with_pytorch_and_says_what_it_needs(mode: str, factor
         "halo": str(graph.halo),
         "scale": "1" if mode == "denoise" else "2",
         "mode": mode,
+        "tiling": "exact",
     }
 
 
