@@ -24,7 +24,7 @@ def test_no_damaged_byte_gives_another_profile_or_another_error(small: Profile, 
     damaged = tmp_path / "damaged.nsp"
     harmless = 0
     for place in range(len(content)):
-        for mask in (0x01, 0x06, 0x80, 0xFF):
+        for mask in (0x06, 0xFF):
             flipped = bytearray(content)
             flipped[place] ^= mask
             damaged.write_bytes(flipped)
