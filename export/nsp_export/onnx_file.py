@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import torch
 
+from nsp_export.attention_ops import TRANSLATIONS, use_operators
 from nsp_export.graph import ImageToImage
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
 from nsp_pipeline.errors import NspError
@@ -73,6 +74,7 @@ def _export(graph: ImageToImage) -> onnx.ModelProto:
     rows, cols = torch.export.Dim("rows", min=2, max=1 << 15), torch.export.Dim("cols", min=2, max=1 << 15)
     height, width = (rows, cols) if graph.multiple == 1 else (graph.multiple * rows, graph.multiple * cols)
     example = torch.zeros(1, 3, 16 * graph.multiple, 20 * graph.multiple)
+    use_operators(graph)
     with _quiet():
         program = torch.onnx.export(
             graph,
@@ -83,6 +85,7 @@ def _export(graph: ImageToImage) -> onnx.ModelProto:
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
+            custom_translation_table=TRANSLATIONS,
         )
     assert program is not None
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ A centre-masked 3×3 convolution and then a U-shape of three levels in which fea
 unchanged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Self
 
@@ -65,7 +65,7 @@ class Spread(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         exact = features.to(torch.promote_types(features.dtype, torch.float32))
-        variance = exact.var(1, keepdim=True, correction=0)
+        variance = (exact - exact.mean(1, keepdim=True)).square().mean(1, keepdim=True)
         return exact / torch.sqrt(variance + 1e-5) * self.weight[:, None, None]
 
 
@@ -113,23 +113,19 @@ class Block(nn.Module):
         return features + self.spatial_ffn(self.norm4(features))  # type: ignore[no-any-return]
 
 
-class PhaseUnshuffle(nn.Module):
+def phase_unshuffle(features: torch.Tensor) -> torch.Tensor:
     """(B, C, H, W) -> (B, 4C, H/2, W/2): pixel unshuffle within each 2×2 phase, which keeps its phase."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        batch, channels, height, width = features.shape
-        # Row 4·I + 2·u + a becomes row 2·I + a of channel part u; columns likewise.
-        split = features.reshape(batch, channels, height // 4, 2, 2, width // 4, 2, 2)
-        return split.permute(0, 1, 3, 6, 2, 4, 5, 7).reshape(batch, 4 * channels, height // 2, width // 2)
+    # Row 4·I + 2·u + a becomes row 2·I + a of channel part u; columns likewise.
+    cells = functional.pixel_unshuffle(features, 4)
+    split = cells.reshape(-1, features.shape[1], 2, 2, 2, 2, *cells.shape[2:]).permute(0, 1, 2, 4, 3, 5, 6, 7)
+    return functional.pixel_shuffle(split.reshape(cells.shape), 2)
 
 
-class PhaseShuffle(nn.Module):
-    """The inverse of PhaseUnshuffle."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        batch, channels, height, width = features.shape
-        split = features.reshape(batch, channels // 4, 2, 2, height // 2, 2, width // 2, 2)
-        return split.permute(0, 1, 4, 2, 5, 6, 3, 7).reshape(batch, channels // 4, 2 * height, 2 * width)
+def phase_shuffle(features: torch.Tensor) -> torch.Tensor:
+    """(B, 4C, H, W) -> (B, C, 2H, 2W): the inverse of `phase_unshuffle`."""
+    cells = functional.pixel_unshuffle(features, 2)
+    split = cells.reshape(-1, features.shape[1] // 4, 2, 2, 2, 2, *cells.shape[2:]).permute(0, 1, 2, 4, 3, 5, 6, 7)
+    return functional.pixel_shuffle(split.reshape(cells.shape), 4)
 
 
 class Resample(nn.Module):
@@ -137,13 +133,11 @@ class Resample(nn.Module):
 
     def __init__(self, channels: int, *, down: bool) -> None:
         super().__init__()
-        between = channels // 2 if down else 2 * channels
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, between, 1, bias=False), PhaseUnshuffle() if down else PhaseShuffle()
-        )
+        self.body = nn.Sequential(nn.Conv2d(channels, channels // 2 if down else 2 * channels, 1, bias=False))
+        self.resize: Callable[[torch.Tensor], torch.Tensor] = phase_unshuffle if down else phase_shuffle
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.body(features)  # type: ignore[no-any-return]
+        return self.resize(self.body(features))
 
 
 class Tbsn(Backbone):

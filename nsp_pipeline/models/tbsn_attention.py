@@ -5,9 +5,11 @@ as long as features are only ever mixed across even offsets: by convolutions of 
 positions of one 2×2 phase.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 
 WINDOW = 8
 """Side of a window of queries."""
@@ -25,27 +27,37 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
         self.qkv_dwconv = nn.Conv2d(
             3 * channels, 3 * channels, 3, padding=2, dilation=2, groups=3 * channels, bias=False
         )
         self.project_out = nn.Conv2d(channels, channels, 1, bias=False)
+        self.attend: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = attend_channels
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        batch, channels, height, width = features.shape
-        split = self.qkv_dwconv(self.qkv(features)).reshape(
-            batch, 3, self.heads, channels // self.heads, height * width
-        )
-        query, key, value = split.unbind(1)
-        mixed = self.weights(query, key).to(value.dtype) @ value
-        return self.project_out(mixed.reshape(batch, channels, height, width))  # type: ignore[no-any-return]
+        return self.project_out(self.attend(self.qkv_dwconv(self.qkv(features)), self.temperature))  # type: ignore[no-any-return]
 
-    def weights(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """(B, heads, C, H·W) twice -> (B, heads, C, C): how much each channel takes of each other."""
-        similarity = normalize(query, dim=-1) @ normalize(key, dim=-1).transpose(-2, -1)
-        return (similarity * self.temperature).softmax(-1)
+
+def attend_channels(qkv: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+    """(B, 3·C, H, W): queries, keys, values; (heads, 1, 1) -> (B, C, H, W)."""
+    batch, channels, height, width = qkv.shape
+    heads = len(temperature)
+    shape = batch * heads, channels // 3 // heads, height * width
+    query, key, value = (part.reshape(shape) for part in qkv.chunk(3, 1))
+    weights = channel_weights(query, key, temperature)
+    return torch.bmm(weights.to(value.dtype), value).reshape(batch, channels // 3, height, width)
+
+
+def channel_weights(query: torch.Tensor, key: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+    """(B·heads, C, H·W) twice -> (B·heads, C, C): how much each channel takes of each other."""
+    similarity = torch.bmm(_unit(query), _unit(key).transpose(1, 2))
+    return (similarity * temperature.repeat(len(query) // len(temperature), 1, 1)).softmax(-1)
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    """Scale rows to length 1."""
+    return rows / rows.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
 class RelativePosition(nn.Module):
@@ -56,20 +68,11 @@ class RelativePosition(nn.Module):
         self.rel_height = nn.Parameter(torch.randn(2 * KEYS - 1, head_dim) * head_dim**-0.5)
         self.rel_width = nn.Parameter(torch.randn(2 * KEYS - 1, head_dim) * head_dim**-0.5)
 
-    def forward(self, query: torch.Tensor) -> torch.Tensor:
-        """(N, 4, 4, d), the queries of one phase of a window -> (N, 4, 4, 6, 6), the keys of that phase."""
-        # Places of one phase are two pixels apart; key 0 lies OVERLAP pixels before query 0.
-        place = 2 * (torch.arange(KEYS // 2)[None] - torch.arange(WINDOW // 2)[:, None]) + KEYS - 1
-        place = place.to(query.device)
-        rows = torch.einsum("nyxd,ykd->nyxk", query, self.rel_height[place])
-        columns = torch.einsum("nyxd,xkd->nyxk", query, self.rel_width[place])
-        return rows[..., :, None] + columns[..., None, :]
-
 
 class PhaseMask(nn.Module):
     """The mask of the published checkpoints: 0 where query and key have one phase, -inf elsewhere.
 
-    It is only carried along, so that those checkpoints load unchanged: `WindowAttention` never computes what the mask
+    It is only carried along, so that those checkpoints load unchanged: `attend_windows` never computes what the mask
     would throw away.
     """
 
@@ -87,59 +90,68 @@ class WindowAttention(nn.Module):
     """Attention of 8×8 windows to the 12×12 keys around them, within each 2×2 phase; (B, C, H, W) in and out.
 
     H and W must be multiples of 8. Keys beyond the border are zeros that take part, as in the published network.
-    The phases are attended to apart, 16 queries to 36 keys each, which is what masking 64 queries and 144 keys
-    amounts to, at a quarter of the price.
     """
 
     def __init__(self, channels: int, heads: int, head_dim: int) -> None:
         super().__init__()
-        self.heads = heads
         self.head_dim = head_dim
         self.qkv = nn.Conv2d(channels, 3 * heads * head_dim, 1, bias=False)
         self.project_out = nn.Conv2d(heads * head_dim, channels, 1, bias=False)
         self.rel_pos_emb = RelativePosition(head_dim)
         self.fixed_pos_emb = PhaseMask()
+        self.attend: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = attend_windows
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        batch, _, height, width = features.shape
-        down, across = height // WINDOW, width // WINDOW
-        query, key, value = self.qkv(features).chunk(3, 1)
-        query = query.reshape(batch, -1, down, WINDOW, across, WINDOW)
-        queries = self._by_phase(query) * self.head_dim**-0.5
-        keys, values = self._by_phase(_overlapping(key)), self._by_phase(_overlapping(value))
+        table = place_table(self.rel_pos_emb.rel_height, self.rel_pos_emb.rel_width)
+        return self.project_out(self.attend(self.qkv(features), table))  # type: ignore[no-any-return]
 
-        logits = queries.flatten(1, 2) @ keys.flatten(1, 2).transpose(1, 2)
-        logits = logits + self.rel_pos_emb(queries).flatten(3, 4).flatten(1, 2)
-        mixed = logits.softmax(-1).to(values.dtype) @ values.flatten(1, 2)
 
-        # (B, windows down, windows across, phase row, phase column, head, row, column, d) back to an image.
-        half = WINDOW // 2
-        mixed = mixed.reshape(batch, down, across, 2, 2, self.heads, half, half, self.head_dim)
-        image = mixed.permute(0, 5, 8, 1, 6, 3, 2, 7, 4).reshape(batch, -1, height, width)
-        return self.project_out(image)  # type: ignore[no-any-return]
+def place_table(rel_height: torch.Tensor, rel_width: torch.Tensor) -> torch.Tensor:
+    """(23, d) for rows and columns -> (16, 36, d): of each query and key of one phase of a window."""
+    # Places of one phase are two pixels apart; key 0 lies OVERLAP pixels before query 0.
+    queries, keys = torch.arange(WINDOW // 2), torch.arange(KEYS // 2)
+    place = (2 * (keys[None] - queries[:, None]) + KEYS - 1).to(rel_height.device)
+    table = rel_height[place][:, None, :, None] + rel_width[place][None, :, None, :]
+    return table.reshape(len(queries) ** 2, len(keys) ** 2, -1)
 
-    def _by_phase(self, windows: torch.Tensor) -> torch.Tensor:
-        """(B, heads·d, windows down, k, windows across, k) -> (B·windows·4·heads, k/2, k/2, d)."""
-        batch, _, down, side, across, _ = windows.shape
-        half = side // 2
-        split = windows.reshape(batch, self.heads, self.head_dim, down, half, 2, across, half, 2)
-        # (B, head, d, windows down, row, phase row, windows across, column, phase column)
-        return split.permute(0, 3, 6, 5, 8, 1, 4, 7, 2).flatten(0, 5)
+
+def attend_windows(qkv: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(B, 3·heads·d, H, W): queries, keys, values; (16, 36, d) -> (B, heads·d, H, W).
+
+    The phases are attended to apart, 16 queries to 36 keys each, which is what masking 64 queries and 144 keys
+    amounts to, at a quarter of the price.
+    """
+    query, key, value = qkv.chunk(3, 1)
+    head_dim = places.shape[2]
+    blocks = pixel_unshuffle(query, WINDOW)
+    batch, _, down, across = blocks.shape
+    queries = _by_phase(blocks.reshape(-1, WINDOW, WINDOW, down, across), head_dim) * head_dim**-0.5
+    keys, values = _by_phase(_overlapping(key), head_dim), _by_phase(_overlapping(value), head_dim)
+
+    logits = torch.bmm(queries, keys.transpose(1, 2))
+    logits = logits + torch.bmm(queries.transpose(0, 1), places.transpose(1, 2).to(queries.dtype)).transpose(0, 1)
+    mixed = torch.bmm(logits.softmax(-1).to(values.dtype), values)
+
+    half = WINDOW // 2
+    mixed = mixed.reshape(-1, down * across, 2, 2, half, half, head_dim)
+    return pixel_shuffle(mixed.permute(0, 6, 4, 2, 5, 3, 1).reshape(batch, -1, down, across), WINDOW)
+
+
+def _by_phase(windows: torch.Tensor, head_dim: int) -> torch.Tensor:
+    """(B·heads·d, k, k, windows down, windows across) -> (B·heads·windows·4, k²/4, d)."""
+    _, side, _, down, across = windows.shape
+    half = side // 2
+    split = windows.reshape(-1, head_dim, half, 2, half, 2, down * across)
+    # (B·head, d, row, phase row, column, phase column, window): each phase apart, the rest in reading order.
+    return split.permute(0, 6, 3, 5, 2, 4, 1).reshape(-1, half * half, head_dim)
 
 
 def _overlapping(image: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) -> (B, C, H/8, 12, W/8, 12): every window with OVERLAP pixels around it, zeros beyond the border."""
-    batch, channels, height, width = image.shape
-    down, across = height // WINDOW, width // WINDOW
+    """(B, C, H, W) -> (B·C, 12, 12, H/8, W/8): every window with OVERLAP pixels around it, zeros beyond the border."""
+    # Cut into blocks that begin OVERLAP early; the beginnings of the next blocks complete each.
+    late = WINDOW - OVERLAP
+    blocks = pixel_unshuffle(pad(image, (OVERLAP, late, OVERLAP, late)), WINDOW)
+    blocks = blocks.reshape(-1, WINDOW, WINDOW, *blocks.shape[2:])
     more = KEYS - WINDOW
-    # Cut into windows that begin OVERLAP early; the beginning of the next window completes each.
-    padded = pad(image, (OVERLAP, WINDOW - OVERLAP, OVERLAP, WINDOW - OVERLAP))
-    here, after = (
-        part.reshape(batch, channels, down, WINDOW, width + WINDOW)
-        for part in (padded[:, :, :-WINDOW], padded[:, :, WINDOW:])
-    )
-    rows = torch.cat([here, after[:, :, :, :more]], 3)
-    here, after = (
-        part.reshape(batch, channels, down, KEYS, across, WINDOW) for part in (rows[..., :-WINDOW], rows[..., WINDOW:])
-    )
-    return torch.cat([here, after[..., :more]], 5)
+    wide = torch.cat([blocks[..., :-1], blocks[:, :, :more, :, 1:]], 2)
+    return torch.cat([wide[:, :, :, :-1], wide[:, :more, :, 1:]], 1)
