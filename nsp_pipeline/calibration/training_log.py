@@ -11,6 +11,8 @@ from PIL import Image
 from nsp_pipeline.core.depth import from_unit
 
 CSV_FILE = "log.csv"
+PICTURES = "held-out-*.png"
+BOARD = "tensorboard"
 COLUMNS = ("step", "seconds", "learning_rate", "loss", "held_out_mse", "held_out_l1", "drift", "leak", "edges")
 GAP = 4
 
@@ -44,7 +46,7 @@ class TrainingLog:
             for across, crop in enumerate(row):
                 place = (across * (width + GAP), down * (height + GAP))
                 sheet.paste(Image.fromarray(from_unit(crop, np.dtype(np.uint8))), place)
-        sheet.save(self._folder / f"held-out-{step:06}.png")
+        sheet.save(self._folder / PICTURES.replace("*", f"{step:06}"))
 
     def close(self) -> None:
         """Flush TensorBoard's file."""
@@ -67,10 +69,16 @@ def read_log(folder: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if None not in row.values() and row["step"].isdigit()]
 
 
+def clear_log(folder: Path) -> None:
+    """Remove what an earlier training logged in a folder, and nothing else."""
+    for path in [folder / CSV_FILE, *folder.glob(PICTURES), *(folder / BOARD).glob("events.*")]:
+        path.unlink(missing_ok=True)
+
+
 def _tensor_board(folder: Path, after_step: int) -> object | None:
     """TensorBoard's writer, or None where TensorBoard is not installed: the table has the same numbers."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(folder / "tensorboard", purge_step=after_step + 1)
+    return SummaryWriter(folder / BOARD, purge_step=after_step + 1)

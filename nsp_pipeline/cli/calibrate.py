@@ -168,12 +168,17 @@ def _settings(recipe: str, base: str | None, wishes: dict[str, Any]) -> "tuple[T
 def _training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
     """The folder of log, pictures and checkpoint; the checkpoint and the cached photos go when training has ended."""
     from nsp_pipeline.calibration.train import CHECKPOINT_FILE
+    from nsp_pipeline.calibration.training_log import clear_log
 
     folder = out.with_name(f"{out.name}.training")
     try:
-        if first and not resume and folder.exists():
-            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if first and not resume:
+            if (folder / CHECKPOINT_FILE).exists():
+                raise UsageError(
+                    f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
+                )
+            clear_log(folder)
         rank = os.environ.get("RANK", "0")
         (folder / f"cache-{rank}").mkdir(exist_ok=True)
     except OSError as error:
@@ -226,9 +231,9 @@ def _progress(console: Console, steps: int) -> Iterator[Any]:
     if not sys.stderr.isatty():
 
         def log(progress: Any) -> None:
-            if progress.step % LOG_EVERY == 0 or progress.step == steps:
+            if progress.step % LOG_EVERY == 0 or progress.step == progress.steps:
                 rate = f"{progress.steps_per_second:.2f} steps/s"
-                _say(console, f"step {progress.step}/{steps}  loss {progress.loss:.5f}  {rate}")
+                _say(console, f"step {progress.step}/{progress.steps}  loss {progress.loss:.5f}  {rate}")
 
         yield log
         return
@@ -242,5 +247,9 @@ def _progress(console: Console, steps: int) -> Iterator[Any]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("training", total=steps, loss=0.0, rate=0.0)
         yield lambda progress: bar.update(
-            task, completed=progress.step, loss=progress.loss, rate=progress.steps_per_second
+            task,
+            total=progress.steps,
+            completed=progress.step,
+            loss=progress.loss,
+            rate=progress.steps_per_second,
         )

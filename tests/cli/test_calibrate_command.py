@@ -194,3 +194,64 @@ def test_without_what_training_needs_the_command_that_mends_it_is_named(
     assert ended.code == 3
     assert "this command needs PyTorch" in ended.err
     assert "pip install 'nsp-pipeline[cpu,train]'" in ended.err
+
+
+def test_a_folder_beside_the_profile_keeps_what_is_not_ours(
+    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine.nsp.training"
+    folder.mkdir()
+    (folder / "diary.txt").write_text("my own")
+    (folder / "held-out-000999.png").write_bytes(b"of an earlier training")
+
+    made = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe, "--max-steps", "2")
+
+    assert made.code == 0, made.err
+    assert {path.name for path in folder.iterdir()} >= {"diary.txt", "log.csv", "held-out-000002.png"}
+    assert not (folder / "held-out-000999.png").exists()
+    assert not (folder / "checkpoint.pt").exists()
+
+
+def test_a_training_that_was_cut_off_is_not_thrown_away(
+    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "mine.nsp.training" / "checkpoint.pt"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"a night's work")
+
+    refused = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+
+    assert refused.code == 2
+    assert "--resume goes on with it" in refused.err
+    assert checkpoint.read_bytes() == b"a night's work"
+    assert not (tmp_path / "mine.nsp").exists()
+
+
+def test_a_base_of_another_network_is_refused(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base.nsp"
+    assert real_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1").code == 0
+    recipe.write_text(RECIPE.replace("base_channels = 4", "backbone = 'dbsn'\nbase_channels = 6"))
+
+    refused = real_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--recipe", recipe, "--base", base)
+
+    assert refused.code == 2
+    assert "another network than the recipe asks for: it has base_channels 4" in refused.err
+
+
+def test_a_profile_that_does_not_beat_its_base_keeps_the_base_s_weights(
+    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base.nsp"
+    assert real_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1").code == 0
+    recipe.write_text("[calibrate]\ncrop = 20\nbatch = 2\nsteps = 1\npd-factor = 1\nlearning-rate = 1e-9\n")
+
+    made = real_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--recipe", recipe, "--base", base)
+
+    assert made.code == 0, made.err
+    assert "not accepted, the weights of base stay: not better than the base" in made.err
+    scores = load_profile(tmp_path / "x.nsp").spec.scores
+    assert (scores.accepted, scores.base) == (False, "base")
+    assert load_profile(tmp_path / "x.nsp").read("weights.safetensors") == load_profile(base).read(
+        "weights.safetensors"
+    )
+    assert "Not accepted" in load_profile(tmp_path / "x.nsp").read("CARD.md").decode()
