@@ -11,11 +11,14 @@ from nsp_pipeline.core.blend import WINDOW_RADIUS, local_weight
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
-from nsp_pipeline.core.tiling import Tile, plan_tiles
+from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.frame import Frame
 
 DEFAULT_TILE = 512
+
+Pixels = NDArray[np.generic]
+"""(H, W, C), as a photo stores them."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class InferenceSettings:
     """How a photo is run.
 
     `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
-    neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means 512.
+    neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or 512.
     """
 
     mode: str = "denoise"
@@ -49,7 +52,8 @@ def denoise_frame(
 ) -> Inferred:
     """Denoise (or enlarge) one photo.
 
-    The result does not depend on the tile size: halo, padding and phases of a tile are those of the whole photo.
+    The result does not depend on the tile size: halo, padding and phases of a tile are those of the whole photo. Only
+    networks that look everywhere (`tiling` "blended") give other results in other tiles; those fade into each other.
     Strength 0 gives back the very pixels. Grey photos go through as three equal channels, and their mean comes back.
 
     Args:
@@ -61,32 +65,74 @@ def denoise_frame(
     height, width, channels = frame.pixels.shape
     scale = engine.info.scale
     result = np.empty((height * scale, width * scale, channels), frame.pixels.dtype)
-    rows = reflected_indices(height, engine.info.multiple)
-    cols = reflected_indices(width, engine.info.multiple)
-    blends = settings.mode == "denoise" and settings.strength is None
-    tiles = list(
-        plan_tiles(
-            len(rows),
-            len(cols),
-            tile=settings.tile or DEFAULT_TILE,
-            halo=engine.info.halo + (WINDOW_RADIUS if blends else 0),
-            multiple=engine.info.multiple,
-        )
-    )
-    weights = 0.0
-    for done, tile in enumerate(tiles, 1):
-        window = frame.pixels[np.ix_(rows[tile.rows.start : tile.rows.stop], cols[tile.cols.start : tile.cols.stop])]
-        estimate, weight = _run_tile(to_unit(window), tile, engine, settings, noise)
-        weights += weight * estimate.shape[1] * estimate.shape[2]
-        _store(estimate, result, tile.rows.keep_start * scale, tile.cols.keep_start * scale)
-        if on_tile:
-            on_tile(done, len(tiles))
+    run = _run_fading if engine.info.tiling == "blended" else _run_exactly
+    strength = run(frame.pixels, result, engine, settings, noise, on_tile or (lambda done, total: None))
     return Inferred(
         frame=replace(frame, pixels=result, alpha=_enlarged(frame.alpha, scale)),
-        strength=weights / (len(rows) * len(cols)) if settings.mode == "denoise" else None,
+        strength=strength if settings.mode == "denoise" else None,
         noise_before=noise.sigma,
         noise_after=measure_noise(result).sigma,
     )
+
+
+def _run_exactly(
+    pixels: Pixels,
+    result: Pixels,
+    engine: Engine,
+    settings: InferenceSettings,
+    noise: NoiseLevel,
+    on_tile: Callable[[int, int], None],
+) -> float:
+    """Fill `result` tile by tile; returns the mean strength."""
+    info = engine.info
+    rows = reflected_indices(pixels.shape[0], info.multiple)
+    cols = reflected_indices(pixels.shape[1], info.multiple)
+    blends = settings.mode == "denoise" and settings.strength is None
+    halo = info.halo + (WINDOW_RADIUS if blends else 0)
+    side = settings.tile or info.tile or DEFAULT_TILE
+    tiles = list(plan_tiles(len(rows), len(cols), tile=side, halo=halo, multiple=info.multiple))
+    strengths = 0.0
+    for done, tile in enumerate(tiles, 1):
+        window = pixels[np.ix_(rows[tile.rows.start : tile.rows.stop], cols[tile.cols.start : tile.cols.stop])]
+        estimate, strength = _run_tile(to_unit(window), tile, engine, settings, noise)
+        strengths += strength * estimate.shape[1] * estimate.shape[2]
+        _store(estimate, result, tile.rows.keep_start * info.scale, tile.cols.keep_start * info.scale)
+        on_tile(done, len(tiles))
+    return strengths / (len(rows) * len(cols) * info.scale**2)
+
+
+def _run_fading(
+    pixels: Pixels,
+    result: Pixels,
+    engine: Engine,
+    settings: InferenceSettings,
+    noise: NoiseLevel,
+    on_tile: Callable[[int, int], None],
+) -> float:
+    """Fill `result` with tiles that fade into each other, a row of tiles at a time; returns the mean strength."""
+    scale, multiple = engine.info.scale, engine.info.multiple
+    rows, cols = reflected_indices(pixels.shape[0], multiple), reflected_indices(pixels.shape[1], multiple)
+    side = settings.tile or engine.info.tile or DEFAULT_TILE
+    down = plan_fading_spans(len(rows), side, engine.info.halo, multiple)
+    across = plan_fading_spans(len(cols), side, engine.info.halo, multiple)
+    strength = 0.0
+    # What no later tile adds to is stored; below it, sums that are still open.
+    stored, sums = 0, np.zeros((pixels.shape[2], 0, len(cols) * scale), np.float32)
+    for row, span in enumerate(down):
+        grown = np.zeros((sums.shape[0], (span.stop - stored) * scale, sums.shape[2]), np.float32)
+        grown[:, : sums.shape[1]] = sums
+        open_rows = grown[:, (span.start - stored) * scale :]
+        for column, beside in enumerate(across):
+            window = pixels[np.ix_(rows[span.start : span.stop], cols[beside.start : beside.stop])]
+            estimate, share = _run_tile(to_unit(window), Tile(span.whole, beside.whole), engine, settings, noise)
+            weights = span.weights.repeat(scale)[:, None] * beside.weights.repeat(scale)
+            open_rows[:, :, beside.start * scale : beside.stop * scale] += weights * estimate
+            strength += share * float(span.weights.mean() * beside.weights.mean()) * window.shape[0] * window.shape[1]
+            on_tile(row * len(across) + column + 1, len(down) * len(across))
+        done = down[row + 1].start if row + 1 < len(down) else len(rows)
+        _store(grown[:, : (done - stored) * scale], result, stored * scale, 0)
+        stored, sums = done, grown[:, (done - stored) * scale :]
+    return strength / (len(rows) * len(cols))
 
 
 def _run_tile(

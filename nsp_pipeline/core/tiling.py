@@ -3,10 +3,16 @@
 A network looks `halo` pixels around each output pixel. A tile therefore reads its own core plus a halo on every
 side, cut off at the image's border, where the network must see the same padding as on the whole image. Origins are
 multiples of `multiple`, so that the phases of PD stay the same.
+
+A network that looks everywhere has no halo that would do. Its tiles are all of one size, overlap, and fade into each
+other.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nsp_pipeline.errors import UsageError
 
@@ -34,6 +40,23 @@ class Tile:
     cols: Span
 
 
+@dataclass(frozen=True, eq=False)
+class FadingSpan:
+    """One of the overlapping tiles along a side: pixels [start, stop), and the weight of each, in 0..1.
+
+    The weights of all tiles at a pixel add up to 1.
+    """
+
+    start: int
+    stop: int
+    weights: NDArray[np.float32]
+
+    @property
+    def whole(self) -> Span:
+        """The same pixels, all of them kept."""
+        return Span(self.start, self.stop, self.start, self.stop)
+
+
 def plan_spans(size: int, tile: int, halo: int, multiple: int) -> list[Span]:
     """Cover a side of `size` pixels with tiles whose kept parts are at most `tile` long and never overlap.
 
@@ -58,6 +81,37 @@ def plan_tiles(height: int, width: int, *, tile: int, halo: int, multiple: int) 
     for rows in plan_spans(height, tile, halo, multiple):
         for cols in columns:
             yield Tile(rows, cols)
+
+
+def plan_fading_spans(size: int, tile: int, overlap: int, multiple: int) -> list[FadingSpan]:
+    """Cover a side of `size` pixels with tiles of one length, which overlap by `overlap` or more and fade there.
+
+    `size` must be a multiple of `multiple`; tile and overlap are rounded up to multiples of it, and the tile to twice
+    the overlap. A side no longer than a tile is one tile. Raises UsageError for sizes that are not positive or not
+    multiples.
+    """
+    if size < 1 or tile < 1 or overlap < 1 or multiple < 1 or size % multiple:
+        raise UsageError(f"cannot plan tiles: size {size}, tile {tile}, overlap {overlap}, multiple {multiple}")
+    overlap = _round_up(overlap, multiple)
+    tile = min(size, max(_round_up(tile, multiple), 2 * overlap))
+    count = 1 if size == tile else -(-(size - overlap) // (tile - overlap))
+    starts = [step * (size - tile) // max(1, count - 1) // multiple * multiple for step in range(count)]
+    shares = np.stack([_fading(size, start, start + tile, overlap) for start in starts])
+    shares /= shares.sum(0)
+    return [
+        FadingSpan(start, start + tile, share[start : start + tile].astype(np.float32))
+        for start, share in zip(starts, shares, strict=True)
+    ]
+
+
+def _fading(size: int, start: int, stop: int, overlap: int) -> NDArray[np.float64]:
+    """Rise from 0 to 1 over `overlap` pixels behind `start` and fall before `stop`, but not at the image's border."""
+    place = np.arange(size) + 0.5
+    rise = np.clip((place - start) / overlap, 0, 1) if start > 0 else np.ones(size)
+    fall = np.clip((stop - place) / overlap, 0, 1) if stop < size else np.ones(size)
+    inside = (place > start) & (place < stop)
+    # A squared sine: without corners, and it and its mirror image add up to 1.
+    return np.sin(np.minimum(rise, fall) * np.pi / 2) ** 2 * inside
 
 
 def _round_up(value: int, multiple: int) -> int:

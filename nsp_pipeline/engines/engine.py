@@ -23,10 +23,14 @@ class EngineInfo:
     multiple: int
     """Input sides must be multiples of this."""
     halo: int
-    """An output pixel depends on input pixels at most this far away."""
+    """An output pixel depends on input pixels at most this far away; for blended tiles, how far they overlap."""
     profile: str
     sha256: str
     """Hash of the profile's weights."""
+    tiling: str = "exact"
+    """"exact": tiles with a halo give what the whole image gives; "blended": tiles must overlap and fade."""
+    tile: int | None = None
+    """Side of a tile near which the network works best; None: any."""
 
 
 class Engine(Protocol):

@@ -63,6 +63,8 @@ class OnnxRuntimeEngine:
                 halo=int(meta["halo"]),
                 profile=meta["profile"],
                 sha256=meta["sha256"],
+                tiling=meta.get("tiling", "exact"),
+                tile=int(meta["tile"]) if "tile" in meta else None,
             )
         except (KeyError, ValueError) as error:
             raise ProfileError(f"{profile.path}: {file} lacks the metadata nsp writes ({error})") from None
