@@ -48,6 +48,10 @@ class RecipeError(UsageError):
     """A recipe that does not exist or has a wrong field."""
 
 
+class DatasetError(UsageError):
+    """A file of a benchmark data set that is missing, damaged, or not what it should be."""
+
+
 class MissingCapabilityError(NspError):
     """This machine lacks a package, engine or device that the command needs."""
 

@@ -27,7 +27,7 @@ COMMANDS = {
     "status": LazyCommand("nsp_pipeline.cli.status", "Say how far a denoised folder is."),
     "calibrate": LazyCommand("nsp_pipeline.cli.calibrate", "Fit a profile to a camera from its noisy photos."),
     "export": LazyCommand("nsp_pipeline.cli.export", "Write a profile's network for other programs."),
-    "profiles": LazyCommand("nsp_pipeline.cli.profiles", "List, show and verify profiles."),
+    "profiles": LazyCommand("nsp_pipeline.cli.profiles", "List, show, verify, import and move profiles."),
     "evaluate": LazyCommand("nsp_pipeline.cli.evaluate", "Measure a profile against clean photos."),
     "doctor": LazyCommand("nsp_pipeline.cli.doctor", "Check this installation."),
 }

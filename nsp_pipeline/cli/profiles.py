@@ -4,21 +4,21 @@ import json
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from nsp_pipeline.engines.choose import open_engine
-from nsp_pipeline.errors import NspError, ProfileError
-from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, Profile, load_profile
+from nsp_pipeline.cli.profile_files import export, import_, install, remove
+from nsp_pipeline.engines.verify import verify_profile
+from nsp_pipeline.errors import ProfileError
+from nsp_pipeline.profiles.bundle import CARD_FILE, load_profile
 from nsp_pipeline.profiles.choose import find_profile, installed_profiles
 
 
-@click.group(name="profiles")
+@click.group(name="profiles", commands=[import_, install, remove, export])
 def command() -> None:
-    """List, show and verify profiles. PROFILE is a name, a .nsp file or a folder."""
+    """List, show, verify and move profiles. PROFILE is a name, a .nsp file or a folder."""
 
 
 @command.command(name="list")
@@ -78,24 +78,3 @@ def verify(profile: str, as_json: bool) -> None:
     else:
         for name, finding in findings.items():
             click.echo(f"{name}: {finding}", err=True)
-
-
-def verify_profile(profile: Profile) -> dict[str, str]:
-    """Run every model of a loaded profile on a small random image.
-
-    Returns what was found, by file; hashes were checked when the profile was loaded.
-    Raises NspError when a model cannot run or gives something that is not an image.
-    """
-    findings = {"hashes": f"{len(profile.spec.files)} files match"}
-    noise = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
-    for mode, file in MODEL_FILES.items():
-        if file not in profile.content:
-            continue
-        engine = open_engine(profile, mode=mode)
-        result = engine.run(noise)
-        engine.close()
-        side = 64 * engine.info.scale
-        if result.shape != (1, 3, side, side) or not np.isfinite(result).all():
-            raise NspError(f"{profile.path}: {file} gives {result.shape} with values that are not a picture")
-        findings[file] = f"runs on {engine.info.provider}"
-    return findings

@@ -60,7 +60,7 @@ def load_profile(path: Path) -> Profile:
 
     Raises ProfileError when it is missing, cut short, changed since it was made, or of a newer schema.
     """
-    content = _read_folder(path) if path.is_dir() else _read_zip(path)
+    content = _read(path)
     if SPEC_FILE not in content:
         raise ProfileError(f"{path}: not a profile: it has no {SPEC_FILE}")
     spec_bytes = content.pop(SPEC_FILE)
@@ -91,6 +91,25 @@ def write_profile(target: Path, spec_fields: Mapping[str, object], files: Mappin
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     spec = ProfileSpec.model_validate({**spec_fields, "schema_version": SCHEMA_VERSION, "files": hashes})
     everything = {SPEC_FILE: (spec.model_dump_json(indent=2) + "\n").encode(), **files}
+    return _publish(target, everything)
+
+
+def copy_profile(profile: Profile, target: Path) -> Profile:
+    """Copy a loaded profile, every byte of its content: to a folder, or a zip when the target ends in `.nsp`.
+
+    Raises:
+        OutputError: the target exists, or cannot be written.
+        ProfileError: the profile was changed since it was loaded.
+    """
+    require_writable(target)
+    everything = _read(profile.path)
+    if hashlib.sha256(everything.get(SPEC_FILE, b"")).hexdigest() != profile.sha256:
+        raise ProfileError(f"{profile.path}: the profile was changed while it was copied; try again")
+    return _publish(target, everything)
+
+
+def _publish(target: Path, everything: Mapping[str, bytes]) -> Profile:
+    """Write all files under another name, check them, and rename."""
     partial = _partial_path(target)
     try:
         if target.suffix == BUNDLE_SUFFIX:
@@ -161,6 +180,10 @@ def _flush(stream: BinaryIO) -> None:
     """Put a file on the disk itself, so that its name never stands for half of it after a power cut."""
     stream.flush()
     os.fsync(stream.fileno())
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    return _read_folder(path) if path.is_dir() else _read_zip(path)
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
