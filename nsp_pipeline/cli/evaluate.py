@@ -1,91 +1,217 @@
-"""`nsp evaluate`: a profile against ground truth."""
+"""`nsp evaluate`: a profile against ground truth, or what a benchmark's server wants to be sent."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from nsp_pipeline.batch.infer import InferenceSettings
+from nsp_pipeline.cli.quantities import DeviceType, OrWord
+from nsp_pipeline.cli.recipe_options import take_defaults
+from nsp_pipeline.cli.score_table import score_document, score_table
 from nsp_pipeline.engines.choose import ENGINES, open_engine
-from nsp_pipeline.evaluation.measure import Measured, mean, measure_pairs
-from nsp_pipeline.evaluation.pairs import find_pairs
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
+from nsp_pipeline.evaluation.denoise import denoise_pixels
+from nsp_pipeline.evaluation.measure import Measured, NoisyAndClean, measure_pairs
+from nsp_pipeline.evaluation.metrics import require_ssim
+from nsp_pipeline.evaluation.sources import open_pairs, open_submission
+from nsp_pipeline.evaluation.submission import Written, require_new
 from nsp_pipeline.profiles.choose import find_profile
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+MODES = ("denoise", "sr", "sr-direct")
+NAMED = 5
+"""Photos without a partner that are named; of more, the number must do."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for, whatever is to be done with it."""
+
+    profile: str
+    engine: str
+    device: str
+    inference: InferenceSettings
+
+    def open(self) -> Engine:
+        """Open the profile on the engine."""
+        return open_engine(find_profile(self.profile), mode=self.inference.mode, engine=self.engine, device=self.device)
 
 
 @click.command(name="evaluate")
 @click.argument("profile")
-@click.option("--noisy", required=True, type=FOLDER, help="Folder of noisy photos.")
-@click.option("--clean", required=True, type=FOLDER, help="Folder of their ground truth.")
 @click.option(
-    "--strength", type=click.FloatRange(0, 1), help="Share of the noise removed; default: by the noise measured."
+    "--recipe",
+    metavar="NAME|FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=take_defaults,
+    help="Take options from a recipe's [evaluate] table; the command line wins.",
 )
 @click.option(
-    "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="What computes."
+    "--noisy",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE",
+    help="Noisy photos: a folder, a SIDD .mat file, DND's folder, or one photo.",
 )
-@click.option("--tile", type=click.IntRange(min=32), help="Side of a tile in pixels.")
+@click.option(
+    "--clean",
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE",
+    help="Their ground truth: a folder, a SIDD .mat file, or one photo.",
+)
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path, resolve_path=True),
+    metavar="NEW",
+    help="Instead of measuring, write what the benchmark's server wants: a .csv file for SIDD, a folder for DND.",
+)
+@click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
+@click.option(
+    "--strength",
+    type=OrWord("auto", click.FloatRange(0, 1)),
+    default="auto",
+    show_default=True,
+    metavar="auto|0..1",
+    help="Share of the noise to remove; auto: by the noise in the photo.",
+)
+@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
+@click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@click.option(
+    "--tile",
+    type=OrWord("auto", click.IntRange(min=32)),
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Side of a tile in pixels; smaller takes less memory and more time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def command(
-    profile: str, noisy: Path, clean: Path, strength: float | None, engine: str, tile: int | None, as_json: bool
-) -> None:
+def command(noisy: Path, clean: Path | None, submission: Path | None, as_json: bool, **options: Any) -> None:
     """Measure PROFILE on pairs of noisy and clean photos: PSNR and SSIM of 8-bit photos (Gaussian window, sigma 1.5).
 
-    Photos pair by name: `x_Real.JPG` with `x_mean.JPG`, `x_noisy.png` with `x_gt.png`, or the same name in both.
+    \b
+    Folders of photos (PolyU, CC, SIDD Medium, your own); they pair by name: x_Real.JPG
+    with x_mean.JPG, x_noisy.png with x_gt.png, or the same name in both folders:
+      nsp evaluate PROFILE --noisy photos --clean truth
+    SIDD validation, blocks of 256×256; the table has one line per image:
+      nsp evaluate PROFILE --noisy ValidationNoisyBlocksSrgb.mat --clean ValidationGtBlocksSrgb.mat
+    A file to submit to the SIDD benchmark:
+      nsp evaluate PROFILE --noisy BenchmarkNoisyBlocksSrgb.mat --submission SubmitSrgb.csv
+    A folder to submit to DND, from the folder that holds info.mat and images_srgb:
+      nsp evaluate PROFILE --noisy dnd_2017 --submission dnd-submission
+
+    In the sr modes the clean photo must be as many times larger as the mode enlarges, and the noisy photo's own score
+    is that of its bicubic enlargement.
+
+    Exit codes: 0 all done; 1 some photos could not be read, and the means are of the others; 2 wrong usage, or files
+    that do not fit; 3 this machine cannot do it; 4 the submission cannot be written; 130 interrupted.
     """
-    pairs = find_pairs(noisy, clean)
-    opened = open_engine(find_profile(profile), mode="denoise", engine=engine)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    inference = InferenceSettings(options["mode"], options["strength"], options["tile"])
+    asked = Asked(options["profile"], options["engine"], options["device"], inference)
+    if inference.strength is not None and inference.mode != "denoise":
+        raise UsageError(f"--strength acts in --mode denoise only, not in {inference.mode}")
+    if submission is None:
+        if clean is None:
+            raise UsageError("give --clean to measure against ground truth, or --submission for a benchmark without it")
+        _measure(asked, noisy, clean, as_json)
+        return
+    if clean is not None:
+        raise UsageError("--submission is for benchmarks without ground truth; leave out --clean, or measure first")
+    if inference.mode != "denoise":
+        raise UsageError(f"--submission is of photos at their own size; --mode {inference.mode} enlarges")
+    _submit(asked, noisy, submission, as_json)
+
+
+def _measure(asked: Asked, noisy: Path, clean: Path, as_json: bool) -> None:
+    require_ssim()
+    console = Console(stderr=True)
+    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: _say(console, _without_truth(photos)))
+    failed: list[PhotoError] = []
+    with _engine(asked) as engine:
+        measured = _measured(console, pairs, engine, asked.inference, failed)
+        for error in failed:
+            _say(console, f"left out: {error}")
+        document = score_document(measured, failed)
+        if as_json:
+            click.echo(json.dumps({**_about(asked, engine), **document}, indent=2))
+    if not as_json and measured:
+        Console().print(score_table(measured))
+    if failed:
+        raise SystemExit(ExitCode.SOME_FAILED)
+
+
+def _measured(
+    console: Console,
+    pairs: Sequence[NoisyAndClean],
+    engine: Engine,
+    settings: InferenceSettings,
+    failed: list[PhotoError],
+) -> list[Measured]:
+    with Progress(console=console, transient=True) as progress:
         bar = progress.add_task(f"measuring {len(pairs)} pairs", total=len(pairs))
-        measured = list(
+        return list(
             measure_pairs(
                 pairs,
-                opened,
-                InferenceSettings(strength=strength, tile=tile),
+                engine,
+                settings,
                 on_pair=lambda done, total: progress.update(bar, completed=done),
+                on_failure=failed.append,
             )
         )
-    opened.close()
+
+
+def _submit(asked: Asked, noisy: Path, target: Path, as_json: bool) -> None:
+    if not target.is_dir():
+        require_new(target)
+    write = open_submission(noisy, target)
+    console = Console(stderr=True)
+    with _engine(asked) as engine, Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("denoising", total=None)
+        written = write(
+            lambda pixels: denoise_pixels(pixels, engine, asked.inference).pixels,
+            lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+        about = _about(asked, engine)
     if as_json:
-        click.echo(json.dumps(_document(profile, measured), indent=2))
+        click.echo(json.dumps({**about, **asdict(written), "path": str(written.path)}, indent=2))
     else:
-        Console().print(_table(measured))
+        _say(console, _submitted(written))
 
 
-def _document(profile: str, measured: list[Measured]) -> dict[str, object]:
+@contextmanager
+def _engine(asked: Asked) -> Iterator[Engine]:
+    engine = asked.open()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
+    info = engine.info
     return {
-        "profile": profile,
-        "noisy": asdict(mean([row.noisy for row in measured])),
-        "denoised": asdict(mean([row.denoised for row in measured])),
-        "pairs": [asdict(row) for row in measured],
+        "profile": asked.profile,
+        "mode": info.mode,
+        "strength": asked.inference.strength,
+        "engine": {"name": info.name, "provider": info.provider, "precision": info.precision},
     }
 
 
-def _table(measured: list[Measured]) -> Table:
-    table = Table("pair", "noisy dB", "denoised dB", "gain", "noisy SSIM", "denoised SSIM", "s/MP")
-    for row in measured:
-        table.add_row(
-            row.name,
-            f"{row.noisy.psnr:.2f}",
-            f"{row.denoised.psnr:.2f}",
-            f"{row.denoised.psnr - row.noisy.psnr:+.2f}",
-            f"{row.noisy.ssim:.4f}",
-            f"{row.denoised.ssim:.4f}",
-            f"{row.seconds_per_megapixel:.2f}",
-        )
-    before, after = mean([row.noisy for row in measured]), mean([row.denoised for row in measured])
-    table.add_section()
-    table.add_row(
-        "mean",
-        f"{before.psnr:.2f}",
-        f"{after.psnr:.2f}",
-        f"{after.psnr - before.psnr:+.2f}",
-        f"{before.ssim:.4f}",
-        f"{after.ssim:.4f}",
-        f"{sum(row.seconds_per_megapixel for row in measured) / len(measured):.2f}",
-    )
-    return table
+def _submitted(written: Written) -> str:
+    return f"{written.path}: {written.crops} crops of {written.images} images, ready to be submitted"
+
+
+def _without_truth(photos: Sequence[Path]) -> str:
+    names = ", ".join(photo.name for photo in photos[:NAMED]) + (", …" if len(photos) > NAMED else "")
+    return f"left out, without ground truth: {len(photos)} noisy photos ({names})"
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

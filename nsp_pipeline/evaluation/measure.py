@@ -1,20 +1,41 @@
 """How close a profile brings noisy photos to their ground truth."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from nsp_pipeline.batch.infer import InferenceSettings, denoise_frame
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.errors import UsageError
-from nsp_pipeline.evaluation.metrics import psnr, ssim, to_eight_bit
-from nsp_pipeline.evaluation.pairs import Pair
-from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.errors import PhotoError, UsageError
+from nsp_pipeline.evaluation.denoise import denoise_pixels
+from nsp_pipeline.evaluation.metrics import SMALLEST_SIDE, psnr, ssim, to_eight_bit
+
+
+class NoisyAndClean(Protocol):
+    """A noisy picture and its ground truth, wherever they are stored; `str()` says where."""
+
+    @property
+    def name(self) -> str:
+        """What the pair is called."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """What pairs are summed up by: the photo that they are parts of."""
+        ...
+
+    def load(self) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+        """Noisy and clean pixels, (H, W, C) each; raises PhotoError."""
+        ...
 
 
 @dataclass(frozen=True)
 class Score:
-    """PSNR in dB and SSIM, of 8-bit photos."""
+    """PSNR in dB (infinite for equal photos) and SSIM, of 8-bit photos."""
 
     psnr: float
     ssim: float
@@ -22,9 +43,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Measured:
-    """One pair: the noisy photo's score, the denoised photo's, and seconds per megapixel of inference."""
+    """One pair: the noisy photo's score, the denoised photo's, and seconds per megapixel of inference.
+
+    Where the mode enlarges, the noisy photo's score is that of its bicubic enlargement, and the strength is 1.
+    """
 
     name: str
+    group: str
     noisy: Score
     denoised: Score
     strength: float
@@ -32,38 +57,81 @@ class Measured:
 
 
 def measure_pairs(
-    pairs: Sequence[Pair],
+    pairs: Sequence[NoisyAndClean],
     engine: Engine,
     settings: InferenceSettings,
     on_pair: Callable[[int, int], None] = lambda done, total: None,
+    on_failure: Callable[[PhotoError], None] | None = None,
 ) -> Iterator[Measured]:
     """Denoise the noisy photo of every pair in memory, as `nsp denoise` would, and compare with the clean one.
 
+    Args:
+        on_pair: called with (pairs done, pairs in all).
+        on_failure: called with the reason for a pair that cannot be read; without it, the first one ends it all.
+
     Raises:
         PhotoError: a photo cannot be read.
-        UsageError: the photos of a pair differ in size.
+        UsageError: the photos of a pair do not fit each other.
     """
     for done, pair in enumerate(pairs):
         on_pair(done, len(pairs))
-        frame, truth = read_frame(pair.noisy), read_frame(pair.clean)
-        if frame.pixels.shape != truth.pixels.shape:
-            sizes = [f"{pixels.shape[1]}×{pixels.shape[0]}" for pixels in (frame.pixels, truth.pixels)]
-            raise UsageError(f"{pair.noisy} is {sizes[0]} and {pair.clean} is {sizes[1]}; a pair must be aligned")
-        begun = time.perf_counter()
-        result = denoise_frame(frame, engine, settings)
-        seconds = time.perf_counter() - begun
-        clean = to_eight_bit(truth.pixels)
-        noisy, denoised = (to_eight_bit(pixels) for pixels in (frame.pixels, result.frame.pixels))
-        yield Measured(
-            name=pair.name,
-            noisy=Score(psnr(noisy, clean), ssim(noisy, clean)),
-            denoised=Score(psnr(denoised, clean), ssim(denoised, clean)),
-            strength=result.strength if result.strength is not None else 1.0,
-            seconds_per_megapixel=seconds / (frame.pixels.shape[0] * frame.pixels.shape[1] / 1e6),
-        )
+        try:
+            noisy, clean = pair.load()
+        except PhotoError as error:
+            if on_failure is None:
+                raise
+            on_failure(error)
+            continue
+        _require_aligned(pair, noisy, clean, engine.info.scale)
+        yield _measure(pair, noisy, clean, engine, settings)
     on_pair(len(pairs), len(pairs))
 
 
 def mean(scores: Sequence[Score]) -> Score:
     """Mean over photos, as data sets report it."""
     return Score(sum(score.psnr for score in scores) / len(scores), sum(score.ssim for score in scores) / len(scores))
+
+
+def _measure(
+    pair: NoisyAndClean,
+    noisy: NDArray[np.generic],
+    clean: NDArray[np.generic],
+    engine: Engine,
+    settings: InferenceSettings,
+) -> Measured:
+    result = denoise_pixels(noisy, engine, settings)
+    truth = to_eight_bit(clean)
+    return Measured(
+        name=pair.name,
+        group=pair.group,
+        noisy=_score(_enlarged(to_eight_bit(noisy), engine.info.scale), truth),
+        denoised=_score(to_eight_bit(result.pixels), truth),
+        strength=1.0 if result.strength is None else result.strength,
+        seconds_per_megapixel=result.seconds / (noisy.shape[0] * noisy.shape[1] / 1e6),
+    )
+
+
+def _score(picture: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Score:
+    return Score(psnr(picture, truth), ssim(picture, truth))
+
+
+def _require_aligned(pair: NoisyAndClean, noisy: NDArray[np.generic], clean: NDArray[np.generic], scale: int) -> None:
+    height, width, channels = noisy.shape
+    if clean.shape != (height * scale, width * scale, channels):
+        wanted = "a pair must be aligned" if scale == 1 else f"the clean one must be {scale} times larger in this mode"
+        raise UsageError(f"{pair}: the noisy photo is {_size(noisy)} and the clean one {_size(clean)}; {wanted}")
+    if min(clean.shape[:2]) < SMALLEST_SIDE:
+        raise UsageError(f"{pair}: the photos are {_size(clean)}; SSIM needs {SMALLEST_SIDE} pixels on either side")
+
+
+def _size(pixels: NDArray[np.generic]) -> str:
+    return f"{pixels.shape[1]}×{pixels.shape[0]} {'grey' if pixels.shape[2] == 1 else 'RGB'}"
+
+
+def _enlarged(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    if scale == 1:
+        return picture
+    height, width, channels = picture.shape
+    image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
+    larger = image.resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+    return np.asarray(larger, dtype=np.uint8).reshape(height * scale, width * scale, channels)

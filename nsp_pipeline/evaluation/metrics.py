@@ -1,5 +1,8 @@
 """PSNR and SSIM between 8-bit photos, computed as the NSP paper's evaluation does."""
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +15,24 @@ STRIP = 512
 SSIM_RADIUS = 5
 """Half the side of the Gaussian window (sigma 1.5, cut off at 3.5 sigma), as in Wang et al. 2004."""
 
+SMALLEST_SIDE = 2 * SSIM_RADIUS + 1
+"""Of a photo whose SSIM is defined: the window must fit in once."""
+
 
 def to_eight_bit(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
     """(H, W, C) uint8, uint16 or float32 in 0..1 -> uint8, which both scores are defined on."""
     return from_unit(to_unit(pixels), np.dtype(np.uint8)).astype(np.uint8, copy=False)
+
+
+def require_ssim() -> Callable[..., Any]:
+    """Import what computes SSIM; raises MissingCapabilityError, best before the hours that inference takes."""
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError as error:
+        raise MissingCapabilityError(
+            f"SSIM needs scikit-image ({error}): pip install 'nsp-pipeline[cpu,train]'"
+        ) from None
+    return cast(Callable[..., Any], structural_similarity)
 
 
 def psnr(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
@@ -30,18 +47,15 @@ def psnr(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
 def ssim(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     """Structural similarity, mean over channels; Gaussian weights of sigma 1.5 (Wang et al. 2004).
 
+    Variances are those of the population, and the mean leaves out the border where the window does not fit.
+
     Args:
         first, second: (H, W, C), both sides at least 11 pixels.
 
     Raises:
         MissingCapabilityError: scikit-image is not installed.
     """
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise MissingCapabilityError(
-            f"SSIM needs scikit-image ({error}): pip install 'nsp-pipeline[cpu,train]'"
-        ) from None
+    structural_similarity = require_ssim()
     total, rows = 0.0, 0
     height = first.shape[0]
     # Strips overlap by the window, so that together they give exactly the mean over the whole photo.

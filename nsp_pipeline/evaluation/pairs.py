@@ -1,12 +1,15 @@
 """Which clean photo belongs to which noisy one, by name."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.read import PHOTO_SUFFIXES
+from nsp_pipeline.frames.read import PHOTO_SUFFIXES, read_frame
 
 ROLE = re.compile(r"[_-](real|mean|noisy|clean|gt)$", re.IGNORECASE)
 """What data sets end a name with: PolyU and CC write `x_Real` and `x_mean`."""
@@ -22,34 +25,55 @@ class Pair:
     noisy: Path
     clean: Path
 
+    @property
+    def group(self) -> str:
+        """A photo is a group of its own."""
+        return self.name
 
-def find_pairs(noisy: Path, clean: Path) -> list[Pair]:
+    def load(self) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+        """Noisy and clean pixels, (H, W, C) each; raises PhotoError."""
+        return read_frame(self.noisy).pixels, read_frame(self.clean).pixels
+
+    def __str__(self) -> str:
+        return f"{self.noisy} and {self.clean}"
+
+
+def find_pairs(
+    noisy: Path, clean: Path, on_left_out: Callable[[Sequence[Path]], None] = lambda photos: None
+) -> list[Pair]:
     """Pair the photos of two folders, recursively.
 
     Names match without their suffix and without the word by which data sets tell the two apart (`x_Real.JPG` and
-    `x_mean.JPG`; `NOISY_SRGB_x` and `GT_SRGB_x`). Photos without a partner are left out. Both may be the same folder.
+    `x_mean.JPG`; `NOISY_SRGB_x` and `GT_SRGB_x`). Both may be the same folder; a pair is then in one of its folders.
+
+    Args:
+        on_left_out: called with the noisy photos that have no partner, if there are any.
 
     Raises:
         UsageError: no pair was found, or a name is there twice.
     """
     same = noisy.resolve() == clean.resolve()
-    noisy_photos = _by_name(noisy, lambda stem: not (same and _is_clean(stem)))
-    clean_photos = _by_name(clean, lambda stem: not same or _is_clean(stem))
+    noisy_photos = _by_name(noisy, lambda stem: not (same and _is_clean(stem)), with_folder=same)
+    clean_photos = _by_name(clean, lambda stem: not same or _is_clean(stem), with_folder=same)
     common = sorted(set(noisy_photos) & set(clean_photos))
     if not common:
         raise UsageError(
             f"no pair: nothing in {noisy} ({len(noisy_photos)} photos) is called as anything in {clean} "
             f"({len(clean_photos)} photos)"
         )
+    if left_out := [photo for name, photo in noisy_photos.items() if name not in clean_photos]:
+        on_left_out(left_out)
     return [Pair(name, noisy_photos[name], clean_photos[name]) for name in common]
 
 
-def _by_name(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Path]:
+def _by_name(folder: Path, wanted: Callable[[str], bool], *, with_folder: bool) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in PHOTO_SUFFIXES or not path.is_file() or not wanted(path.stem):
             continue
         name = _plain_name(path.stem)
+        if with_folder:
+            name = (path.relative_to(folder).parent / name).as_posix()
         if name in found:
             raise UsageError(f"{path} and {found[name]} both answer to '{name}'; evaluate one folder at a time")
         found[name] = path
