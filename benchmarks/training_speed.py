@@ -14,6 +14,7 @@ import torch
 from pair_construction import loop_over_patches
 from torch.nn.functional import l1_loss
 
+from nsp_pipeline.calibration.next_scale import NextScaleLesson
 from nsp_pipeline.calibration.settings import TrainingSettings
 from nsp_pipeline.calibration.train import Progress, train
 from nsp_pipeline.core.depth import from_unit
@@ -52,7 +53,7 @@ def our_steps(image: "np.typing.NDArray[np.generic]", settings: TrainingSettings
     def tick(progress: Progress) -> None:
         ticks.append(time.perf_counter())
 
-    train([image], [], settings, on_step=tick)
+    train(NextScaleLesson([image], [], settings), settings, on_step=tick)
     return list(np.diff(ticks))
 
 

@@ -12,10 +12,11 @@ import safetensors.torch
 from nsp_pipeline import __version__
 from nsp_pipeline.calibration.card import profile_card
 from nsp_pipeline.calibration.judge import Verdict, compare
+from nsp_pipeline.calibration.next_scale import NextScaleLesson
 from nsp_pipeline.calibration.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.ranks import Ranks
 from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.calibration.train import Progress, Trained, train
+from nsp_pipeline.calibration.train import Progress, Trained, device_of, train
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
@@ -70,12 +71,15 @@ def calibrate(
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
     course = course or Course()
+    device = device_of(course.device, course.ranks)
+    lesson = NextScaleLesson(
+        [photo.pixels for photo in photos.training], [photo.pixels for photo in photos.held_out], settings, device
+    )
     trained = train(
-        [photo.pixels for photo in photos.training],
-        [photo.pixels for photo in photos.held_out],
+        lesson,
         settings,
         base=_base_network(base, settings) if base else None,
-        device=course.device,
+        device=device,
         max_seconds=course.max_seconds,
         folder=course.folder,
         resume=course.resume,

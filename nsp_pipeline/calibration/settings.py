@@ -27,10 +27,39 @@ INPUT_MULTIPLE = {"dbsn": 1, "tbsn": 32}
 """What the sides of a training input, crop // s, must be multiples of."""
 
 
-class TrainingSettings(BaseModel):
-    """Everything that decides how a profile is trained; stands in a recipe and, as used, in the profile."""
+class CourseSettings(BaseModel):
+    """What every training has: a network, steps, and how their size changes; the lesson adds its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str
+
+    steps: Annotated[int, Field(ge=1)] = 1500
+    batch: Annotated[int, Field(ge=1)] = 4
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the rate rises; it falls along a cosine after that. `constant` ignores both."""
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay of the running average of the weights that becomes the profile; 0 keeps the last weights."""
+    bf16: bool = True
+    """Compute the network in bfloat16 (weights, means and loss stay float32)."""
+    seed: int = 0
+    memory: Annotated[int, Field(ge=1 << 20)] = 2 << 30
+    """Bytes of photos held in memory for training; what is more goes into a file that is mapped."""
+    cache: Annotated[int, Field(ge=0)] = 32 << 30
+    """Bytes of that file; of archives larger than both together every photo contributes a window."""
+    judge_every: Annotated[int, Field(ge=1)] = 250
+    """Steps from one judgement on held-out photos, picture and checkpoint to the next."""
+
+    @property
+    def backbone_sizes(self) -> dict[str, Any]:
+        """The sizes that `build_backbone` takes."""
+        raise NotImplementedError
+
+
+class TrainingSettings(CourseSettings):
+    """Everything that decides how a profile is trained; stands in a recipe and, as used, in the profile."""
 
     backbone: Literal["dbsn", "tbsn"] = "dbsn"
 
@@ -57,24 +86,7 @@ class TrainingSettings(BaseModel):
     pd_factor: Annotated[int, Field(ge=1, le=4)] | None = None
     """PD at inference: 1 runs the network on the whole image; None takes t, as the paper does."""
 
-    steps: Annotated[int, Field(ge=1)] = 1500
-    batch: Annotated[int, Field(ge=1)] = 4
     crop: Annotated[int, Field(ge=8, validate_default=True)] = 240
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the steps in which the rate rises; it falls along a cosine after that. `constant` ignores both."""
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
-    """Decay of the running average of the weights that becomes the profile; 0 keeps the last weights."""
-    bf16: bool = True
-    """Compute the network in bfloat16 (weights, means and loss stay float32)."""
-    seed: int = 0
-    memory: Annotated[int, Field(ge=1 << 20)] = 2 << 30
-    """Bytes of photos held in memory for training; what is more goes into a file that is mapped."""
-    cache: Annotated[int, Field(ge=0)] = 32 << 30
-    """Bytes of that file; of archives larger than both together every photo contributes a window."""
-    judge_every: Annotated[int, Field(ge=1)] = 250
-    """Steps from one judgement on held-out photos, picture and checkpoint to the next."""
 
     @field_validator(*(name for names in SIZE_FIELDS.values() for name in names))
     @classmethod

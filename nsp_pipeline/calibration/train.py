@@ -1,29 +1,24 @@
-"""The training loop: crop, construct pairs, step, average, judge, save, in the order they happen."""
+"""The training loop: step, average, judge, save, in the order they happen; what is learnt is a lesson's affair."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.functional import l1_loss
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from nsp_pipeline.calibration.checkpoint import load_checkpoint, save_checkpoint
-from nsp_pipeline.calibration.crops import CropSampler
-from nsp_pipeline.calibration.judge import HeldOut, Judgement
+from nsp_pipeline.calibration.judge import Judgement
 from nsp_pipeline.calibration.ranks import Ranks
-from nsp_pipeline.calibration.settings import TrainingSettings
+from nsp_pipeline.calibration.settings import CourseSettings
 from nsp_pipeline.calibration.training_log import TrainingLog
-from nsp_pipeline.core.depth import to_unit
-from nsp_pipeline.core.pairs import construct_pairs
-from nsp_pipeline.core.shuffle import pixel_shuffle_down
 from nsp_pipeline.errors import OutputError, UsageError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import build_backbone
@@ -42,7 +37,22 @@ TIME_SHARE = 0.95
 START_DIVISOR, END_DIVISOR = 25.0, 1e4
 """The one-cycle schedule (Smith and Topin 2018) starts at the rate over the one and ends at the rate over the other."""
 
-PREVIEWS = 4
+
+class Lesson(Protocol):
+    """What a network is to learn, from which photos, and how well it does on others."""
+
+    @property
+    def photos(self) -> list[list[int]]:
+        """Shapes of all photos: what tells one training's data from another's."""
+
+    def loss(self, network: nn.Module, batch: int, dice: np.random.Generator) -> torch.Tensor:
+        """Mean loss of the network on `batch` new crops; all chance comes from `dice`."""
+
+    def judge(self, network: Backbone) -> Judgement | None:
+        """Judge a network on photos kept out of training; None where there are none."""
+
+    def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
+        """Rows of a held-out crop and what the network makes of it, (H, W, 3) in 0..1; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,8 @@ class Trained:
 
 
 def train(
-    images: Sequence[NDArray[np.generic]],
-    held_out: Sequence[NDArray[np.generic]],
-    settings: TrainingSettings,
+    lesson: Lesson,
+    settings: CourseSettings,
     *,
     base: Backbone | None = None,
     device: str = "cpu",
@@ -87,13 +96,12 @@ def train(
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_trouble: Callable[[str], None] = lambda message: None,
 ) -> Trained:
-    """Train a backbone on noisy photos alone: L1 between prediction and target (paper, Eq. 7), Adam, EMA.
+    """Train a backbone: Adam, and an exponential moving average of the weights, of which the best judged one is taken.
 
     Args:
-        images: photos (H, W, 3), uint8, uint16 or float32 in 0..1, no side shorter than `settings.crop`.
-        held_out: photos to judge by; the best of the judged steps is returned. May be empty.
+        lesson: what to learn, prepared on `device`.
         base: network to start from, of the settings' backbone and sizes; None starts from random weights.
-        device: torch device to train on.
+        device: torch device to train on, as `device_of` gives it.
         max_seconds: the schedule is shortened so that it ends within this time.
         folder: where checkpoints, log and pictures go; None keeps none.
         resume: go on from the folder's checkpoint: on one CPU, to the very weights of an undisturbed run.
@@ -104,9 +112,9 @@ def train(
     Raises:
         UsageError: nothing to resume, or a checkpoint of other settings or photos.
 
-    The same images, settings and thread count give the same network on one CPU.
+    The same lesson, settings and thread count give the same network on one CPU.
     """
-    course = _Course(images, held_out, settings, base, device, ranks)
+    course = _Course(lesson, settings, base, device, ranks)
     if resume:
         if folder is None:
             raise UsageError("there is no folder to resume a training from")
@@ -132,8 +140,8 @@ def train(
         if log and (judged or course.step % LOG_EVERY == 0):
             log.record(course.row(judged))
         if judged and log and folder:
-            if held_out:
-                log.picture(course.step, course.previews())
+            if previews := course.previews():
+                log.picture(course.step, previews)
             try:
                 save_checkpoint(folder / CHECKPOINT_FILE, course.state())
             except OutputError as error:
@@ -150,38 +158,26 @@ class _Course:
     """A training under way: networks, optimizer and counters; everything a checkpoint holds."""
 
     def __init__(
-        self,
-        images: Sequence[NDArray[np.generic]],
-        held_out: Sequence[NDArray[np.generic]],
-        settings: TrainingSettings,
-        base: Backbone | None,
-        device: str,
-        ranks: Ranks,
+        self, lesson: Lesson, settings: CourseSettings, base: Backbone | None, device: str, ranks: Ranks
     ) -> None:
+        self._lesson = lesson
         self._settings = settings
         self._ranks = ranks
         if settings.batch % ranks.count:
             raise UsageError(f"a batch of {settings.batch} cannot be shared by {ranks.count} processes")
-        self._device = f"cuda:{ranks.local}" if device == "cuda" and ranks.count > 1 else device
-        self._side = settings.crop - settings.crop % settings.s
-        self._sampler = CropSampler(images, self._side, self._device)
-        self._photos = [list(image.shape) for image in (*images, *held_out)]
-        self._held_out = HeldOut(held_out, settings) if held_out else None
-        self._previews = [image[: self._side, : self._side] for image in held_out[:PREVIEWS]]
 
         torch.manual_seed(settings.seed)
         network = build_backbone(settings.backbone, settings.backbone_sizes)
         if base is not None:
             network.load_state_dict(base.state_dict())
-        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._stepped: nn.Module = self._network
         if ranks.count > 1:
             self._stepped = DistributedDataParallel(self._network)
-        if self._device.startswith("cuda"):
+        if device.startswith("cuda"):
             self._stepped = cast(nn.Module, torch.compile(self._stepped))
         self._averaged = AveragedModel(self._network, avg_fn=_running_average(settings.ema_decay))
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
-        self._dice = torch.Generator(self._device)
 
         self.step = 0
         self.steps = settings.steps
@@ -189,7 +185,7 @@ class _Course:
         self._losses: list[float] = []
         self._judgement: Judgement | None = None
         self._best: tuple[int, float, dict[str, torch.Tensor]] | None = None
-        self._base_judgement = self._held_out.judge(network) if self._held_out and base is not None else None
+        self._base_judgement = lesson.judge(self._network) if base is not None else None
 
     @property
     def loss(self) -> float:
@@ -201,11 +197,9 @@ class _Course:
         settings = self._settings
         self.step += 1
         dice = np.random.default_rng([settings.seed, self.step, self._ranks.rank])
-        self._dice.manual_seed(int(dice.integers(1 << 62)))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps, settings)
-        crops = self._sampler.draw(settings.batch // self._ranks.count, dice)
-        loss = _loss(self._stepped, crops, settings, self._dice)
+        loss = self._lesson.loss(self._stepped, settings.batch // self._ranks.count, dice)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -218,9 +212,9 @@ class _Course:
 
     def judge(self) -> None:
         """Judge the averaged network, and keep it if it is the best so far."""
-        if self._held_out is None:
+        self._judgement = self._lesson.judge(cast(Backbone, self._averaged.module.eval()))
+        if self._judgement is None:
             return
-        self._judgement = self._held_out.judge(self._averaged.module.eval())
         if self._best is None or self._judgement.mean < self._best[1]:
             weights = {key: value.detach().cpu().clone() for key, value in self._averaged.module.state_dict().items()}
             self._best = (self.step, self._judgement.mean, weights)
@@ -235,27 +229,15 @@ class _Course:
             row |= {"leak": found.leak, "edges": found.edges}
         return row
 
-    @torch.inference_mode()
     def previews(self) -> list[list[NDArray[np.float32]]]:
-        """Rows of a held-out crop and what the averaged network makes of it, (H, W, 3) in 0..1."""
-        t = self._settings.t
-        factor = self._settings.pd_factor or t
-        network = cast(Backbone, self._averaged.module.eval())
-        rows = []
-        for pixels in self._previews:
-            side = self._side - self._side % (factor * network.multiple)
-            noisy = to_unit(pixels[:side, :side])
-            phases = torch.from_numpy(pixel_shuffle_down(np.ascontiguousarray(noisy.transpose(2, 0, 1)), factor))
-            estimates = network(phases.to(self._device)).float().cpu().numpy()
-            whole = pixel_shuffle_down(estimates[0], t) if factor == 1 else estimates
-            rows.append([noisy, whole.mean(0).transpose(1, 2, 0)])
-        return rows
+        """What the averaged network makes of held-out crops."""
+        return self._lesson.previews(cast(Backbone, self._averaged.module.eval()))
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and plain values."""
         return {
             "settings": self._settings.model_dump_json(),
-            "photos": self._photos,
+            "photos": self._lesson.photos,
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
@@ -270,7 +252,7 @@ class _Course:
         """Go back to where `state` was taken; raises UsageError when it is of another training."""
         if state["settings"] != self._settings.model_dump_json():
             raise UsageError("the checkpoint was made with other settings; resume with the same recipe and options")
-        if state["photos"] != self._photos:
+        if state["photos"] != self._lesson.photos:
             raise UsageError("the checkpoint was made with other photos; resume with the same ones, or start again")
         self.step, self.steps, self.seconds = state["step"], state["steps"], state["seconds"]
         self._losses = state["losses"]
@@ -286,12 +268,17 @@ class _Course:
         if self._best:
             best_step = self._best[0]
             network.load_state_dict(self._best[2])
-        if self._held_out and (judgement is None or best_step != self.step):
-            judgement = self._held_out.judge(network)
+        if judgement is None or best_step != self.step:
+            judgement = self._lesson.judge(network)
         return Trained(network, self.step, best_step, self.seconds, self.loss, judgement, self._base_judgement)
 
 
-def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
+def device_of(device: str, ranks: Ranks) -> str:
+    """The torch device of one process among several: each takes the GPU of its number."""
+    return f"cuda:{ranks.local}" if device == "cuda" and ranks.count > 1 else device
+
+
+def learning_rate(step: int, steps: int, settings: CourseSettings) -> float:
     """The rate of a step, 1 to `steps`: constant, or up along a cosine in the warm-up and down along one after it."""
     top = settings.learning_rate
     if settings.schedule == "constant":
@@ -314,16 +301,3 @@ def _running_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torc
         return mean.lerp(current, 1.0 - min(decay, warming))
 
     return average
-
-
-def _loss(network: nn.Module, crops: torch.Tensor, settings: TrainingSettings, dice: torch.Generator) -> torch.Tensor:
-    """Mean L1 over the Cartesian product of inputs and targets of one batch of crops."""
-    inputs, targets = construct_pairs(crops, settings.geometry, dice)
-    if settings.inputs_per_step:
-        # The deal was a shuffle, so the first ones are as random as any.
-        inputs = inputs[:, : settings.inputs_per_step]
-    flat = inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(flat.device.type, dtype=torch.bfloat16, enabled=settings.bf16):
-        predicted = network(flat).float().unflatten(0, inputs.shape[:2])
-    pairs = torch.broadcast_tensors(predicted[:, :, None], targets[:, None])  # type: ignore[no-untyped-call]
-    return l1_loss(*pairs)

@@ -1,10 +1,15 @@
 """Noisy pictures and settings small enough to train on in seconds."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from tiny import SIZES
 
+from nsp_pipeline.calibration.next_scale import NextScaleLesson
 from nsp_pipeline.calibration.settings import TrainingSettings
+from nsp_pipeline.calibration.train import Trained, train
 
 
 def noisy_picture(seed: int, side: int = 120, sigma: float = 0.05) -> NDArray[np.uint8]:
@@ -23,3 +28,10 @@ def small_settings(**changes: object) -> TrainingSettings:
     fields = {key: value for key, value in SIZES.items() if key != "scale"}
     small = {"crop": 40, "batch": 2, "steps": 12, "judge_every": 4, "inputs_per_step": 3, "pd_factor": 1}
     return TrainingSettings.model_validate({**fields, **small, **changes})
+
+
+def train_on(
+    images: Sequence[NDArray[Any]], held_out: Sequence[NDArray[Any]], settings: TrainingSettings, **options: Any
+) -> Trained:
+    """Train by next-scale prediction; `options` go to `train`."""
+    return train(NextScaleLesson(images, held_out, settings), settings, **options)

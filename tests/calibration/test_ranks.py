@@ -10,13 +10,12 @@ TESTS = Path(__file__).parents[1]
 TRAIN = """
 import hashlib, sys
 from pathlib import Path
-from small_training import noisy_picture, small_settings
+from small_training import noisy_picture, small_settings, train_on
 from nsp_pipeline.calibration.ranks import join_ranks
-from nsp_pipeline.calibration.train import train
 folder = Path(sys.argv[1])
 with join_ranks("cpu") as ranks:
-    trained = train([noisy_picture(1), noisy_picture(2)], [noisy_picture(3)], small_settings(steps=10, judge_every=20),
-                    folder=folder, ranks=ranks, max_seconds=60)
+    photos, kept = [noisy_picture(1), noisy_picture(2)], [noisy_picture(3)]
+    trained = train_on(photos, kept, small_settings(steps=10, judge_every=20), folder=folder, ranks=ranks, max_seconds=60)
     weights = b"".join(value.numpy().tobytes() for value in trained.network.state_dict().values())
     digest = hashlib.sha256(weights).hexdigest()
     (folder / f"rank-{ranks.rank}-of-{ranks.count}").write_text(f"{trained.steps} {digest}")

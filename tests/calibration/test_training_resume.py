@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_training import noisy_picture, small_settings
+from small_training import noisy_picture, small_settings, train_on
 
 from nsp_pipeline.calibration import checkpoint
 from nsp_pipeline.calibration.checkpoint import load_checkpoint, save_checkpoint
-from nsp_pipeline.calibration.train import CHECKPOINT_FILE, Trained, train
+from nsp_pipeline.calibration.train import CHECKPOINT_FILE, Trained
 from nsp_pipeline.calibration.training_log import read_log
 from nsp_pipeline.errors import OutputError, UsageError
 
@@ -23,9 +23,8 @@ TESTS = Path(__file__).parents[1]
 TRAIN = """
 import sys, time
 from pathlib import Path
-from small_training import noisy_picture, small_settings
-from nsp_pipeline.calibration.train import train
-train([noisy_picture(1), noisy_picture(2)], [noisy_picture(3)], small_settings(steps=24), folder=Path(sys.argv[1]),
+from small_training import noisy_picture, small_settings, train_on
+train_on([noisy_picture(1), noisy_picture(2)], [noisy_picture(3)], small_settings(steps=24), folder=Path(sys.argv[1]),
       on_step=lambda progress: time.sleep(0.05))
 """
 
@@ -33,7 +32,7 @@ train([noisy_picture(1), noisy_picture(2)], [noisy_picture(3)], small_settings(s
 def run(folder: Path, *, resume: bool = False, steps: int = 24, stop_after: int | None = None) -> Trained:
     folder.mkdir(exist_ok=True)
     done = []
-    return train(
+    return train_on(
         [noisy_picture(1), noisy_picture(2)],
         [noisy_picture(3)],
         small_settings(steps=steps),
@@ -90,7 +89,7 @@ def test_other_settings_or_photos_are_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="other settings"):
         run(tmp_path / "t", resume=True, steps=30)
     with pytest.raises(UsageError, match="other photos"):
-        train([noisy_picture(1)], [], small_settings(steps=24), folder=tmp_path / "t", resume=True)
+        train_on([noisy_picture(1)], [], small_settings(steps=24), folder=tmp_path / "t", resume=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
@@ -138,7 +137,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_training_goes_on(
 
     monkeypatch.setattr(checkpoint.torch, "save", full)
 
-    trained = train([noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_trouble=told.append)
+    trained = train_on([noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_trouble=told.append)
 
     assert trained.steps == 12
     assert len(calls) == 3
@@ -156,7 +155,7 @@ def test_an_unwritable_checkpoint_is_an_output_error(tmp_path: Path) -> None:
 def test_a_time_limit_shortens_the_schedule(tmp_path: Path) -> None:
     planned = []
 
-    trained = train(
+    trained = train_on(
         [noisy_picture(1)], [], small_settings(steps=1_000_000), max_seconds=4, on_step=lambda at: planned.append(at)
     )
 

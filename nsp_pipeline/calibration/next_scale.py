@@ -1,0 +1,80 @@
+"""Next-scale prediction as a lesson: a blind-spot network learns to foresee the finer scale of noisy photos."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import l1_loss
+
+from nsp_pipeline.calibration.crops import CropSampler
+from nsp_pipeline.calibration.judge import HeldOut, Judgement
+from nsp_pipeline.calibration.settings import TrainingSettings
+from nsp_pipeline.core.depth import to_unit
+from nsp_pipeline.core.pairs import construct_pairs
+from nsp_pipeline.core.shuffle import pixel_shuffle_down
+from nsp_pipeline.models.backbone import Backbone
+
+PREVIEWS = 4
+
+
+class NextScaleLesson:
+    """L1 between the prediction from an input and its target (paper, Eq. 7), crops cut from noisy photos."""
+
+    def __init__(
+        self,
+        images: Sequence[NDArray[np.generic]],
+        held_out: Sequence[NDArray[np.generic]],
+        settings: TrainingSettings,
+        device: str = "cpu",
+    ) -> None:
+        """Prepare the photos.
+
+        Args:
+            images: photos (H, W, 3), uint8, uint16 or float32 in 0..1, no side shorter than `settings.crop`.
+            held_out: photos to judge by; may be empty.
+            device: torch device that the network is trained on.
+        """
+        self._settings = settings
+        self._side = settings.crop - settings.crop % settings.s
+        self._sampler = CropSampler(images, self._side, device)
+        self.photos = [list(image.shape) for image in (*images, *held_out)]
+        self._held_out = HeldOut(held_out, settings) if held_out else None
+        self._previews = [image[: self._side, : self._side] for image in held_out[:PREVIEWS]]
+        self._dice = torch.Generator(device)
+
+    def loss(self, network: nn.Module, batch: int, dice: np.random.Generator) -> torch.Tensor:
+        """Mean L1 over the Cartesian product of inputs and targets of one batch of crops."""
+        settings = self._settings
+        self._dice.manual_seed(int(dice.integers(1 << 62)))
+        crops = self._sampler.draw(batch, dice)
+        inputs, targets = construct_pairs(crops, settings.geometry, self._dice)
+        if settings.inputs_per_step:
+            # The deal was a shuffle, so the first ones are as random as any.
+            inputs = inputs[:, : settings.inputs_per_step]
+        flat = inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(flat.device.type, dtype=torch.bfloat16, enabled=settings.bf16):
+            predicted = network(flat).float().unflatten(0, inputs.shape[:2])
+        pairs = torch.broadcast_tensors(predicted[:, :, None], targets[:, None])  # type: ignore[no-untyped-call]
+        return l1_loss(*pairs)
+
+    def judge(self, network: Backbone) -> Judgement | None:
+        """Judge on the pairs of the held-out photos."""
+        return self._held_out.judge(network) if self._held_out else None
+
+    @torch.inference_mode()
+    def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
+        """Rows of a held-out crop and its denoised version."""
+        t = self._settings.t
+        factor = self._settings.pd_factor or t
+        device = next(network.parameters()).device
+        rows = []
+        for pixels in self._previews:
+            side = self._side - self._side % (factor * network.multiple)
+            noisy = to_unit(pixels[:side, :side])
+            phases = torch.from_numpy(pixel_shuffle_down(np.ascontiguousarray(noisy.transpose(2, 0, 1)), factor))
+            estimates = network(phases.to(device)).float().cpu().numpy()
+            whole = pixel_shuffle_down(estimates[0], t) if factor == 1 else estimates
+            rows.append([noisy, whole.mean(0).transpose(1, 2, 0)])
+        return rows
