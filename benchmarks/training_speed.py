@@ -16,7 +16,7 @@ from torch.nn.functional import l1_loss
 
 from nsp_pipeline.calibration.next_scale import NextScaleLesson
 from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.calibration.train import Progress, train
+from nsp_pipeline.calibration.train import Course, Progress, train
 from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 from nsp_pipeline.models.registry import build_backbone
@@ -53,7 +53,7 @@ def our_steps(image: "np.typing.NDArray[np.generic]", settings: TrainingSettings
     def tick(progress: Progress) -> None:
         ticks.append(time.perf_counter())
 
-    train(NextScaleLesson([image], [], settings), settings, on_step=tick)
+    train(NextScaleLesson([image], [], settings), settings, course=Course(on_step=tick))
     return list(np.diff(ticks))
 
 

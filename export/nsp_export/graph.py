@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
@@ -16,7 +16,7 @@ class ImageToImage(nn.Module):
     `denoise`: PD by `pd_factor`, network, PU of what remains and mean (paper, Sec. 3.4). With pd_factor = t every
     sub-image's estimate has the full size and the mean is over the t² of them; with pd_factor = 1 the network sees
     the whole image and the mean is over each t×t cell of its output.
-    `sr`: PD by t, network, PU. `sr-direct`: the network alone.
+    `sr`: PD by t, network, PU. `sr-direct`: the network alone, and so is `sr` of a network that is not blind.
 
     H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away. Where
     `tiling` is "blended" it depends on all of them, and larger images are best run in tiles of side `tile` that overlap
@@ -28,7 +28,7 @@ class ImageToImage(nn.Module):
         if mode not in MODES:
             raise UsageError(f"mode '{mode}' is not one of {', '.join(MODES)}")
         t = network.scale
-        factor = {"denoise": pd_factor, "sr": t, "sr-direct": 1}[mode]
+        factor = {"denoise": pd_factor, "sr": t if network.blind else 1, "sr-direct": 1}[mode]
         if factor not in (1, t):
             raise UsageError(f"PD at inference by {factor} is not possible for a network of scale {t}: use 1 or {t}")
         self.network = network.folded()
@@ -43,8 +43,7 @@ class ImageToImage(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:
-            estimate = self.network(image)
-            return avg_pool2d(estimate, self.t) if self.mode == "denoise" else estimate
+            return self.network.cell_means(image) if self.mode == "denoise" else self.network(image)
         estimates = self.network(_pixel_shuffle_down(image, self.factor))
         if self.mode == "denoise":
             return estimates.mean(0, keepdim=True)

@@ -14,14 +14,14 @@ def profile_card(fields: Mapping[str, Any]) -> str:
     settings = "\n".join(f"- {key}: {value}" for key, value in training["settings"].items())
     return f"""# {fields["name"]}
 
-A denoiser for photos of **{camera}**, {isos}, trained from noisy photos alone by Next-Scale Prediction.
+{_kind(fields, camera, isos)}
 
 | | |
 |---|---|
 | photos | {data["photos"]}: {data["origin"]} |
 | licence | {data["licence"]} |
 | network | {backbone["name"]} ({sizes}), halo {backbone["halo"]} pixels |
-| pairs | s {pairs["s"]}, t {pairs["t"]}, n {pairs["n"]}, {pairs["strategy"]} |
+| pairs | {_pairs(pairs)} |
 | PD at inference | {fields["inference"]["pd_factor"]} |
 | training | {training["steps"]} steps in {training["seconds"]:.0f} s, nsp {training["version"]} |
 
@@ -29,7 +29,7 @@ A denoiser for photos of **{camera}**, {isos}, trained from noisy photos alone b
 
 {_scores(scores)}
 
-No clean photo was seen, in training or in choosing anything.
+{"No clean photo was seen, in training or in choosing anything." if pairs else ""}
 
 ## Limits
 
@@ -42,8 +42,27 @@ may keep some noise or lose fine texture; `--strength` sets how much is removed.
 """
 
 
+def _kind(fields: Mapping[str, Any], camera: str, isos: str) -> str:
+    if fields["pairs"]:
+        taught = "trained from noisy photos alone by Next-Scale Prediction"
+        return f"A denoiser for photos of **{camera}**, {isos}, {taught}."
+    made_for = f"photos of **{camera}**, {isos}" if fields["camera_model"] else "photos of any camera"
+    return f"A small and fast denoiser (a student that sees every pixel) for {made_for}."
+
+
+def _pairs(pairs: Mapping[str, Any] | None) -> str:
+    if pairs is None:
+        return "none: it learnt from clean pictures made noisy, and from a teacher where there was one"
+    return f"s {pairs['s']}, t {pairs['t']}, n {pairs['n']}, {pairs['strategy']}"
+
+
 def _scores(scores: Mapping[str, Any]) -> str:
     """What was measured on held-out photos, as sentences and a list."""
+    if "noise_left" in scores:
+        return (
+            f"On crops of {scores['held_out_photos']} photos kept out of training, with simulated noise, "
+            f"{scores['noise_left']:.3f} of the noise's energy is left; colour drift at most {scores['drift']:.2f}/255."
+        )
     if "noisy_mse" not in scores:
         return "No photo could be kept out of training, so there is no score."
     lines = [

@@ -44,9 +44,10 @@ class NextScaleLesson:
         self._previews = [image[: self._side, : self._side] for image in held_out[:PREVIEWS]]
         self._dice = torch.Generator(device)
 
-    def loss(self, network: nn.Module, batch: int, dice: np.random.Generator) -> torch.Tensor:
+    def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean L1 over the Cartesian product of inputs and targets of one batch of crops."""
         settings = self._settings
+        dice = np.random.default_rng([settings.seed, step, rank])
         self._dice.manual_seed(int(dice.integers(1 << 62)))
         crops = self._sampler.draw(batch, dice)
         inputs, targets = construct_pairs(crops, settings.geometry, self._dice)

@@ -42,6 +42,8 @@ class CourseSettings(BaseModel):
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     """Decay of the running average of the weights that becomes the profile; 0 keeps the last weights."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of a step's gradient; None leaves it as it is, as the paper does."""
     bf16: bool = True
     """Compute the network in bfloat16 (weights, means and loss stay float32)."""
     seed: int = 0

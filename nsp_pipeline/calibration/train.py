@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
 from nsp_pipeline.calibration.checkpoint import load_checkpoint, save_checkpoint
@@ -45,8 +46,8 @@ class Lesson(Protocol):
     def photos(self) -> list[list[int]]:
         """Shapes of all photos: what tells one training's data from another's."""
 
-    def loss(self, network: nn.Module, batch: int, dice: np.random.Generator) -> torch.Tensor:
-        """Mean loss of the network on `batch` new crops; all chance comes from `dice`."""
+    def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
+        """Mean loss of the network on `batch` new crops; what they are follows from the step and the process's rank."""
 
     def judge(self, network: Backbone) -> Judgement | None:
         """Judge a network on photos kept out of training; None where there are none."""
@@ -63,6 +64,30 @@ class Progress:
     steps: int
     loss: float
     steps_per_second: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a training is run, apart from what decides its result: where, how long, from which checkpoint."""
+
+    device: str = "cpu"
+    folder: Path | None = None
+    """Existing folder for checkpoints, log and pictures; None keeps none."""
+    resume: bool = False
+    """Go on from the folder's checkpoint: on one CPU, to the very weights of an undisturbed run."""
+    max_seconds: float | None = None
+    """The schedule is shortened so that it ends within this time."""
+    ranks: Ranks = field(default_factory=Ranks)
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked after every step; True ends training with the network so far."""
+    on_step: Callable[[Progress], None] = lambda progress: None
+    on_trouble: Callable[[str], None] = lambda message: None
+    """Called with a message when a checkpoint could not be written; training goes on."""
+
+    @property
+    def torch_device(self) -> str:
+        """The device of this process: among several, each takes the GPU of its number."""
+        return f"cuda:{self.ranks.local}" if self.device == "cuda" and self.ranks.count > 1 else self.device
 
 
 @dataclass(frozen=True)
@@ -87,79 +112,64 @@ def train(
     settings: CourseSettings,
     *,
     base: Backbone | None = None,
-    device: str = "cpu",
-    max_seconds: float | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
-    ranks: Ranks = Ranks(),  # noqa: B008  frozen
-    should_stop: Callable[[], bool] = lambda: False,
-    on_step: Callable[[Progress], None] = lambda progress: None,
-    on_trouble: Callable[[str], None] = lambda message: None,
+    course: Course = Course(),
 ) -> Trained:
     """Train a backbone: Adam, and an exponential moving average of the weights, of which the best judged one is taken.
 
     Args:
-        lesson: what to learn, prepared on `device`.
+        lesson: what to learn, prepared on the course's torch device.
         base: network to start from, of the settings' backbone and sizes; None starts from random weights.
-        device: torch device to train on, as `device_of` gives it.
-        max_seconds: the schedule is shortened so that it ends within this time.
-        folder: where checkpoints, log and pictures go; None keeps none.
-        resume: go on from the folder's checkpoint: on one CPU, to the very weights of an undisturbed run.
-        should_stop: asked after every step; True ends training with the network so far.
-        on_step: called after every step.
-        on_trouble: called with a message when a checkpoint could not be written; training goes on.
 
     Raises:
         UsageError: nothing to resume, or a checkpoint of other settings or photos.
 
     The same lesson, settings and thread count give the same network on one CPU.
     """
-    course = _Course(lesson, settings, base, device, ranks)
-    if resume:
-        if folder is None:
+    training = _Training(lesson, settings, base, course)
+    if course.resume:
+        if course.folder is None:
             raise UsageError("there is no folder to resume a training from")
-        course.restore(load_checkpoint(folder / CHECKPOINT_FILE))
-    log = TrainingLog(folder, after_step=course.step) if folder and ranks.first else None
-    begun, at_start = time.monotonic(), course.step
-    earlier_seconds = course.seconds
+        training.restore(load_checkpoint(course.folder / CHECKPOINT_FILE))
+    log = TrainingLog(course.folder, after_step=training.step) if course.folder and course.ranks.first else None
+    begun, at_start = time.monotonic(), training.step
+    earlier_seconds = training.seconds
 
-    while course.step < course.steps:
-        course.advance()
+    while training.step < training.steps:
+        training.advance()
         passed = time.monotonic() - begun
-        course.seconds = earlier_seconds + passed
-        on_step(Progress(course.step, course.steps, course.loss, (course.step - at_start) / passed))
-        if max_seconds is not None and (course.step - at_start) % PACE_STEPS == 0:
-            pace = (course.step - at_start) / passed
-            affordable = course.step + int((TIME_SHARE * max_seconds - course.seconds) * pace)
-            course.shorten(ranks.first_says(affordable))
-        late = max_seconds is not None and course.seconds > max_seconds
-        stop = bool(ranks.first_says(should_stop() or late))
-        judged = stop or course.step == course.steps or course.step % settings.judge_every == 0
-        if judged and ranks.first:
-            course.judge()
-        if log and (judged or course.step % LOG_EVERY == 0):
-            log.record(course.row(judged))
-        if judged and log and folder:
-            if previews := course.previews():
-                log.picture(course.step, previews)
+        training.seconds = earlier_seconds + passed
+        course.on_step(Progress(training.step, training.steps, training.loss, (training.step - at_start) / passed))
+        if course.max_seconds is not None and (training.step - at_start) % PACE_STEPS == 0:
+            pace = (training.step - at_start) / passed
+            affordable = training.step + int((TIME_SHARE * course.max_seconds - training.seconds) * pace)
+            training.shorten(course.ranks.first_says(affordable))
+        late = course.max_seconds is not None and training.seconds > course.max_seconds
+        stop = bool(course.ranks.first_says(course.should_stop() or late))
+        judged = stop or training.step == training.steps or training.step % settings.judge_every == 0
+        if judged and course.ranks.first:
+            training.judge()
+        if log and (judged or training.step % LOG_EVERY == 0):
+            log.record(training.row(judged))
+        if judged and log and course.folder:
+            if previews := training.previews():
+                log.picture(training.step, previews)
             try:
-                save_checkpoint(folder / CHECKPOINT_FILE, course.state())
+                save_checkpoint(course.folder / CHECKPOINT_FILE, training.state())
             except OutputError as error:
-                on_trouble(f"{error}; training goes on, and the last checkpoint stays")
+                course.on_trouble(f"{error}; training goes on, and the last checkpoint stays")
         if stop:
             break
 
     if log:
         log.close()
-    return course.result()
+    return training.result()
 
 
-class _Course:
+class _Training:
     """A training under way: networks, optimizer and counters; everything a checkpoint holds."""
 
-    def __init__(
-        self, lesson: Lesson, settings: CourseSettings, base: Backbone | None, device: str, ranks: Ranks
-    ) -> None:
+    def __init__(self, lesson: Lesson, settings: CourseSettings, base: Backbone | None, course: Course) -> None:
+        ranks, device = course.ranks, course.torch_device
         self._lesson = lesson
         self._settings = settings
         self._ranks = ranks
@@ -196,12 +206,13 @@ class _Course:
         """Take one step. Its randomness comes from its number, so a resumed run takes the same one."""
         settings = self._settings
         self.step += 1
-        dice = np.random.default_rng([settings.seed, self.step, self._ranks.rank])
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps, settings)
-        loss = self._lesson.loss(self._stepped, settings.batch // self._ranks.count, dice)
+        loss = self._lesson.loss(self._stepped, settings.batch // self._ranks.count, self.step, self._ranks.rank)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self._settings.clip:
+            clip_grad_norm_(self._network.parameters(), self._settings.clip)
         self._optimizer.step()
         self._averaged.update_parameters(self._network)
         self._losses = [*self._losses[1 - RECENT :], loss.item()]
@@ -271,11 +282,6 @@ class _Course:
         if judgement is None or best_step != self.step:
             judgement = self._lesson.judge(network)
         return Trained(network, self.step, best_step, self.seconds, self.loss, judgement, self._base_judgement)
-
-
-def device_of(device: str, ranks: Ranks) -> str:
-    """The torch device of one process among several: each takes the GPU of its number."""
-    return f"cuda:{ranks.local}" if device == "cuda" and ranks.count > 1 else device
 
 
 def learning_rate(step: int, steps: int, settings: CourseSettings) -> float:

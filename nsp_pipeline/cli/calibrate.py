@@ -1,24 +1,16 @@
 """`nsp calibrate`: noisy photos in, a profile out."""
 
-import json
-import os
-import shutil
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nsp_pipeline.cli.exporting import make_onnx, require_training
 from nsp_pipeline.cli.quantities import DeviceType, DurationType
-from nsp_pipeline.errors import ExitCode, OutputError, RecipeError, UsageError
+from nsp_pipeline.cli.training import progress, say, stop_on_interrupt, tell, training_folder, usable
+from nsp_pipeline.errors import ExitCode, RecipeError
 from nsp_pipeline.profiles.bundle import Profile, require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
@@ -26,7 +18,6 @@ from nsp_pipeline.recipe import load_recipe
 if TYPE_CHECKING:
     from nsp_pipeline.calibration.settings import TrainingSettings
 
-LOG_EVERY = 100
 NO_BASE = "none"
 
 
@@ -77,17 +68,19 @@ def command(
     torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
     """
     require_training()
-    from nsp_pipeline.calibration.calibrate import Course, Origin, calibrate
+    from nsp_pipeline.calibration.calibrate import calibrate
     from nsp_pipeline.calibration.photos import find_photos, load_photos
+    from nsp_pipeline.calibration.publish import Origin
     from nsp_pipeline.calibration.ranks import join_ranks
+    from nsp_pipeline.calibration.train import Course
 
     settings, start = _settings(recipe, base, {"backbone": backbone, "steps": max_steps})
     require_writable(out)
-    device = _usable(device)
+    device = usable(device)
     files = find_photos(photos, exclude)
-    with join_ranks(device) as ranks, _training_folder(out, resume=resume, first=ranks.first) as folder:
+    with join_ranks(device) as ranks, training_folder(out, resume=resume, first=ranks.first) as folder:
         console = Console(stderr=True, quiet=not ranks.first)
-        _say(console, f"reading {len(files)} photos")
+        say(console, f"reading {len(files)} photos")
         photo_set = load_photos(
             files,
             smallest_side=settings.crop,
@@ -97,13 +90,13 @@ def command(
             cache_folder=folder / f"cache-{ranks.rank}",
         )
         for reason in photo_set.refused:
-            _say(console, f"left out: {reason}", style="yellow")
-        _say(
+            say(console, f"left out: {reason}", style="yellow")
+        say(
             console,
             f"training on {len(photo_set.training)} photos, {len(photo_set.held_out)} held out, recipe {recipe}, "
             f"from {start.name if start else 'nothing'}, {settings.steps} steps on {device}",
         )
-        with _stop_on_interrupt(console) as should_stop, _progress(console, settings.steps) as on_step:
+        with stop_on_interrupt(console) as should_stop, progress(console, settings.steps) as on_step:
             profile = calibrate(
                 photo_set,
                 settings,
@@ -111,28 +104,22 @@ def command(
                 origin=Origin(origin or ", ".join(str(path) for path in photos), licence),
                 make_onnx=make_onnx,
                 base=start,
-                course=Course(device, folder, resume, max_time, ranks),
-                should_stop=should_stop,
-                on_step=on_step,
-                on_trouble=lambda message: _say(console, message, style="yellow"),
+                course=Course(
+                    device,
+                    folder,
+                    resume,
+                    max_time,
+                    ranks,
+                    should_stop,
+                    on_step,
+                    on_trouble=lambda message: say(console, message, style="yellow"),
+                ),
             )
     if profile is None:
         return
-    scores = profile.spec.scores
-    if scores.accepted is not None:
-        accepted = "accepted" if scores.accepted else f"not accepted, the weights of {scores.base} stay"
-        _say(console, f"{accepted}: {scores.verdict}")
-    _say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")
-    _say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
-    if as_json:
-        click.echo(json.dumps(profile.spec.model_dump(mode="json"), indent=2))
+    tell(console, profile, folder, as_json=as_json)
     if should_stop():
         raise SystemExit(ExitCode.INTERRUPTED)
-
-
-def _say(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is: paths may hold brackets, and a command to copy must not be broken in two."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _settings(recipe: str, base: str | None, wishes: dict[str, Any]) -> "tuple[TrainingSettings, Profile | None]":
@@ -162,94 +149,3 @@ def _settings(recipe: str, base: str | None, wishes: dict[str, Any]) -> "tuple[T
     if settings.pd_factor not in (None, 1, settings.t):
         raise RecipeError(f"recipe {recipe}, [calibrate]: pd_factor must be 1 or t = {settings.t}")
     return settings, start
-
-
-@contextmanager
-def _training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
-    """The folder of log, pictures and checkpoint; the checkpoint and the cached photos go when training has ended."""
-    from nsp_pipeline.calibration.train import CHECKPOINT_FILE
-    from nsp_pipeline.calibration.training_log import clear_log
-
-    folder = out.with_name(f"{out.name}.training")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if first and not resume:
-            if (folder / CHECKPOINT_FILE).exists():
-                raise UsageError(
-                    f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
-                )
-            clear_log(folder)
-        rank = os.environ.get("RANK", "0")
-        (folder / f"cache-{rank}").mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder / f"cache-{rank}", ignore_errors=True)
-        with suppress(OSError):
-            folder.rmdir()  # which only an empty one allows
-    if first:
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-
-
-def _usable(device: str) -> str:
-    """The device to train on; raises UsageError when PyTorch cannot use the one that was named."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {device}: PyTorch cannot use it here: {reason}") from None
-    return device
-
-
-@contextmanager
-def _stop_on_interrupt(console: Console) -> Iterator[Any]:
-    """Turn the first Ctrl-C into a request to finish, and let the second one through."""
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, before)
-        _say(console, "stopping; writing the profile so far (Ctrl-C again to give up)")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress(console: Console, steps: int) -> Iterator[Any]:
-    """Draw a bar on a terminal; on anything else write a line now and then."""
-    if not sys.stderr.isatty():
-
-        def log(progress: Any) -> None:
-            if progress.step % LOG_EVERY == 0 or progress.step == progress.steps:
-                rate = f"{progress.steps_per_second:.2f} steps/s"
-                _say(console, f"step {progress.step}/{progress.steps}  loss {progress.loss:.5f}  {rate}")
-
-        yield log
-        return
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.5f}  {task.fields[rate]:.2f} steps/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=steps, loss=0.0, rate=0.0)
-        yield lambda progress: bar.update(
-            task,
-            total=progress.steps,
-            completed=progress.step,
-            loss=progress.loss,
-            rate=progress.steps_per_second,
-        )

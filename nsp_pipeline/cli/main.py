@@ -26,6 +26,7 @@ COMMANDS = {
     "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Clean photos: files or whole folders."),
     "status": LazyCommand("nsp_pipeline.cli.status", "Say how far a denoised folder is."),
     "calibrate": LazyCommand("nsp_pipeline.cli.calibrate", "Fit a profile to a camera from its noisy photos."),
+    "distill": LazyCommand("nsp_pipeline.cli.distill", "Teach a small, fast network what a profile knows."),
     "export": LazyCommand("nsp_pipeline.cli.export", "Write a profile's network for other programs."),
     "profiles": LazyCommand("nsp_pipeline.cli.profiles", "List, show, verify, import and move profiles."),
     "evaluate": LazyCommand("nsp_pipeline.cli.evaluate", "Measure a profile against clean photos."),

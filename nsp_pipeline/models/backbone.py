@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 import torch
 from torch import nn
+from torch.nn.functional import avg_pool2d
 
 
 class Backbone(nn.Module):
@@ -11,6 +12,8 @@ class Backbone(nn.Module):
 
     scale: int
     """t: the output is this many times larger."""
+    blind: bool = True
+    """Whether it is kept from seeing the pixel that it estimates; one that sees it needs no PD, in any mode."""
     halo: int
     """An output cell depends on input pixels at most this far from its own; for blended tiles, how far they overlap."""
     multiple: int = 1
@@ -23,6 +26,10 @@ class Backbone(nn.Module):
     def folded(self) -> Self:
         """Return a copy for inference, whatever only training needs multiplied in; same outputs."""
         raise NotImplementedError
+
+    def cell_means(self, image: torch.Tensor) -> torch.Tensor:
+        """Mean of each scale×scale cell of the output: (B, 3, H, W) in and out."""
+        return avg_pool2d(self(image), self.scale)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         return super().__call__(image)  # type: ignore[no-any-return]

@@ -10,8 +10,9 @@ from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.dbsn import Dbsn
 from nsp_pipeline.models.tbsn import Tbsn
+from nsp_pipeline.models.unet import UNet
 
-BACKBONES: dict[str, type[Backbone]] = {"dbsn": Dbsn, "tbsn": Tbsn}
+BACKBONES: dict[str, type[Backbone]] = {"dbsn": Dbsn, "tbsn": Tbsn, "unet": UNet}
 
 
 def build_backbone(name: str, sizes: Mapping[str, Any]) -> Backbone:

@@ -72,6 +72,8 @@ class ScoreSpec(_Strict):
     """Mean L1 between prediction and noisy target, values in 0..1."""
     noisy_mse: float | None = None
     """Mean squared error between prediction and noisy target, the target's noise included."""
+    noise_left: float | None = None
+    """Of a student: squared error over that of the noisy crop, on held-out crops with simulated noise."""
     base: str | None = None
     """Name of the profile that training started from."""
     base_noisy_mse: float | None = None
@@ -95,7 +97,8 @@ class ProfileSpec(_Strict):
     camera_model: str | None = None
     iso_min: int | None = None
     iso_max: int | None = None
-    pairs: PairSpec
+    pairs: PairSpec | None
+    """None for a student, which is not trained on pairs of scales."""
     inference: InferenceSpec
     backbone: BackboneSpec
     noise: list[NoiseSpec] | None = None

@@ -9,7 +9,7 @@ from tiny import SIZES
 
 from nsp_pipeline.calibration.next_scale import NextScaleLesson
 from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.calibration.train import Trained, train
+from nsp_pipeline.calibration.train import Course, Trained, train
 
 
 def noisy_picture(seed: int, side: int = 120, sigma: float = 0.05) -> NDArray[np.uint8]:
@@ -33,5 +33,5 @@ def small_settings(**changes: object) -> TrainingSettings:
 def train_on(
     images: Sequence[NDArray[Any]], held_out: Sequence[NDArray[Any]], settings: TrainingSettings, **options: Any
 ) -> Trained:
-    """Train by next-scale prediction; `options` go to `train`."""
-    return train(NextScaleLesson(images, held_out, settings), settings, **options)
+    """Train by next-scale prediction; `options` are those of the course."""
+    return train(NextScaleLesson(images, held_out, settings), settings, course=Course(**options))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from noisy_photos import save_archive
 
-from nsp_pipeline.calibration.calibrate import Origin, calibrate
+from nsp_pipeline.calibration.calibrate import calibrate
 from nsp_pipeline.calibration.photos import find_photos, load_photos
+from nsp_pipeline.calibration.publish import Origin
 from nsp_pipeline.calibration.settings import TrainingSettings
 from nsp_pipeline.errors import NspError, OutputError
 from nsp_pipeline.models.backbone import Backbone

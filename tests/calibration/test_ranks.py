@@ -15,7 +15,8 @@ from nsp_pipeline.calibration.ranks import join_ranks
 folder = Path(sys.argv[1])
 with join_ranks("cpu") as ranks:
     photos, kept = [noisy_picture(1), noisy_picture(2)], [noisy_picture(3)]
-    trained = train_on(photos, kept, small_settings(steps=10, judge_every=20), folder=folder, ranks=ranks, max_seconds=60)
+    trained = train_on(photos, kept, small_settings(steps=10, judge_every=20), folder=folder,
+                       ranks=ranks, max_seconds=60)
     weights = b"".join(value.numpy().tobytes() for value in trained.network.state_dict().values())
     digest = hashlib.sha256(weights).hexdigest()
     (folder / f"rank-{ranks.rank}-of-{ranks.count}").write_text(f"{trained.steps} {digest}")

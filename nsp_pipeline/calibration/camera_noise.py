@@ -1,0 +1,179 @@
+"""Noise as cameras make it, put onto clean photos: what a student that sees every pixel can be trained with.
+
+Two makers of noise, drawn by chance for every crop. The physical one lays a Bayer mosaic over linear light, adds shot
+and read noise, and demosaics, at the photo's size or at twice it (cameras that save small JPEGs). The other adds
+correlated noise of any length and colour to the finished picture, which is what noise reduction in a camera leaves.
+Both end in a JPEG of random quality. The target goes through all of it but the noise and the JPEG: what a camera does
+to the picture itself is not the student's to undo.
+"""
+
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+import torch
+from torch.nn.functional import interpolate, pad
+
+MOSAIC = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))
+"""(row, column, channel) of a Bayer cell."""
+
+SUBSAMPLINGS = ("444", "422", "420")
+
+
+@dataclass(frozen=True)
+class NoiseRange:
+    """What is drawn, crop by crop. Levels are standard deviations at middle grey in 8-bit steps."""
+
+    sigma: tuple[float, float] = (0.7, 30.0)
+    clean_share: float = 0.05
+    """Crops without noise: a photo that has none must come back as it is."""
+    sensor_share: float = 0.5
+    longest_blur: float = 1.6
+    """Standard deviation in pixels of the blur that correlates noise, at most; colour noise up to twice that."""
+    jpeg_quality: tuple[int, int] = (80, 99)
+    jpeg_share: float = 0.8
+
+
+class NoisyCamera:
+    """Photographs clean crops badly; every call draws anew."""
+
+    def __init__(self, noise: NoiseRange) -> None:
+        self._range = noise
+
+    def photograph(
+        self, sharp: torch.Tensor, dice: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Take pictures at half the size of clean ones.
+
+        Args:
+            sharp: (B, 3, 2H, 2W) sRGB in 0..1; H and W even.
+
+        Returns:
+            noisy (B, 3, H, W), clean (B, 3, H, W) and sharp (B, 3, 2H, 2W), whose 2×2 cells have the means of `clean`.
+        """
+        noisy, clean = zip(*(self._one(crop[None], dice) for crop in sharp), strict=True)
+        clean_batch = torch.cat(clean)
+        finer = sharp + interpolate(clean_batch - halved(sharp), scale_factor=2.0, mode="nearest")
+        return torch.cat(noisy), clean_batch, finer
+
+    def _one(self, sharp: torch.Tensor, dice: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = self._range
+        sigma = float(np.exp(dice.uniform(*np.log(chosen.sigma)))) / 255
+        if dice.random() < chosen.clean_share:
+            sigma = 0.0
+        generator = torch.Generator().manual_seed(int(dice.integers(1 << 62)))
+        maker = self._from_sensor if dice.random() < chosen.sensor_share else self._from_spectrum
+        noisy, clean = maker(sharp, sigma, dice, generator)
+        if dice.random() < chosen.jpeg_share:
+            noisy = through_jpeg(noisy, int(dice.integers(*chosen.jpeg_quality)), SUBSAMPLINGS[dice.integers(3)])
+        return noisy, clean
+
+    def _from_sensor(
+        self, sharp: torch.Tensor, sigma: float, dice: np.random.Generator, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        small = dice.random() < 0.5
+        scene = sharp if small else halved(sharp)
+        linear = scene.clamp(0, 1) ** 2.2
+        gains = torch.tensor([dice.uniform(1.2, 2.6), 1.0, dice.uniform(1.2, 2.8)], dtype=torch.float32).view(
+            1, 3, 1, 1
+        )
+        # Of the noise at middle grey (0.18 in linear light, 0.46 on the tone curve), a random part is shot noise.
+        slope = 0.46 / (2.2 * 0.18)
+        level = sigma / slope * (2.0 if small else 1.3)
+        shot = dice.uniform(0.5, 1.0)
+        variance = level**2 * (shot * (linear / gains) / 0.18 + (1 - shot))
+        noise = torch.randn(linear.shape, generator=generator) * variance.sqrt() * gains
+        mosaic = _mosaic(linear.shape)
+        radius = float(dice.uniform(0.7, 1.3))
+        noisy, clean = (
+            _demosaiced(raw * mosaic, mosaic, radius).clamp(0, 1) ** (1 / 2.2) for raw in (linear + noise, linear)
+        )
+        if small:
+            noisy, clean = halved(noisy), halved(clean)
+        if dice.random() < 0.3:
+            amount, radius = dice.uniform(0.2, 1.0), dice.uniform(0.6, 1.2)
+            noisy, clean = (part + amount * (part - blurred(part, radius)) for part in (noisy, clean))
+        if dice.random() < 0.5:
+            noisy = _smoother_colour(noisy, float(dice.uniform(0.5, 2 * self._range.longest_blur)))
+        return noisy.clamp(0, 1), clean.clamp(0, 1)
+
+    def _from_spectrum(
+        self, sharp: torch.Tensor, sigma: float, dice: np.random.Generator, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        clean = halved(sharp)
+        shape = clean.shape
+        radius = float(dice.uniform(0, self._range.longest_blur))
+        luma = _unit_noise((1, 1, *shape[2:]), radius, generator)
+        wider = min(2 * self._range.longest_blur, radius * float(dice.uniform(1, 2)))
+        colour = _unit_noise(shape, wider, generator)
+        colour = colour - colour.mean(1, keepdim=True)
+        mix = float(dice.uniform(0.1, 0.9))
+        noise = (1 - mix) * luma + mix * colour
+        if dice.random() < 0.5:
+            blotches = float(dice.uniform(0.1, 0.4))
+            noise = (1 - blotches) * noise + blotches * _unit_noise(shape, 2 * wider + 1, generator)
+        noise = noise / noise.std()
+        # Brightness decides how strong it is: a tone curve turns shot noise round, shadows drown in read noise.
+        bend = float(dice.uniform(-0.9, 0.6))
+        strength = (1 + bend * (blurred(clean, 1.0).mean(1, keepdim=True) - 0.46) * 2).clamp(0.15)
+        return (clean + sigma * strength * noise).clamp(0, 1), clean
+
+
+def through_jpeg(image: torch.Tensor, quality: int, subsampling: str) -> torch.Tensor:
+    """Encode (1, 3, H, W) in 0..1 as JPEG and decode it again."""
+    pixels = (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    stored = imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=quality, subsampling=subsampling)
+    return torch.from_numpy(imagecodecs.jpeg8_decode(stored)).permute(2, 0, 1)[None].float() / 255
+
+
+def halved(image: torch.Tensor) -> torch.Tensor:
+    """Mean of each 2×2 cell; (B, C, 2H, 2W) -> (B, C, H, W)."""
+    rows = image[..., ::2, :] + image[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
+def blurred(image: torch.Tensor, radius: float) -> torch.Tensor:
+    """Gaussian blur with standard deviation `radius` in pixels; (B, C, H, W) in and out, edges reflected."""
+    if radius < 0.2:
+        return image
+    reach = max(1, round(3 * radius))
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / radius) ** 2)
+    line = line / line.sum()
+    return filtered(filtered(image, line / line.sum(), 3), line / line.sum(), 2)
+
+
+def filtered(image: torch.Tensor, line: torch.Tensor, axis: int) -> torch.Tensor:
+    """Filter (B, C, H, W) along axis 2 or 3 with an odd number of weights, edges reflected."""
+    reach, length = len(line) // 2, image.shape[axis]
+    sides = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
+    padded = pad(image, sides, mode="reflect")
+    # Sums of shifted copies: many times faster on a CPU than a convolution of few channels.
+    total = padded.narrow(axis, 0, length) * line[0]
+    for shift, weight in enumerate(line[1:].tolist(), 1):
+        total.add_(padded.narrow(axis, shift, length), alpha=weight)
+    return total
+
+
+def _unit_noise(shape: tuple[int, ...], radius: float, generator: torch.Generator) -> torch.Tensor:
+    noise = blurred(torch.randn(shape, generator=generator), radius)
+    return noise / noise.std()
+
+
+def _smoother_colour(image: torch.Tensor, radius: float) -> torch.Tensor:
+    """Blur what is colour and keep what is grey, as a camera's reduction of colour noise does."""
+    grey = image.mean(1, keepdim=True)
+    return grey + blurred(image - grey, radius)
+
+
+def _mosaic(shape: torch.Size) -> torch.Tensor:
+    mosaic = torch.zeros(1, *shape[1:])
+    for row, column, channel in MOSAIC:
+        mosaic[:, channel, row::2, column::2] = 1
+    return mosaic
+
+
+def _demosaiced(raw: torch.Tensor, mosaic: torch.Tensor, radius: float) -> torch.Tensor:
+    """Fill in what the mosaic left out, 0 in `raw`: known values stay, others are means of their neighbours."""
+    line = torch.exp(-0.5 * (torch.arange(-2.0, 3.0) / radius) ** 2)
+    total, weight = (filtered(filtered(part, line, 3), line, 2) for part in (raw, mosaic))
+    return torch.where(mosaic > 0, raw, total / weight)

@@ -1,0 +1,120 @@
+"""From clean photos, noisy photos and a teacher to a student's profile: load, train, export, write."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import pad
+
+from nsp_pipeline.calibration.photos import Photo, PhotoSet
+from nsp_pipeline.calibration.publish import MakeOnnx, Origin, about_photos, base_network, publish
+from nsp_pipeline.calibration.student import Material, StudentLesson, Teacher, shrunk_to_sharp
+from nsp_pipeline.calibration.student_settings import StudentSettings
+from nsp_pipeline.calibration.train import Course, train
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.registry import load_backbone
+from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a student is made from. `noisy` photos want a teacher; without one they only serve shrunk, as sharp ones."""
+
+    clean: PhotoSet | None = None
+    noisy: PhotoSet | None = None
+    teacher: Profile | None = None
+
+    def photos(self) -> list[Photo]:
+        """All photos that are trained on."""
+        return [photo for part in (self.clean, self.noisy) if part for photo in part.training]
+
+
+def distill(
+    sources: Sources,
+    settings: StudentSettings,
+    target: Path,
+    *,
+    origin: Origin,
+    make_onnx: MakeOnnx,
+    base: Profile | None = None,
+    course: Course = Course(),  # noqa: B008  frozen
+    on_prepared: Callable[[int, int], None] = lambda done, total: None,
+) -> Profile | None:
+    """Train a student and write its profile to `target` (a folder, or a zip when it ends in `.nsp`).
+
+    With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
+    errors. Returns None in all processes of a training but the first, which writes.
+
+    Raises:
+        OutputError: the target exists or cannot be written.
+        UsageError: the teacher is not a blind-spot network; or see `train`.
+        NspError: the exported graph does not agree with the network; nothing is written then.
+    """
+    device = course.torch_device
+    teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
+    lesson = StudentLesson(_material(sources, settings), settings, device, teacher, on_prepared)
+    trained = train(lesson, settings, base=base_network(base, settings) if base else None, course=course)
+    if not course.ranks.first:
+        return None
+    held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
+    fields = {
+        # A student of one camera's photos is that camera's; one of clean photos serves any.
+        **about_photos(sources.noisy.training if sources.noisy else []),
+        "pairs": None,
+        "data": {"origin": origin.description, "licence": origin.licence, "photos": len(sources.photos())},
+    }
+    return publish(
+        target, trained, settings, fields, pd_factor=1, held_out_photos=held_out, base=base, make_onnx=make_onnx
+    )
+
+
+def _material(sources: Sources, settings: StudentSettings) -> Material:
+    """Shrink photos until they are sharp and clean."""
+    sharp: list[NDArray[np.uint8]] = []
+    held_out: list[NDArray[np.uint8]] = []
+    side = 2 * settings.crop
+    for part, factor in ((sources.clean, settings.shrink), (sources.noisy, settings.shrink_noisy)):
+        if part:
+            sharp += shrunk_to_sharp([photo.pixels for photo in part.training], factor, side)
+            held_out += shrunk_to_sharp([photo.pixels for photo in part.held_out], factor, side)
+    noisy = [photo.pixels for photo in sources.noisy.training] if sources.noisy else []
+    return Material(sharp, held_out, noisy)
+
+
+def _teacher(profile: Profile, device: str) -> Teacher:
+    """Denoise as the profile does, averaged over the t² shifts of its PD grid and over flips."""
+    spec = profile.spec
+    network = load_backbone(spec.backbone.name, spec.backbone.sizes, profile.read(WEIGHTS_FILE)).to(device)
+    if not network.blind:
+        raise UsageError(f"{profile.path}: a teacher must be a blind-spot network, this is a {spec.backbone.name}")
+    factor = spec.inference.pd_factor
+
+    @torch.inference_mode()
+    def denoise(image: torch.Tensor) -> torch.Tensor:
+        estimates = []
+        for flip in FLIPS:
+            flipped = image.flip(flip).to(device)
+            shifts = [(y, x) for y in range(factor) for x in range(factor)]
+            shifted = torch.stack([_shifted_estimate(network, flipped, factor, shift) for shift in shifts])
+            estimates.append(shifted.mean(0).flip(flip))
+        return torch.stack(estimates).mean(0).clamp(0, 1).cpu()
+
+    return denoise
+
+
+def _shifted_estimate(network: Backbone, image: torch.Tensor, factor: int, shift: tuple[int, int]) -> torch.Tensor:
+    """Denoise (1, 3, H, W) with the PD grid moved; sides must be multiples of the factor times the network's."""
+    if factor == 1:
+        return network.cell_means(image)
+    height, width = image.shape[2:]
+    wide = factor * network.multiple
+    moved = pad(image, (shift[1], wide - shift[1], shift[0], wide - shift[0]), mode="reflect")
+    phases = torch.nn.functional.pixel_unshuffle(moved[0][:, None], factor).transpose(0, 1)
+    estimate = network(phases.contiguous()).mean(0, keepdim=True)
+    return estimate[..., shift[0] : shift[0] + height, shift[1] : shift[1] + width]

@@ -1,0 +1,138 @@
+"""From a trained network to a profile bundle: judge it against its base, export it, write it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+
+from nsp_pipeline import __version__
+from nsp_pipeline.calibration.card import profile_card
+from nsp_pipeline.calibration.judge import Verdict, compare
+from nsp_pipeline.calibration.photos import Photo
+from nsp_pipeline.calibration.settings import CourseSettings
+from nsp_pipeline.calibration.train import Trained
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.registry import load_backbone
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
+
+MakeOnnx = Callable[[Backbone, str, int, Mapping[str, str]], bytes]
+"""(network, mode, PD factor, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a profile must say of its photos: where they come from and on what terms the weights may be used."""
+
+    description: str
+    licence: str
+
+
+def publish(
+    target: Path,
+    trained: Trained,
+    settings: CourseSettings,
+    fields: Mapping[str, object],
+    *,
+    pd_factor: int,
+    held_out_photos: int,
+    base: Profile | None,
+    make_onnx: MakeOnnx,
+) -> Profile:
+    """Write a profile to `target` (a folder, or a zip when it ends in `.nsp`).
+
+    With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
+    errors; otherwise the profile holds the base's weights, and says so.
+
+    Args:
+        fields: what `profile.json` says of photos, data and pairs.
+
+    Raises:
+        OutputError: the target exists or cannot be written.
+        NspError: the exported graph does not agree with the network; nothing is written then.
+    """
+    verdict = _verdict(trained, base)
+    network = trained.network if base is None or (verdict and verdict.accepted) else base_network(base, settings)
+    name = target.name.removesuffix(".nsp")
+    weights = safetensors.torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
+    everything = {
+        "name": name,
+        **fields,
+        "inference": {"pd_factor": pd_factor},
+        "backbone": {
+            "name": settings.backbone,
+            "sizes": settings.backbone_sizes,
+            "multiple": network.multiple,
+            "halo": network.halo,
+            "scale": network.scale,
+            "tiling": network.tiling,
+        },
+        "training": {
+            "settings": settings.model_dump(mode="json"),
+            "steps": trained.best_step,
+            "seconds": round(trained.seconds, 1),
+            "version": __version__,
+        },
+        "scores": _scores(held_out_photos, trained, verdict, base, student=fields["pairs"] is None),
+    }
+    metadata = {"profile": name, "sha256": hashlib.sha256(weights).hexdigest()}
+    files = {mode_file: make_onnx(network, mode, pd_factor, metadata) for mode, mode_file in MODEL_FILES.items()}
+    files[WEIGHTS_FILE] = weights
+    files[CARD_FILE] = profile_card(everything).encode()
+    return write_profile(target, everything, files)
+
+
+def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
+    """What `profile.json` says of the camera: make and model where all photos agree, and the range of ISO."""
+    isos = [photo.camera.iso for photo in photos if photo.camera.iso]
+    return {
+        "camera_make": _only([photo.camera.make for photo in photos]),
+        "camera_model": _only([photo.camera.model for photo in photos]),
+        "iso_min": min(isos, default=None),
+        "iso_max": max(isos, default=None),
+    }
+
+
+def base_network(base: Profile, settings: CourseSettings) -> Backbone:
+    """Load a base's network; raises UsageError when it is of another backbone or other sizes than the settings."""
+    spec = base.spec.backbone
+    wanted = {"backbone": settings.backbone, **settings.backbone_sizes}
+    given = {"backbone": spec.name, **spec.sizes}
+    if json.loads(json.dumps(wanted)) != given:
+        other = ", ".join(f"{key} {given.get(key)}" for key in wanted if wanted[key] != given.get(key))
+        raise UsageError(f"base {base.path} is another network than the recipe asks for: it has {other}")
+    return load_backbone(spec.name, spec.sizes, base.read(WEIGHTS_FILE))
+
+
+def _verdict(trained: Trained, base: Profile | None) -> Verdict | None:
+    """Compare with the base; None without one. With nothing held out, nothing speaks for the new weights."""
+    if base is None:
+        return None
+    if trained.judgement is None or trained.base_judgement is None:
+        return Verdict(False, 0.0, float("inf"), "no photo could be kept out of training to compare with the base")
+    return compare(trained.judgement, trained.base_judgement)
+
+
+def _scores(
+    held_out: int, trained: Trained, verdict: Verdict | None, base: Profile | None, *, student: bool
+) -> dict[str, object]:
+    scores: dict[str, object] = {"held_out_photos": held_out}
+    if found := trained.judgement:
+        scores["drift"] = found.drift
+        scores |= {"noise_left": found.mean} if student else {"noisy_l1": found.l1, "noisy_mse": found.mean}
+        # JSON has no NaN: what could not be measured is left out.
+        scores |= {name: value for name in ("leak", "edges") if math.isfinite(value := getattr(found, name))}
+    if verdict and base:
+        scores |= {"base": base.name, "accepted": verdict.accepted, "verdict": verdict.reason}
+        if trained.base_judgement:
+            scores["base_noisy_mse"] = trained.base_judgement.mean
+    return scores
+
+
+def _only(values: Sequence[str | None]) -> str | None:
+    """The value that all share, or None."""
+    return values[0] if len(set(values)) == 1 else None

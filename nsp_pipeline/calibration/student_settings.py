@@ -1,0 +1,84 @@
+"""Settings of a student's training: what a distillation recipe may say, each field with its meaning and bounds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from nsp_pipeline.calibration.camera_noise import NoiseRange
+from nsp_pipeline.calibration.settings import CourseSettings
+
+Width = Annotated[int, Field(ge=4, le=512)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class StudentSettings(CourseSettings):
+    """Everything that decides how a student is trained; stands in a recipe and, as used, in the profile."""
+
+    backbone: Literal["unet"] = "unet"
+
+    channels: tuple[Width, ...] = (32, 64, 128)
+    """Width of each level, from half the photo's resolution downwards."""
+    pairs: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 2)
+    """Residual pairs of convolutions of each level on the way down."""
+    scale: Annotated[int, Field(ge=2, le=2)] = 2
+
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+
+    crop: Annotated[int, Field(ge=32, multiple_of=8)] = 128
+    """Side of a training crop in pixels of the noisy photo; the sharp one is twice as large."""
+    shrink: Annotated[float, Field(ge=1, le=8)] = 1.5
+    """Clean photos are shrunk this much, and by two again for the noisy crop, which takes what noise they have."""
+    shrink_noisy: Annotated[float, Field(ge=1, le=8)] = 2.0
+    """The same for the noisy photos, which serve as sharp ones too."""
+    painted: Annotated[int, Field(ge=0, le=10_000)] = 120
+    """Pictures painted before training starts (see dead_leaves)."""
+    painted_share: Share = 0.5
+    """Share of the crops with simulated noise that come from painted pictures."""
+    teacher_share: Share = 0.5
+    """Share of the crops that are of noisy photos, their targets made by the teacher; 0 where there is none."""
+    teacher_crops: Annotated[int, Field(ge=1)] = 240
+    """Crops of noisy photos that the teacher makes targets for before training starts."""
+    recharge: Annotated[int, Field(ge=2, le=64)] = 8
+    """One pixel in so many of the teacher's target is the noisy one, so that the student learns to use it."""
+    sharp_weight: Annotated[float, Field(ge=0, le=10)] = 0.1
+    """Weight of the loss at twice the resolution, which teaches the enlarging modes."""
+
+    least_sigma: Annotated[float, Field(gt=0, le=100)] = 0.7
+    most_sigma: Annotated[float, Field(gt=0, le=100)] = 30.0
+    """Range of the simulated noise at middle grey, in 8-bit steps."""
+    clean_share: Share = 0.05
+    sensor_share: Share = 0.5
+    longest_blur: Annotated[float, Field(ge=0, le=8)] = 1.6
+    jpeg_share: Share = 0.8
+
+    @field_validator("pairs")
+    @classmethod
+    def _one_number_per_level(cls, pairs: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        levels = len(info.data.get("channels", pairs))
+        if len(pairs) != levels:
+            raise ValueError(f"{len(pairs)} numbers of pairs for {levels} levels")
+        return pairs
+
+    @field_validator("most_sigma")
+    @classmethod
+    def _a_range(cls, most: float, info: ValidationInfo) -> float:
+        least = info.data.get("least_sigma", most)
+        if most < least:
+            raise ValueError(f"{most} is below least_sigma = {least}")
+        return most
+
+    @property
+    def backbone_sizes(self) -> dict[str, Any]:
+        """The sizes that `build_backbone` takes."""
+        return {"channels": list(self.channels), "pairs": list(self.pairs), "scale": self.scale}
+
+    @property
+    def noise(self) -> NoiseRange:
+        """The noise that is simulated."""
+        return NoiseRange(
+            sigma=(self.least_sigma, self.most_sigma),
+            clean_share=self.clean_share,
+            sensor_share=self.sensor_share,
+            longest_blur=self.longest_blur,
+            jpeg_share=self.jpeg_share,
+        )

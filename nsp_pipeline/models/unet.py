@@ -1,0 +1,109 @@
+"""A small U-Net that sees every pixel: the student, which runs where a blind-spot network is too slow.
+
+It has no blind spot, so it needs no PD and costs a hundredth; it cannot learn from noisy photos alone, so its targets
+come from elsewhere (see calibration/distill.py). All of it works at half the photo's resolution or below.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+from typing import Self
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
+
+from nsp_pipeline.models.backbone import Backbone
+
+FOLD = 2
+"""Pixels of a FOLD×FOLD cell of the photo become channels before anything else."""
+
+
+class Pair(nn.Module):
+    """Two 3×3 convolutions with a residual around them; (B, C, H, W) in and out."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + self.body(features)  # type: ignore[no-any-return]
+
+
+class UNet(Backbone):
+    """(B, 3, H, W) in 0..1 -> (B, 3, scale·H, scale·W); H and W multiples of `multiple`.
+
+    The output is the enlarged input plus a residual, so that an untrained network returns the photo.
+
+    Args:
+        channels: width of each level, from half the photo's resolution downwards.
+        pairs: residual pairs of convolutions on the way down in each level; the way up has one per level.
+        scale: how many times larger the output is.
+    """
+
+    blind = False
+
+    def __init__(self, channels: Sequence[int], pairs: Sequence[int], scale: int) -> None:
+        super().__init__()
+        if len(channels) != len(pairs):
+            raise TypeError(f"{len(channels)} widths but {len(pairs)} numbers of pairs")
+        self.scale = scale
+        self.multiple = FOLD * 2 ** (len(channels) - 1)
+        self.halo = self._reach(pairs)
+        self.head = nn.Conv2d(3 * FOLD**2, channels[0], 3, padding=1)
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(Pair(width) for _ in range(count))) for width, count in zip(channels, pairs, strict=True)
+        )
+        steps = list(pairwise(channels))
+        self.down = nn.ModuleList(nn.Conv2d(wide, narrow, 2, stride=2) for wide, narrow in steps)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(narrow, wide, 2, stride=2) for wide, narrow in steps)
+        self.after = nn.ModuleList(Pair(wide) for wide in channels[:-1])
+        self.tail = nn.Conv2d(channels[0], 3 * (FOLD * scale) ** 2, 3, padding=1)
+        for part in self.tail.parameters():
+            nn.init.zeros_(part)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        residual = pixel_shuffle(self.tail(self._features(image)), FOLD * self.scale)
+        return interpolate(image, scale_factor=float(self.scale), mode="nearest") + residual
+
+    def cell_means(self, image: torch.Tensor) -> torch.Tensor:
+        """Mean of each scale×scale cell of the output, computed where it is small: the tail's weights are averaged."""
+        weight, bias = (self._averaged(part) for part in self.tail.parameters())
+        features = torch.nn.functional.conv2d(self._features(image), weight, bias, padding=1)
+        return image + pixel_shuffle(features, FOLD)
+
+    def folded(self) -> Self:
+        return deepcopy(self)
+
+    def _features(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.head(pixel_unshuffle(image, FOLD))
+        kept = []
+        for level, down in zip(self.levels[:-1], self.down, strict=True):
+            features = level(features)
+            kept.append(features)
+            features = down(features)
+        features = self.levels[-1](features)
+        for up, after, beside in zip(reversed(self.up), reversed(self.after), reversed(kept), strict=True):
+            features = after(up(features) + beside)
+        return features  # type: ignore[no-any-return]
+
+    def _averaged(self, part: torch.Tensor) -> torch.Tensor:
+        """Mean over the sub-pixels of each pixel: (3·(FOLD·scale)², ...) -> (3·FOLD², ...)."""
+        cells = part.reshape(3, FOLD, self.scale, FOLD, self.scale, *part.shape[1:])
+        return cells.mean((2, 4)).flatten(0, 2)
+
+    @staticmethod
+    def _reach(pairs: Sequence[int]) -> int:
+        """Input pixels beside its own cell that an output cell depends on, rounded up to whole coarsest cells."""
+        last = len(pairs) - 1
+        reach: int = FOLD * 2  # head and tail
+        for level, count in enumerate(pairs):
+            convolutions = 2 * count + (2 if level < last else 0)
+            # A step down and up again lets a cell see the whole coarser cell that it lies in.
+            reach += FOLD * 2**level * (convolutions + (1 if level else 0))
+        cell = FOLD * 2**last
+        return int(-(-reach // cell) * cell)

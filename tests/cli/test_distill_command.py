@@ -1,0 +1,112 @@
+"""`nsp distill`, from photos to a student that `nsp denoise` takes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from noisy_photos import save_archive
+from PIL import Image
+from run_nsp import Finished
+
+from nsp_pipeline.profiles.bundle import Profile
+
+Nsp = Callable[..., Finished]
+RECIPE = """
+[distill]
+channels = [4, 8]
+pairs = [1, 1]
+crop = 32
+painted = 1
+teacher_crops = 2
+batch = 2
+steps = 3
+judge-every = 3
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "quick.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_a_student_of_clean_photos_serves_any_camera_and_denoises(tmp_path: Path, recipe: Path, real_nsp: Nsp) -> None:
+    clean = save_archive(tmp_path / "clean", 3, size=(128, 96))
+    made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json")
+    assert made.code == 0, made.err
+    spec = json.loads(made.out)
+    assert (spec["backbone"]["name"], spec["pairs"], spec["camera_model"]) == ("unet", None, None)
+    assert 0 < spec["scores"]["noise_left"] < 2
+    assert not (tmp_path / "s.nsp.training" / "checkpoint.pt").exists()
+    assert "for photos of any camera" in " ".join(real_nsp("profiles", "show", tmp_path / "s.nsp").out.split())
+
+    done = real_nsp("denoise", clean, tmp_path / "out", "--profile", tmp_path / "s.nsp")
+    assert done.code == 0, done.err
+    before, after = (np.asarray(Image.open(folder / "0.png"), float) for folder in (clean, tmp_path / "out"))
+    assert before.shape == after.shape
+    large = tmp_path / "2x.png"
+    enlarged = real_nsp("denoise", clean / "0.png", large, "--profile", tmp_path / "s.nsp", "--mode", "sr")
+    assert enlarged.code == 0, enlarged.err
+    assert Image.open(large).size == (256, 192)
+
+
+def test_a_student_of_a_cameras_photos_is_that_cameras(
+    tmp_path: Path, recipe: Path, real_nsp: Nsp, tiny_profile: Profile
+) -> None:
+    noisy = save_archive(tmp_path / "noisy", 3, iso=800, size=(128, 96))
+    made = real_nsp(
+        "distill", noisy, "--teacher", tiny_profile.path, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json"
+    )
+    assert made.code == 0, made.err
+    spec = json.loads(made.out)
+    assert (spec["camera_model"], spec["iso_min"]) == ("Maker One", 800)
+    assert "prepared 3/3" in made.err
+
+
+def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, real_nsp: Nsp) -> None:
+    clean = save_archive(tmp_path / "clean", 3, size=(128, 96))
+    first = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "a.nsp")
+    assert first.code == 0, first.err
+    reckless = tmp_path / "reckless.toml"
+    reckless.write_text(RECIPE + "learning_rate = 0.9\n")
+    start = ("--base", tmp_path / "a.nsp", "--out", tmp_path / "b.nsp")
+    second = real_nsp("distill", "--clean", clean, "--recipe", reckless, *start, "--json")
+    assert second.code == 0, second.err
+    scores = json.loads(second.out)["scores"]
+    assert scores["accepted"] is False
+    assert scores["base"] == "a"
+    assert "not accepted" in second.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give noisy PHOTOS with their --teacher, or --clean photos"),
+        (["--clean", "CLEAN", "--recipe", "camera"], "[distill]"),
+        (["--clean", "CLEAN", "--teacher", "nobody"], "there is no profile 'nobody'"),
+        (["PHOTOS", "--teacher", "STUDENT"], "a teacher must be a blind-spot network"),
+        (["--clean", "CLEAN", "--base", "TINY"], "another network"),
+        (["--clean", "SMALL"], "pixels are too few"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused(
+    tmp_path: Path, recipe: Path, real_nsp: Nsp, tiny_profile: Profile, arguments: list[str], message: str
+) -> None:
+    places = {
+        "CLEAN": save_archive(tmp_path / "clean", 2, size=(128, 96)),
+        "PHOTOS": save_archive(tmp_path / "photos", 2, size=(128, 96)),
+        "SMALL": save_archive(tmp_path / "small", 1, size=(40, 30)),
+        "STUDENT": tmp_path / "student.nsp",
+        "TINY": tiny_profile.path,
+    }
+    if "STUDENT" in arguments:
+        made = real_nsp("distill", "--clean", places["CLEAN"], "--recipe", recipe, "--out", places["STUDENT"])
+        assert made.code == 0, made.err
+    chosen = [] if "--recipe" in arguments else ["--recipe", recipe]
+    ended = real_nsp("distill", *(places.get(each, each) for each in arguments), *chosen, "--out", tmp_path / "o.nsp")
+    assert ended.code == 2, ended.err
+    assert message in ended.err
+    assert not (tmp_path / "o.nsp").exists()

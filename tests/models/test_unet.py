@@ -1,0 +1,69 @@
+"""The student: starts as the identity, sees as far as it says, and its cell means are those of its output."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d
+
+from nsp_export.graph import ImageToImage
+from nsp_export.onnx_file import onnx_bytes
+from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
+from nsp_pipeline.errors import ProfileError
+from nsp_pipeline.models.registry import build_backbone
+from nsp_pipeline.models.unet import UNet
+
+SIZES = {"channels": [8, 12, 16], "pairs": [1, 1, 2], "scale": 2}
+
+
+def student() -> UNet:
+    torch.manual_seed(3)
+    network = UNet(**SIZES).eval()
+    for part in network.tail.parameters():
+        torch.nn.init.normal_(part, std=0.1)
+    return network
+
+
+def test_untrained_it_returns_the_photo_enlarged() -> None:
+    image = torch.rand(1, 3, 32, 48)
+    with torch.inference_mode():
+        assert torch.equal(UNet(**SIZES)(image), image.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_cell_means_are_the_means_of_the_output() -> None:
+    network, image = student(), torch.rand(2, 3, 32, 40)
+    with torch.inference_mode():
+        expected = avg_pool2d(network(image), 2)
+        assert torch.allclose(network.cell_means(image), expected, atol=1e-5)
+        assert not torch.allclose(expected, image, atol=1e-2)
+
+
+@pytest.mark.parametrize("offset", range(0, 8, 3))
+def test_no_output_pixel_depends_on_what_lies_beyond_the_halo(offset: int) -> None:
+    network = student()
+    side = 2 * network.halo + 4 * network.multiple
+    centre = side // 2 // network.multiple * network.multiple + offset
+    image = torch.rand(1, 3, side, side, requires_grad=True)
+    cell = network(image)[..., 2 * centre : 2 * centre + 2, 2 * centre : 2 * centre + 2]
+    (gradient,) = torch.autograd.grad(cell.sum(), image)
+    distances = (gradient[0].abs().sum(0).nonzero() - centre).abs()
+    assert network.halo / 2 < int(distances.max()) <= network.halo
+
+
+@pytest.mark.parametrize(("mode", "scale"), [("denoise", 1), ("sr", 2), ("sr-direct", 2)])
+def test_the_exported_graph_needs_no_pd_in_any_mode(mode: str, scale: int) -> None:
+    network = student()
+    graph = ImageToImage(network, mode=mode, pd_factor=1)
+    assert (graph.multiple, graph.halo, graph.scale) == (network.multiple, network.halo, scale)
+    content = onnx_bytes(graph, {"profile": "student", "sha256": "0" * 64})
+    image = np.random.default_rng(0).random((1, 3, 24, 40), dtype=np.float32)
+    session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {"image": image})
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(image))
+        expected = avg_pool2d(whole, 2) if mode == "denoise" else whole
+    assert np.abs(result - expected.numpy()).max() < 1e-4
+
+
+def test_widths_and_numbers_must_be_of_as_many_levels() -> None:
+    with pytest.raises(ProfileError, match="3 widths but 2 numbers"):
+        build_backbone("unet", {**SIZES, "pairs": [1, 1]})
