@@ -6,6 +6,7 @@ from nsp_pipeline.calibration.next_scale import NextScaleLesson
 from nsp_pipeline.calibration.photos import PhotoSet
 from nsp_pipeline.calibration.publish import MakeOnnx, Origin, about_photos, base_network, publish
 from nsp_pipeline.calibration.settings import TrainingSettings
+from nsp_pipeline.calibration.shot_pairs import ShotPairs
 from nsp_pipeline.calibration.train import Course, train
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -18,6 +19,7 @@ def calibrate(
     origin: Origin,
     make_onnx: MakeOnnx,
     base: Profile | None = None,
+    shot_pairs: ShotPairs | None = None,
     course: Course = Course(),  # noqa: B008  frozen
 ) -> Profile | None:
     """Train on the photos and write a profile to `target` (a folder, or a zip when it ends in `.nsp`).
@@ -49,5 +51,6 @@ def calibrate(
         pd_factor=settings.pd_factor or settings.t,
         held_out_photos=len(photos.held_out),
         base=base,
+        shot_pairs=shot_pairs,
         make_onnx=make_onnx,
     )

@@ -58,13 +58,23 @@ def _pairs(pairs: Mapping[str, Any] | None) -> str:
 
 def _scores(scores: Mapping[str, Any]) -> str:
     """What was measured on held-out photos, as sentences and a list."""
+    lines = _measured(scores)
+    if scores.get("pair_gain") is not None:
+        lines += ["", f"On pairs of shots of one scene: {scores['pair_gain']:+.2f} dB over a single shot."]
+    if "base" in scores:
+        verdict = "Accepted" if scores["accepted"] else f"Not accepted, so these are the weights of {scores['base']}"
+        lines += ["", f"**{verdict}**: {scores['verdict']}."]
+    return "\n".join(lines)
+
+
+def _measured(scores: Mapping[str, Any]) -> list[str]:
     if "noise_left" in scores:
-        return (
+        return [
             f"On crops of {scores['held_out_photos']} photos kept out of training, with simulated noise, "
             f"{scores['noise_left']:.3f} of the noise's energy is left; colour drift at most {scores['drift']:.2f}/255."
-        )
+        ]
     if "noisy_mse" not in scores:
-        return "No photo could be kept out of training, so there is no score."
+        return ["No photo could be kept out of training, so there is no score."]
     lines = [
         f"On {scores['held_out_photos']} photos kept out of training, against the noisy photo itself "
         "(values 0..1; the errors contain its noise, so they are never near zero):",
@@ -78,7 +88,4 @@ def _scores(scores: Mapping[str, Any]) -> str:
             "well below it, noise leaks from input to target), at the strongest edges "
             f"{scores.get('edges', float('nan')):.2f} times that"
         )
-    if "base" in scores:
-        verdict = "Accepted" if scores["accepted"] else f"Not accepted, so these are the weights of {scores['base']}"
-        lines += ["", f"**{verdict}**: {scores['verdict']}."]
-    return "\n".join(lines)
+    return lines

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import pad
 
+from nsp_pipeline.calibration.apply import denoised
 from nsp_pipeline.calibration.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.publish import MakeOnnx, Origin, about_photos, base_network, publish
+from nsp_pipeline.calibration.shot_pairs import ShotPairs
 from nsp_pipeline.calibration.student import Material, StudentLesson, Teacher, shrunk_to_sharp
 from nsp_pipeline.calibration.student_settings import StudentSettings
 from nsp_pipeline.calibration.train import Course, train
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
 
@@ -43,6 +43,7 @@ def distill(
     origin: Origin,
     make_onnx: MakeOnnx,
     base: Profile | None = None,
+    shot_pairs: ShotPairs | None = None,
     course: Course = Course(),  # noqa: B008  frozen
     on_prepared: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile | None:
@@ -70,7 +71,15 @@ def distill(
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(sources.photos())},
     }
     return publish(
-        target, trained, settings, fields, pd_factor=1, held_out_photos=held_out, base=base, make_onnx=make_onnx
+        target,
+        trained,
+        settings,
+        fields,
+        pd_factor=1,
+        held_out_photos=held_out,
+        base=base,
+        shot_pairs=shot_pairs,
+        make_onnx=make_onnx,
     )
 
 
@@ -95,26 +104,13 @@ def _teacher(profile: Profile, device: str) -> Teacher:
         raise UsageError(f"{profile.path}: a teacher must be a blind-spot network, this is a {spec.backbone.name}")
     factor = spec.inference.pd_factor
 
-    @torch.inference_mode()
     def denoise(image: torch.Tensor) -> torch.Tensor:
         estimates = []
         for flip in FLIPS:
-            flipped = image.flip(flip).to(device)
+            flipped = image.flip(flip)
             shifts = [(y, x) for y in range(factor) for x in range(factor)]
-            shifted = torch.stack([_shifted_estimate(network, flipped, factor, shift) for shift in shifts])
+            shifted = torch.stack([denoised(network, flipped, factor, shift) for shift in shifts])
             estimates.append(shifted.mean(0).flip(flip))
-        return torch.stack(estimates).mean(0).clamp(0, 1).cpu()
+        return torch.stack(estimates).mean(0).clamp(0, 1)
 
     return denoise
-
-
-def _shifted_estimate(network: Backbone, image: torch.Tensor, factor: int, shift: tuple[int, int]) -> torch.Tensor:
-    """Denoise (1, 3, H, W) with the PD grid moved; sides must be multiples of the factor times the network's."""
-    if factor == 1:
-        return network.cell_means(image)
-    height, width = image.shape[2:]
-    wide = factor * network.multiple
-    moved = pad(image, (shift[1], wide - shift[1], shift[0], wide - shift[0]), mode="reflect")
-    phases = torch.nn.functional.pixel_unshuffle(moved[0][:, None], factor).transpose(0, 1)
-    estimate = network(phases.contiguous()).mean(0, keepdim=True)
-    return estimate[..., shift[0] : shift[0] + height, shift[1] : shift[1] + width]

@@ -5,7 +5,7 @@ networks on the same pairs σ² cancels: the one with the lower noisy loss is th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -120,14 +120,19 @@ class HeldOut:
 
 def compare(candidate: Judgement, base: Judgement) -> Verdict:
     """Accept a candidate that beats its base by more than two standard errors, on the same crops."""
-    gains = base.mse - candidate.mse
+    verdict = compare_errors(candidate.mse, base.mse, "held-out squared error")
+    if candidate.leak < LEAK_BELOW:
+        reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
+        return replace(verdict, accepted=False, reason=reason)
+    return verdict
+
+
+def compare_errors(candidate: NDArray[np.float64], base: NDArray[np.float64], what: str) -> Verdict:
+    """Accept a candidate whose errors (N,) are below its base's, place by place, by more than two standard errors."""
+    gains = base - candidate
     gain = float(gains.mean())
     error = float(gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else float("inf")
-    measured = f"{gain:+.3g} ± {error:.2g} in held-out squared error over {len(gains)} crops"
-    if candidate.leak < LEAK_BELOW:
-        return Verdict(
-            False, gain, error, f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
-        )
+    measured = f"{gain:+.3g} ± {error:.2g} in {what} over {len(gains)} crops"
     if gain > STANDARD_ERRORS * error:
         return Verdict(True, gain, error, f"better than the base by {measured}")
     return Verdict(False, gain, error, f"not better than the base by two standard errors: {measured}")

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import l1_loss
 
-from nsp_pipeline.calibration.crops import CropSampler
+from nsp_pipeline.calibration.apply import denoised
+from nsp_pipeline.calibration.crops import CropSampler, to_tensor
 from nsp_pipeline.calibration.judge import HeldOut, Judgement
 from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.core.pairs import construct_pairs
-from nsp_pipeline.core.shuffle import pixel_shuffle_down
 from nsp_pipeline.models.backbone import Backbone
 
 PREVIEWS = 4
@@ -64,18 +63,12 @@ class NextScaleLesson:
         """Judge on the pairs of the held-out photos."""
         return self._held_out.judge(network) if self._held_out else None
 
-    @torch.inference_mode()
     def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
         """Rows of a held-out crop and its denoised version."""
-        t = self._settings.t
-        factor = self._settings.pd_factor or t
-        device = next(network.parameters()).device
+        factor = self._settings.pd_factor or self._settings.t
         rows = []
         for pixels in self._previews:
             side = self._side - self._side % (factor * network.multiple)
-            noisy = to_unit(pixels[:side, :side])
-            phases = torch.from_numpy(pixel_shuffle_down(np.ascontiguousarray(noisy.transpose(2, 0, 1)), factor))
-            estimates = network(phases.to(device)).float().cpu().numpy()
-            whole = pixel_shuffle_down(estimates[0], t) if factor == 1 else estimates
-            rows.append([noisy, whole.mean(0).transpose(1, 2, 0)])
+            noisy = to_tensor(pixels[:side, :side])
+            rows.append([part.permute(1, 2, 0).numpy() for part in (noisy, denoised(network, noisy[None], factor)[0])])
         return rows

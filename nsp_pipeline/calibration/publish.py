@@ -11,9 +11,10 @@ import safetensors.torch
 
 from nsp_pipeline import __version__
 from nsp_pipeline.calibration.card import profile_card
-from nsp_pipeline.calibration.judge import Verdict, compare
+from nsp_pipeline.calibration.judge import Verdict, compare, compare_errors
 from nsp_pipeline.calibration.photos import Photo
 from nsp_pipeline.calibration.settings import CourseSettings
+from nsp_pipeline.calibration.shot_pairs import ShotPairs
 from nsp_pipeline.calibration.train import Trained
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
@@ -41,12 +42,13 @@ def publish(
     pd_factor: int,
     held_out_photos: int,
     base: Profile | None,
+    shot_pairs: ShotPairs | None,
     make_onnx: MakeOnnx,
 ) -> Profile:
     """Write a profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
     With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
-    errors; otherwise the profile holds the base's weights, and says so.
+    errors; otherwise the profile holds the base's weights, and says so. Pairs of shots decide where there are any.
 
     Args:
         fields: what `profile.json` says of photos, data and pairs.
@@ -55,8 +57,14 @@ def publish(
         OutputError: the target exists or cannot be written.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
-    verdict = _verdict(trained, base)
-    network = trained.network if base is None or (verdict and verdict.accepted) else base_network(base, settings)
+    start = base_network(base, settings) if base else None
+    errors = shot_pairs.errors(trained.network, pd_factor) if shot_pairs else None
+    verdict = None
+    if start and shot_pairs and errors is not None:
+        verdict = compare_errors(errors, shot_pairs.errors(start, pd_factor), "squared error on pairs of shots")
+    elif start:
+        verdict = _verdict(trained)
+    network = start if start and not (verdict and verdict.accepted) else trained.network
     name = target.name.removesuffix(".nsp")
     weights = safetensors.torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
     everything = {
@@ -77,7 +85,10 @@ def publish(
             "seconds": round(trained.seconds, 1),
             "version": __version__,
         },
-        "scores": _scores(held_out_photos, trained, verdict, base, student=fields["pairs"] is None),
+        "scores": {
+            **_scores(held_out_photos, trained, verdict, base, student=fields["pairs"] is None),
+            "pair_gain": shot_pairs.gain(errors) if shot_pairs and errors is not None else None,
+        },
     }
     metadata = {"profile": name, "sha256": hashlib.sha256(weights).hexdigest()}
     files = {mode_file: make_onnx(network, mode, pd_factor, metadata) for mode, mode_file in MODEL_FILES.items()}
@@ -108,10 +119,8 @@ def base_network(base: Profile, settings: CourseSettings) -> Backbone:
     return load_backbone(spec.name, spec.sizes, base.read(WEIGHTS_FILE))
 
 
-def _verdict(trained: Trained, base: Profile | None) -> Verdict | None:
-    """Compare with the base; None without one. With nothing held out, nothing speaks for the new weights."""
-    if base is None:
-        return None
+def _verdict(trained: Trained) -> Verdict:
+    """Compare with the base. With nothing held out, nothing speaks for the new weights."""
     if trained.judgement is None or trained.base_judgement is None:
         return Verdict(False, 0.0, float("inf"), "no photo could be kept out of training to compare with the base")
     return compare(trained.judgement, trained.base_judgement)

@@ -105,13 +105,17 @@ class StudentLesson:
 
     @torch.inference_mode()
     def judge(self, network: Backbone) -> Judgement | None:
-        """What is left of the noise of held-out crops: squared error as a share of the noisy crop's."""
+        """What is left of the noise of held-out crops: RMS error as a share of the noisy crop's.
+
+        Not squared: the few crops that go wrong most would choose the checkpoint alone, against what all the others,
+        and the mean PSNR of photos, say.
+        """
         if not self._judged:
             return None
         left, absolute, biases = [], [], []
         for noisy, clean in self._judged:
             difference = halved(network(noisy.to(self._device)).float().cpu()) - clean
-            left.append(float((difference**2).mean() / ((noisy - clean) ** 2).mean().clamp(min=FAINTEST**2 / 4)))
+            left.append(float((difference**2).mean().sqrt() / (FAINTEST + ((noisy - clean) ** 2).mean().sqrt())))
             absolute.append(float(difference.abs().mean()))
             biases.append(difference.mean((0, 2, 3)).numpy())
         drift = float(np.abs(np.mean(biases, 0)).max() * 255)

@@ -42,6 +42,15 @@ PREPARED_EVERY = 50
 @click.option(
     "--device", type=DeviceType(), default="auto", show_default=True, help="auto takes a GPU if there is one."
 )
+@click.option(
+    "--pair",
+    "pairs",
+    nargs=2,
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="A B",
+    help="Two shots of one scene from a tripod, a stronger test of the result. May be repeated.",
+)
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files whose name matches. May be repeated.")
 @click.option("--origin", help="Where the photos come from, for the profile's card.")
 @click.option("--licence", default="not stated", help="Terms on which the profile may be used, for its card.")
@@ -57,6 +66,7 @@ def command(
     max_time: float | None,
     resume: bool,
     device: str,
+    pairs: tuple[tuple[Path, Path], ...],
     exclude: tuple[str, ...],
     origin: str | None,
     licence: str,
@@ -74,6 +84,7 @@ def command(
     from nsp_pipeline.calibration.distill import Sources, distill
     from nsp_pipeline.calibration.publish import Origin
     from nsp_pipeline.calibration.ranks import join_ranks
+    from nsp_pipeline.calibration.shot_pairs import read_shot_pairs
     from nsp_pipeline.calibration.train import Course
 
     if not photos and not clean:
@@ -81,6 +92,7 @@ def command(
     settings = _settings(recipe, {"steps": max_steps})
     start, master = (find_profile(name) if name else None for name in (base, teacher))
     require_writable(out)
+    shot_pairs = read_shot_pairs(pairs)
     device = usable(device)
     with join_ranks(device) as ranks, training_folder(out, resume=resume, first=ranks.first) as folder:
         console = Console(stderr=True, quiet=not ranks.first)
@@ -99,6 +111,7 @@ def command(
                 origin=Origin(origin or ", ".join(str(path) for path in (*photos, *clean)), licence),
                 make_onnx=make_onnx,
                 base=start,
+                shot_pairs=shot_pairs,
                 course=Course(
                     device,
                     folder,

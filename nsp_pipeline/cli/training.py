@@ -32,6 +32,8 @@ def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> 
     if scores.accepted is not None:
         accepted = "accepted" if scores.accepted else f"not accepted, the weights of {scores.base} stay"
         say(console, f"{accepted}: {scores.verdict}")
+    if scores.pair_gain is not None:
+        say(console, f"on the pairs of shots: {scores.pair_gain:+.2f} dB over a single shot")
     say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")
     say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
     if as_json:

@@ -80,6 +80,8 @@ class ScoreSpec(_Strict):
     accepted: bool | None = None
     """Whether the network beat its base; where it did not, the profile holds the base's weights."""
     verdict: str | None = None
+    pair_gain: float | None = None
+    """PSNR gained over a single shot, in dB, measured on pairs of shots of one scene."""
     drift: float | None = None
     """Largest mean difference of a colour channel, in 8-bit steps."""
     leak: float | None = None

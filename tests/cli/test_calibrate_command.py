@@ -255,3 +255,19 @@ def test_a_profile_that_does_not_beat_its_base_keeps_the_base_s_weights(
         "weights.safetensors"
     )
     assert "Not accepted" in load_profile(tmp_path / "x.nsp").read("CARD.md").decode()
+
+
+def test_two_shots_of_one_scene_decide(tmp_path: Path, archive: Path, recipe: Path, real_nsp: Nsp) -> None:
+    save_archive(tmp_path / "pair", 2, size=(320, 280))
+    pair = ("--pair", tmp_path / "pair" / "0.png", tmp_path / "pair" / "1.png")
+    first = real_nsp("calibrate", archive, "--recipe", recipe, "--base", "none", "--out", tmp_path / "a.nsp", *pair)
+    assert first.code == 0, first.err
+    assert "on the pairs of shots:" in first.err
+    second = real_nsp(
+        "calibrate", archive, "--recipe", recipe, "--base", tmp_path / "a.nsp", "--out", tmp_path / "b.nsp", *pair
+    )
+    assert second.code == 0, second.err
+    scores = load_profile(tmp_path / "b.nsp").spec.scores
+    assert scores.pair_gain is not None
+    assert scores.verdict is not None
+    assert "on pairs of shots" in scores.verdict

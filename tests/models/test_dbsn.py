@@ -86,8 +86,8 @@ def test_state_dict_has_the_published_key_layout() -> None:
 
 
 def test_unknown_backbones_and_sizes_are_refused() -> None:
-    with pytest.raises(ProfileError, match="'unet' is not known here; known: dbsn"):
-        build_backbone("unet", {})
+    with pytest.raises(ProfileError, match="'resnet' is not known here; known: dbsn"):
+        build_backbone("resnet", {})
     with pytest.raises(ProfileError, match="does not take these sizes"):
         build_backbone("dbsn", {"depth": 3})
     with pytest.raises(ProfileError, match="weights do not fit"):
