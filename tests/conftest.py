@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from run_nsp import Finished, run_here
 
-from nsp_pipeline.profiles import choose
+from nsp_pipeline.profiles import choose, install
 from nsp_pipeline.profiles.bundle import Profile, write_profile
 
 
@@ -44,11 +44,17 @@ def user_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     choose._installed.cache_clear()
 
 
+def ships_only(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let one profile be all that ships."""
+    for module in (choose, install):
+        monkeypatch.setattr(module, "shipped_profiles", lambda: {choose.DEFAULT: path})
+
+
 @pytest.fixture
 def tiny_builtin(tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iterator[Profile]:
-    """The tiny profile in the place of the one that ships."""
+    """The tiny profile in the place of those that ship."""
     choose._builtin.cache_clear()
-    monkeypatch.setattr(choose, "builtin_path", lambda: tiny_profile.path)
+    ships_only(monkeypatch, tiny_profile.path)
     yield tiny_profile
     choose._builtin.cache_clear()
 

@@ -30,7 +30,7 @@ NO_BASE = "none"
 @click.option(
     "--base",
     metavar="PROFILE|none",
-    help="Profile to start from, a name or a file; none starts from nothing. The recipe `camera` says builtin.",
+    help="Profile to start from, a name or a file; none starts from nothing. Recipe `camera`: dbsn-noncommercial.",
 )
 @click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network to train instead of the recipe's.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Train for this many steps instead of the recipe's.")

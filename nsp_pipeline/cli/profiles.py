@@ -24,7 +24,7 @@ def command() -> None:
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON on stdout.")
 def list_(as_json: bool) -> None:
-    """List the built-in profile and those in the user's profile folder."""
+    """List the profiles that ship and those in the user's profile folder."""
     rows = [_row(name, path) for name, path in installed_profiles().items()]
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -13,6 +13,9 @@ from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
 
 BUILTIN = "builtin"
+"""Names the default of the profiles that ship."""
+
+DEFAULT = "standard"
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,11 @@ class Choice:
     why: str
 
 
-def builtin_path() -> Path:
-    """Where the profile that ships with the program lies."""
-    return Path(str(files("nsp_pipeline"))) / "profiles" / "builtin.nsp"
+def shipped_profiles() -> dict[str, Path]:
+    """Return the profiles that ship with the program, by name; the default comes first."""
+    folder = Path(str(files("nsp_pipeline"))) / "profiles" / "builtin"
+    paths = sorted(folder.glob(f"*{BUNDLE_SUFFIX}"), key=lambda path: (path.stem != DEFAULT, path.stem))
+    return {path.stem: path for path in paths}
 
 
 def user_folder() -> Path:
@@ -34,23 +39,26 @@ def user_folder() -> Path:
 
 
 def installed_profiles() -> dict[str, Path]:
-    """Return the profiles that go by a name: the built-in one and those in the user's folder."""
+    """Return the profiles that go by a name: those that ship and those in the user's folder."""
     folder = user_folder()
-    found = {BUILTIN: builtin_path()}
+    found = shipped_profiles()
     if folder.is_dir():
         for entry in sorted(folder.iterdir()):
-            if not entry.name.startswith(".") and (entry.suffix == BUNDLE_SUFFIX or entry.is_dir()):
-                # The name of the built-in one is taken.
-                found.setdefault(entry.name.removesuffix(BUNDLE_SUFFIX), entry)
+            name = entry.name.removesuffix(BUNDLE_SUFFIX)
+            if not entry.name.startswith(".") and name != BUILTIN and (entry.suffix == BUNDLE_SUFFIX or entry.is_dir()):
+                # The names of those that ship are taken.
+                found.setdefault(name, entry)
     return found
 
 
 def find_profile(name_or_path: str) -> Profile:
-    """Load "builtin", a profile of the user's folder by name, or a bundle by path.
+    """Load a profile that ships or one of the user's folder by name ("builtin": the default), or a bundle by path.
 
     Raises ProfileError, naming the known profiles, when there is none.
     """
     known = installed_profiles()
+    if name_or_path == BUILTIN:
+        return _builtin()
     if name_or_path in known:
         return load_profile(known[name_or_path])
     path = Path(name_or_path)
@@ -63,12 +71,12 @@ def find_profile(name_or_path: str) -> Profile:
 
 @cache
 def _installed() -> tuple[Profile, ...]:
-    return tuple(load_profile(path) for name, path in installed_profiles().items() if name != BUILTIN)
+    return tuple(load_profile(path) for name, path in installed_profiles().items() if name not in shipped_profiles())
 
 
 @cache
 def _builtin() -> Profile:
-    return load_profile(builtin_path())
+    return load_profile(next(iter(shipped_profiles().values())))
 
 
 def choose_profile(camera: Camera, *, on_missing: str) -> Choice:

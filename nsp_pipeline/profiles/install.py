@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nsp_pipeline.errors import OutputError, ProfileError, UsageError
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX
-from nsp_pipeline.profiles.choose import BUILTIN, installed_profiles, user_folder
+from nsp_pipeline.profiles.choose import BUILTIN, installed_profiles, shipped_profiles, user_folder
 
 LONGEST_NAME = 100
 
@@ -20,8 +20,8 @@ def place_for(name: str) -> Path:
             f"'{name}' cannot be a profile's name: no / \\ : ? * < > | or quotes, no dot in front, not long"
         )
     known = installed_profiles()
-    if name == BUILTIN:
-        raise UsageError(f"'{BUILTIN}' is the profile that ships; choose another --name")
+    if name in (BUILTIN, *shipped_profiles()):
+        raise UsageError(f"'{name}' is a profile that ships; choose another --name")
     if name in known:
         raise OutputError(
             f"there is a profile '{name}' already ({known[name]}): choose another --name, or `nsp profiles remove` it"
@@ -34,11 +34,11 @@ def remove_profile(name: str) -> Path:
 
     Raises ProfileError when there is none of this name, OutputError when it cannot be deleted.
     """
-    if name == BUILTIN:
-        raise ProfileError(f"'{BUILTIN}' ships with the program and stays")
+    if name in (BUILTIN, *shipped_profiles()):
+        raise ProfileError(f"'{name}' ships with the program and stays")
     path = installed_profiles().get(name)
     if path is None:
-        others = ", ".join(known for known in installed_profiles() if known != BUILTIN) or "none"
+        others = ", ".join(known for known in installed_profiles() if known not in shipped_profiles()) or "none"
         raise ProfileError(f"no profile '{name}' in {user_folder()}; installed there: {others}")
     # Out of sight in one step: a profile half deleted would be a damaged one.
     going = path.with_name(f".{path.name}.nsp-removed")

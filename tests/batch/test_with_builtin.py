@@ -11,7 +11,7 @@ from batch_runs import hashes, save_photo
 from PIL import Image
 from run_nsp import REPOSITORY
 
-from nsp_pipeline.profiles.choose import builtin_path
+from nsp_pipeline.profiles.choose import shipped_profiles
 
 
 def denoise(*args: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -27,9 +27,7 @@ def denoise(*args: str | Path) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture
 def builtin() -> Path:
     pytest.importorskip("onnxruntime")
-    if not builtin_path().exists():
-        pytest.skip(f"this checkout has no built-in profile ({builtin_path()})")
-    return builtin_path()
+    return shipped_profiles()["standard"]
 
 
 @pytest.fixture

@@ -86,7 +86,8 @@ def test_a_damaged_built_in_profile_is_named(
     shutil.copy(tiny_profile.path, damaged)
     with damaged.open("r+b") as file:
         file.truncate(2000)
-    monkeypatch.setattr(choose, "builtin_path", lambda: damaged)
+    choose._builtin.cache_clear()
+    monkeypatch.setattr(choose, "shipped_profiles", lambda: {"standard": damaged})
     ended = real_nsp("doctor", "--json")
     ok, detail = findings(ended)["built-in profile"]
     assert (ended.code, ok) == (3, False)

@@ -102,4 +102,4 @@ def test_a_graph_that_does_not_agree_is_not_published(
 def test_an_unknown_profile_names_the_known_ones(real_nsp: Nsp, tmp_path: Path) -> None:
     ended = real_nsp("export", "bultin", "--out", tmp_path / "mine.onnx")
     assert ended.code == 2
-    assert "there is no profile 'bultin': not a file or folder, and not one of: builtin" in ended.err
+    assert "there is no profile 'bultin': not a file or folder, and not one of: standard" in ended.err

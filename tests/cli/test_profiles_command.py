@@ -27,7 +27,7 @@ def test_the_list_as_json_is_one_document_with_every_profile(real_nsp: Nsp, inst
     listed = real_nsp("profiles", "list", "--json")
     builtin, cut, whole = json.loads(listed.out)
     assert (listed.code, listed.err) == (0, "")
-    assert (builtin["name"], builtin["camera"], builtin["iso"]) == ("builtin", "Maker Maker One", "800-1600")
+    assert (builtin["name"], builtin["camera"], builtin["iso"]) == ("standard", "Maker Maker One", "800-1600")
     assert (whole["name"], whole["camera"], whole["iso"]) == ("any [raw]", "several", "any")
     assert whole["path"] == str(installed / "any [raw].nsp")
     assert (cut["name"], cut["path"]) == ("[red]cut", str(installed / "[red]cut.nsp"))
@@ -41,7 +41,7 @@ def test_the_list_for_people_shows_names_as_they_are(
     listed = real_nsp("profiles", "list")
     assert listed.code == 0
     assert listed.err == ""
-    for words in ("builtin", "[red]cut", "any [raw]", "[/b] mine", "damaged or cut short", "Maker Maker One"):
+    for words in ("standard", "[red]cut", "any [raw]", "[/b] mine", "damaged or cut short", "Maker Maker One"):
         assert words in listed.out
 
 

@@ -80,7 +80,7 @@ def test_nothing_is_overwritten(
     assert sorted(entry.name for entry in user_profiles.iterdir()) == ["kept.nsp"]
 
 
-@pytest.mark.parametrize("name", ["builtin", "../up", "a/b", ".hidden", "", "x" * 300, "c:d"])
+@pytest.mark.parametrize("name", ["builtin", "standard", "../up", "a/b", ".hidden", "", "x" * 300, "c:d"])
 def test_names_that_no_profile_can_have_are_refused(
     real_nsp: Nsp, tiny_profile: Profile, user_profiles: Path, name: str
 ) -> None:

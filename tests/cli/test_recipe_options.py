@@ -79,7 +79,7 @@ def test_wrong_recipes_say_what_is_wrong(run: Callable[..., dict[str, object]], 
 
 
 def test_a_recipe_that_does_not_exist_names_those_that_do() -> None:
-    with pytest.raises(RecipeError, match=r"there is no recipe 'nothere'; shipped ones: .*builtin"):
+    with pytest.raises(RecipeError, match=r"there is no recipe 'nothere'; shipped ones: .*dbsn"):
         command.main(["--recipe", "nothere"], standalone_mode=False)
 
 

@@ -1,6 +1,5 @@
 """By camera and ISO, else nearest ISO, else the built-in profile; and names."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,7 @@ def two_installed(tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.Mon
     fields, files = tiny_profile_files()
     write_profile(tmp_path / "profiles" / "low.nsp", {**fields, "name": "low"}, files)
     write_profile(tmp_path / "profiles" / "high", {**fields, "name": "high", "iso_min": 6400, "iso_max": 12800}, files)
-    shutil.copy(tiny_profile.path, tmp_path / "builtin.nsp")
-    monkeypatch.setattr(choose, "builtin_path", lambda: tmp_path / "builtin.nsp")
+    monkeypatch.setattr(choose, "shipped_profiles", lambda: {"standard": tiny_profile.path})
     choose._installed.cache_clear()
     choose._builtin.cache_clear()
     yield
@@ -68,5 +66,5 @@ def test_what_to_do_where_none_was_made() -> None:
 def test_profiles_go_by_name_and_by_path(tiny_profile: Profile) -> None:
     assert find_profile("high").spec.iso_max == 12800
     assert find_profile(str(tiny_profile.path)).sha256 == tiny_profile.sha256
-    with pytest.raises(ProfileError, match=r"no profile 'hihg'.*builtin, high, low"):
+    with pytest.raises(ProfileError, match=r"no profile 'hihg'.*standard, high, low"):
         find_profile("hihg")

@@ -23,15 +23,16 @@ def test_files_and_folders_of_the_user_folder_go_by_their_names(
     install(tiny_builtin, user_profiles / "nikon", name="nikon")
     (user_profiles / "notes.txt").write_text("mine")
     (user_profiles / ".canon.nsp").write_text("left by another program")
-    assert list(installed_profiles()) == ["builtin", "canon", "nikon"]
+    assert list(installed_profiles()) == ["standard", "canon", "nikon"]
     assert [find_profile(name).name for name in ("canon", "nikon")] == ["canon", "nikon"]
-    with pytest.raises(ProfileError, match=r"no profile 'canno': not a file or folder, and not one of: builtin, canon"):
+    with pytest.raises(ProfileError, match=r"no profile 'canno': not a file .*, and not one of: standard, canon"):
         find_profile("canno")
 
 
 def test_no_file_of_the_user_takes_the_name_of_the_built_in_one(user_profiles: Path, tiny_builtin: Profile) -> None:
-    install(tiny_builtin, user_profiles / "builtin.nsp", name="mine")
-    assert find_profile("builtin").name == "tiny"
+    for name in ("builtin", "standard"):
+        install(tiny_builtin, user_profiles / f"{name}.nsp", name="mine")
+        assert find_profile(name).name == "tiny"
     assert choose_profile(Camera(), on_missing="builtin").profile == find_profile("builtin")
 
 
@@ -43,7 +44,7 @@ def test_names_that_no_disk_takes_are_unknown(user_profiles: Path, name: str, tm
 
 def test_without_a_user_folder_there_is_the_built_in_one(user_profiles: Path, tiny_builtin: Profile) -> None:
     user_profiles.rmdir()
-    assert list(installed_profiles()) == ["builtin"]
+    assert list(installed_profiles()) == ["standard"]
     assert choose_profile(Camera("Maker", "Maker One", 800), on_missing="nearest").profile == tiny_builtin
 
 
