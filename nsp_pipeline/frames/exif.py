@@ -27,6 +27,8 @@ ISO_SPEED_RATINGS = 34855
 OTHER_ISO_TAGS = (34866, 34867, 34865)
 """Recommended exposure index, ISO speed, standard output sensitivity: they hold what 16 bits cannot."""
 ISO_OVERFLOW = 65535
+HIGHEST_ISO = 10_000_000
+"""No camera goes higher: a greater number stands for something else."""
 PIXEL_WIDTH, PIXEL_HEIGHT = 40962, 40963
 INCH, CENTIMETRE = 2, 3
 METRES_PER_UNIT = {INCH: 0.0254, CENTIMETRE: 0.01}
@@ -52,9 +54,18 @@ def camera_of(structure: Structure | None) -> Camera:
     for entries in (shot.entries, root.entries):
         for tag in (ISO_SPEED_RATINGS, *OTHER_ISO_TAGS):
             values = structure.numbers(entries.get(tag))
-            if iso is None and values and values[0] not in (0, ISO_OVERFLOW):
+            if iso is None and values and 0 < values[0] <= HIGHEST_ISO and values[0] != ISO_OVERFLOW:
                 iso = values[0]
     return Camera(structure.text(root.entries.get(MAKE)), structure.text(root.entries.get(MODEL)), iso)
+
+
+def shot_size_of(structure: Structure | None) -> tuple[int, int] | None:
+    """Read the width and height that the camera says it made."""
+    if structure is None:
+        return None
+    entries = structure.root.children.get(EXIF_IFD, Directory()).entries
+    across, down = (structure.numbers(entries.get(tag)) for tag in (PIXEL_WIDTH, PIXEL_HEIGHT))
+    return (across[0], down[0]) if across and down else None
 
 
 def upright(structure: Structure) -> Structure:

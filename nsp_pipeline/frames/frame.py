@@ -26,6 +26,20 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a file says of itself without its picture being decoded.
+
+    `size` is (width, height) as stored, and `shot_size` what EXIF says the camera made; None where it is not said.
+    """
+
+    kind: Kind
+    camera: Camera
+    software: str | None = None
+    size: tuple[int, int] | None = None
+    shot_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class JpegSource:
     """How a JPEG was stored: enough to store another picture in the same way."""
 

@@ -2,13 +2,16 @@
 
 import os
 import stat
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from PIL import Image
+
 from nsp_pipeline.errors import PhotoError
-from nsp_pipeline.frames.exif import camera_of, read_structure
-from nsp_pipeline.frames.frame import Camera, Frame, Kind
-from nsp_pipeline.frames.ifd import FileSlices, StructureError, parse
+from nsp_pipeline.frames.exif import camera_of, read_structure, shot_size_of
+from nsp_pipeline.frames.frame import Camera, Facts, Frame, Kind
+from nsp_pipeline.frames.ifd import IMAGE_LENGTH, IMAGE_WIDTH, SOFTWARE, FileSlices, Structure, StructureError, parse
 from nsp_pipeline.frames.jpeg import read_jpeg, read_jpeg_exif
 from nsp_pipeline.frames.limits import LONGEST_FILE
 from nsp_pipeline.frames.png import read_png, read_png_exif
@@ -16,7 +19,7 @@ from nsp_pipeline.frames.raw import read_raw, read_raw_camera
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, sniff
 from nsp_pipeline.frames.tiff import read_tiff
 
-__all__ = ["OTHER_IMAGE_SUFFIXES", "PHOTO_SUFFIXES", "read_camera", "read_frame"]
+__all__ = ["OTHER_IMAGE_SUFFIXES", "PHOTO_SUFFIXES", "read_camera", "read_facts", "read_frame"]
 
 JPEG_HEAD = 1 << 20
 """Bytes within which a JPEG's EXIF lies."""
@@ -44,9 +47,14 @@ def read_frame(path: Path) -> Frame:
 
 def read_camera(path: Path) -> Camera:
     """Read make, model and ISO without decoding the picture; raises PhotoError like `read_frame`."""
+    return read_facts(path).camera
+
+
+def read_facts(path: Path) -> Facts:
+    """Read what a photo says of itself without decoding the picture; raises PhotoError like `read_frame`."""
     try:
         with _open(path) as file:
-            return _read_camera(path, file)
+            return _read_facts(path, file)
     except PhotoError:
         raise
     except OSError as error:
@@ -75,17 +83,36 @@ def _read(path: Path, file: BinaryIO) -> Frame:
     return read_jpeg(path, data) if kind is Kind.JPEG else read_png(path, data)
 
 
-def _read_camera(path: Path, file: BinaryIO) -> Camera:
+def _read_facts(path: Path, file: BinaryIO) -> Facts:
     kind = sniff(path, FileSlices(file))
     if kind is Kind.JPEG:
         file.seek(0)
-        return camera_of(read_structure(read_jpeg_exif(path, file.read(JPEG_HEAD))))
+        head = file.read(JPEG_HEAD)
+        return _facts(kind, read_structure(read_jpeg_exif(path, head)), _stored_size(head))
     if kind is Kind.PNG:
-        return camera_of(read_structure(read_png_exif(path, _whole(path, file))))
+        whole = _whole(path, file)
+        return _facts(kind, read_structure(read_png_exif(path, whole)), _stored_size(whole))
     try:
-        return camera_of(parse(FileSlices(file)))
+        structure = parse(FileSlices(file))
     except StructureError:
-        return read_raw_camera(path)
+        return Facts(kind, read_raw_camera(path))
+    across, down = (structure.numbers(structure.root.entries.get(tag)) for tag in (IMAGE_WIDTH, IMAGE_LENGTH))
+    # The first directory of a RAW file is its thumbnail's.
+    return _facts(kind, structure, (across[0], down[0]) if kind is Kind.TIFF and across and down else None)
+
+
+def _facts(kind: Kind, structure: Structure | None, size: tuple[int, int] | None) -> Facts:
+    software = structure.text(structure.root.entries.get(SOFTWARE)) if structure else None
+    return Facts(kind, camera_of(structure), software, size, shot_size_of(structure))
+
+
+def _stored_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG or PNG of which the beginning suffices."""
+    try:
+        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as picture:
+            return picture.size
+    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError):
+        return None
 
 
 def _whole(path: Path, file: BinaryIO) -> bytes:
