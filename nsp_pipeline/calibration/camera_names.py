@@ -66,9 +66,7 @@ def camera_name(camera: Camera, aliases: Mapping[str, str]) -> str | None:
     if not camera.model:
         return None
     words = COMPANY.sub(" ", camera.make or "").split()
-    maker = (
-        SPELLINGS.get(words[0].casefold(), words[0] if words[0][1:].islower() else words[0].title()) if words else ""
-    )
+    maker = SPELLINGS.get(words[0].casefold(), _as_a_name(words[0])) if words else ""
     model = " ".join(camera.model.split())
     first, _, rest = model.partition(" ")
     if rest and first.casefold() in (maker.casefold(), words[0].casefold() if words else ""):
@@ -78,6 +76,11 @@ def camera_name(camera: Camera, aliases: Mapping[str, str]) -> str | None:
         if _key(said) in aliases:
             return aliases[_key(said)]
     return name
+
+
+def _as_a_name(word: str) -> str:
+    """NIKON and nikon are Nikon; what mixes capitals of its own accord stays."""
+    return word.capitalize() if word.isupper() or word.islower() else word
 
 
 def _key(said: str) -> str:

@@ -19,8 +19,6 @@ BINS_PER_STOP = 3
 LEVELS_AGREE = 1.15
 """Ratio of noise (standard deviations) up to which neighbouring bins are one; a third of a stop is about 1.12."""
 
-KINDS = {Kind.JPEG: "camera JPEG", Kind.PNG: "PNG", Kind.TIFF: "developed TIFF", Kind.RAW: "RAW"}
-
 EDITORS = (
     "acdsee",
     "affinity",
@@ -97,7 +95,9 @@ def group_photos(
                 continue
             name = camera_name(facts.camera, aliases) or ""
             size = (max(facts.size), min(facts.size)) if facts.size else (0, 0)
-            found.setdefault((name, KINDS[facts.kind], size, is_edited(facts), _bin(facts)), []).append((path, facts))
+            found.setdefault((name, facts.kind.value.upper(), size, is_edited(facts), _bin(facts)), []).append(
+                (path, facts)
+            )
     finally:
         # At once, also on Ctrl-C with thousands of files to go.
         readers.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,205 @@
+"""`nsp scan`: which cameras, ISO and kinds of file an archive holds, and how noisy they are."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from nsp_pipeline.calibration.camera_names import aliases_file, read_aliases
+from nsp_pipeline.calibration.grouping import Group, group_photos, merge_alike
+from nsp_pipeline.calibration.noise_report import noise_report
+from nsp_pipeline.calibration.photos import find_photos
+from nsp_pipeline.calibration.survey import advise, measure_groups
+from nsp_pipeline.cli.recipe_options import take_defaults
+from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
+
+EXPLAINED = (
+    "σ: standard deviation of the noise, of 255; shared: correlation of neighbouring pixels; s: to calibrate with; "
+    "PD: at inference"
+)
+
+
+@click.command(name="scan")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=take_defaults,
+    help="Take options from a recipe's [scan] table; the command line wins.",
+)
+@click.option("--noise", is_flag=True, help="Measure the noise of every group as well; this opens some of its photos.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Photos to open of each group.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write curves of the noise and maps of its correlation as a page; needs --noise.",
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files whose name matches. May be repeated.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, with the files of each group."
+)
+def command(
+    photos: tuple[Path, ...],
+    noise: bool,
+    samples: int,
+    report: Path | None,
+    exclude: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Put PHOTOS (files or folders) into groups by camera, ISO, kind of file and size, by their metadata alone.
+
+    Third-stop bins of ISO; with --noise, neighbouring bins whose noise agrees become one, and the noise says which s to
+    calibrate with and whether PD pays at inference. Photos that a program changed or resized stand apart, and so do
+    those without metadata.
+
+    A camera that goes by several names gets one in the file that `nsp doctor` shows, cameras.toml:
+
+    \b
+      [aliases]
+      "NIKON D800" = "Studio Nikon"
+
+    Exit codes: 0 all done; 1 some photos cannot be read; 2 wrong usage; 4 the report cannot be written.
+    """
+    if report and not noise:
+        raise UsageError("--report shows measured noise: add --noise")
+    console = Console(stderr=True)
+    with _progress(console) as progress:
+        bar = progress.add_task("reading metadata", total=None)
+        groups, refused = group_photos(
+            find_photos(photos, exclude),
+            read_aliases(aliases_file()),
+            lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+        if noise:
+            bar = progress.add_task("measuring noise", total=None)
+            groups, failed = measure_groups(
+                groups, samples, lambda done, total: progress.update(bar, completed=done, total=total)
+            )
+            groups = merge_alike(groups)
+            refused += failed
+    for error in refused:
+        console.print(f"left out: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        click.echo(json.dumps(_document(groups, refused, measured=noise), indent=2))
+    else:
+        Console().print(_table(groups, measured=noise))
+    if report:
+        _write(report, noise_report(groups))
+        console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
+    if refused:
+        raise SystemExit(ExitCode.SOME_FAILED)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _table(groups: Sequence[Group], *, measured: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("camera", "ISO", "kind", "size"):
+        table.add_column(column, no_wrap=column != "camera")
+    for column in ("photos", *(("σ", "shared", "s", "PD") if measured else ())):
+        table.add_column(column, justify="right", no_wrap=True)
+    troubles: list[str] = []
+    for group in groups:
+        cells = [
+            group.camera or "no metadata",
+            _iso(group),
+            f"{'edited ' * group.edited}{group.kind}",
+            "{}×{}".format(*group.size) if group.size else "",
+            str(len(group.paths)),
+        ]
+        if measured:
+            cells += _noise_cells(group.noise, troubles)
+        # Texts, not strings: what a camera calls itself is no markup.
+        table.add_row(*map(Text, cells))
+    notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
+    if measured:
+        notes.insert(0, EXPLAINED)
+    table.caption, table.caption_justify = "\n".join(notes), "left"
+    return table
+
+
+def _noise_cells(noise: NoiseField | None, troubles: list[str]) -> list[str]:
+    """Level, correlation, s and PD; what stands in the way gets a number, and its text goes under the table."""
+    advice = advise(noise)
+    if advice.trouble and advice.trouble not in troubles:
+        troubles.append(advice.trouble)
+    mark = f"({troubles.index(advice.trouble) + 1})" if advice.trouble else ""
+    level = f"{noise.sigma:.2f}" if noise else ""
+    shared = f"{noise.by_lag[0]:.2f}" if noise else ""
+    return [level, shared, mark or str(advice.s), mark or ("no" if advice.pd_factor == 1 else str(advice.pd_factor))]
+
+
+def _iso(group: Group) -> str:
+    if group.iso is None:
+        return "?"
+    return f"{group.iso[0]}" if group.iso[0] == group.iso[1] else f"{group.iso[0]}-{group.iso[1]}"
+
+
+def _document(groups: Sequence[Group], refused: Sequence[PhotoError], *, measured: bool) -> dict[str, Any]:
+    return {
+        "groups": [{**_about(group), **({"noise": _noise(group.noise)} if measured else {})} for group in groups],
+        "refused": [{"file": str(error.path), "reason": error.reason} for error in refused],
+    }
+
+
+def _about(group: Group) -> dict[str, Any]:
+    return {
+        "camera": group.camera,
+        "iso_min": group.iso[0] if group.iso else None,
+        "iso_max": group.iso[1] if group.iso else None,
+        "kind": group.kind,
+        "size": list(group.size) if group.size else None,
+        "edited": group.edited,
+        "photos": len(group.paths),
+        "files": [str(path) for path in group.paths],
+    }
+
+
+def _noise(noise: NoiseField | None) -> dict[str, Any]:
+    advice = advise(noise)
+    chosen = {"s": advice.s, "pd_factor": advice.pd_factor, "trouble": advice.trouble}
+    if noise is None:
+        return chosen
+    return {
+        **chosen,
+        "sigma": round(noise.sigma, 4),
+        "flat_patches": noise.flat_patches,
+        "correlation_by_lag": noise.by_lag.round(4).tolist(),
+        "channels": [
+            {
+                "a": curve.a,
+                "b": curve.b,
+                "straight": curve.straight,
+                "brightness": curve.knots.x.round(5).tolist(),
+                "variance": curve.knots.y.tolist(),
+            }
+            for curve in noise.curves
+        ],
+    }

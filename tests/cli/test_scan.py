@@ -1,0 +1,110 @@
+"""`nsp scan`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from noisy_photos import save_archive
+from PIL import Image
+from run_nsp import run_here
+
+Captured = "pytest.CaptureFixture[str]"
+
+
+def scan(capsys: Captured, *args: str | Path) -> dict[str, list[dict[str, object]]]:  # type: ignore[valid-type]
+    result = run_here(capsys, "scan", *args, "--json")
+    assert result.code == 0, result.err
+    document: dict[str, list[dict[str, object]]] = json.loads(result.out)
+    return document
+
+
+def flat_archive(folder: Path, sigma: float, count: int = 2) -> Path:
+    """Smooth grey photos of one camera with independent noise."""
+    folder.mkdir()
+    for seed in range(count):
+        noise = np.random.default_rng(seed).normal(0, sigma, (512, 512, 3))
+        shade = np.linspace(40, 200, 512)[:, None, None]
+        exif = Image.Exif()
+        exif[271], exif[272] = "Maker", "One"
+        Image.fromarray(np.rint(shade + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{seed}.png", exif=exif)
+    return folder
+
+
+def test_groups_are_listed_with_their_files(capsys: Captured, tmp_path: Path) -> None:
+    archive = save_archive(tmp_path / "photos", 3, iso=400)
+    document = scan(capsys, archive)
+    assert [(group["camera"], group["iso_min"], group["photos"]) for group in document["groups"]] == [
+        ("Maker One", 400, 1),
+        ("Maker One", 500, 1),
+        ("Maker One", 600, 1),
+    ]
+    assert document["groups"][0]["files"] == [str(archive / "0.jpg")]
+    assert "noise" not in document["groups"][0]
+    table = run_here(capsys, "scan", archive)
+    assert table.code == 0
+    assert "Maker One" in table.out
+
+
+def test_noise_is_measured_and_gives_s_and_pd(capsys: Captured, tmp_path: Path) -> None:
+    (group,) = scan(capsys, flat_archive(tmp_path / "photos", 8.0), "--noise")["groups"]
+    noise = group["noise"]
+    assert isinstance(noise, dict)
+    assert noise["sigma"] == pytest.approx(8.0, rel=0.1)
+    assert (noise["s"], noise["pd_factor"], noise["trouble"]) == (2, 1, None)
+    assert len(noise["channels"]) == 3
+
+
+def test_the_report_shows_curves_and_maps(capsys: Captured, tmp_path: Path) -> None:
+    page = tmp_path / "noise.html"
+    result = run_here(capsys, "scan", flat_archive(tmp_path / "photos", 8.0), "--noise", "--report", page)
+    assert result.code == 0, result.err
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<polyline") == 3
+    assert text.count("data:image/png;base64,") == 3
+    assert "s = 2" in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_noise_that_cannot_be_measured_is_explained(capsys: Captured, tmp_path: Path) -> None:
+    archive = save_archive(tmp_path / "photos", 1, iso=400)
+    (group,) = scan(capsys, archive, "--noise")["groups"]
+    assert isinstance(group["noise"], dict)
+    assert "too little of these photos is flat" in group["noise"]["trouble"]
+    assert "too little" in " ".join(run_here(capsys, "scan", archive, "--noise").out.split())
+
+
+def test_a_camera_may_be_called_anything(capsys: Captured, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[271], exif[272] = "[red]<b>/", "../[/red] x"
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "in" / "1.png", exif=exif)
+    page = tmp_path / "noise.html"
+    result = run_here(capsys, "scan", tmp_path / "in", "--noise", "--report", page)
+    assert result.code == 0, result.err
+    assert "<b>" not in page.read_text(encoding="utf-8").split("<section>")[1].replace("<b>s =", "")
+
+
+def test_unreadable_photos_are_named_and_the_rest_goes_on(capsys: Captured, tmp_path: Path) -> None:
+    archive = save_archive(tmp_path / "photos", 1, iso=400)
+    (archive / "bad.jpg").write_bytes(b"")
+    result = run_here(capsys, "scan", archive)
+    assert result.code == 1
+    assert "bad.jpg" in result.err
+    assert "Maker One" in result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "code"),
+    [
+        (("--report", "x.html"), "--report shows measured noise: add --noise", 2),
+        (("--noise", "--report", "/nowhere/x.html"), "/nowhere/x.html: cannot be written", 4),
+        (("--exclude", "*"), "no photos in", 2),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    capsys: Captured, tmp_path: Path, options: tuple[str, ...], message: str, code: int
+) -> None:
+    result = run_here(capsys, "scan", save_archive(tmp_path / "photos", 1, iso=400), *options)
+    assert result.code == code
+    assert message in result.err
