@@ -7,7 +7,9 @@ from nsp_pipeline.calibration.photos import PhotoSet
 from nsp_pipeline.calibration.publish import MakeOnnx, Origin, about_photos, base_network, publish
 from nsp_pipeline.calibration.settings import TrainingSettings
 from nsp_pipeline.calibration.shot_pairs import ShotPairs
+from nsp_pipeline.calibration.survey import noise_spec
 from nsp_pipeline.calibration.train import Course, train
+from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.profiles.bundle import Profile
 
 
@@ -20,13 +22,15 @@ def calibrate(
     make_onnx: MakeOnnx,
     base: Profile | None = None,
     shot_pairs: ShotPairs | None = None,
+    noise: NoiseField | None = None,
     course: Course = Course(),  # noqa: B008  frozen
 ) -> Profile | None:
     """Train on the photos and write a profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
     With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
     errors; otherwise the profile holds the base's weights, and says so. Stopped early, the profile holds the
-    network so far. Returns None in all processes of a training but the first, which writes.
+    network so far. The profile says the measured `noise` of the photos. Returns None in all processes of a training
+    but the first, which writes.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -41,6 +45,8 @@ def calibrate(
     fields = {
         **about_photos([*photos.training, *photos.held_out]),
         "pairs": {"s": settings.s, "t": settings.t, "n": settings.n, "strategy": str(settings.strategy)},
+        "noise": noise_spec(noise) if noise else None,
+        "noise_correlation": [round(float(shared), 4) for shared in noise.by_lag] if noise else None,
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(photos.training)},
     }
     return publish(

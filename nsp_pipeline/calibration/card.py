@@ -1,7 +1,9 @@
 """`CARD.md`: what a person should know of a profile before using it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def profile_card(fields: Mapping[str, Any]) -> str:
@@ -23,7 +25,7 @@ def profile_card(fields: Mapping[str, Any]) -> str:
 | network | {backbone["name"]} ({sizes}), halo {backbone["halo"]} pixels |
 | pairs | {_pairs(pairs)} |
 | PD at inference | {fields["inference"]["pd_factor"]} |
-| training | {training["steps"]} steps in {training["seconds"]:.0f} s, nsp {training["version"]} |
+{_noise(fields)}| training | {training["steps"]} steps in {training["seconds"]:.0f} s, nsp {training["version"]} |
 
 ## Score
 
@@ -54,6 +56,30 @@ def _pairs(pairs: Mapping[str, Any] | None) -> str:
     if pairs is None:
         return "none: it learnt from clean pictures made noisy, and from a teacher where there was one"
     return f"s {pairs['s']}, t {pairs['t']}, n {pairs['n']}, {pairs['strategy']}"
+
+
+def _noise(fields: Mapping[str, Any]) -> str:
+    """Rows of the table: σ from dark to bright, and correlation by distance, each as numbers and as a row of bars."""
+    if not fields.get("noise"):
+        return ""
+    rows = []
+    for name, channel in zip(("red", "green", "blue"), fields["noise"], strict=False):
+        levels = [255 * max(0.0, variance) ** 0.5 for variance in channel["variance"]]
+        dark, bright = (255 * channel["brightness"][end] for end in (0, -1))
+        level = f"{levels[0]:.1f} to {levels[-1]:.1f} from brightness {dark:.0f} to {bright:.0f}, of 255"
+        rows.append(f"| noise σ, {name} | {_bars(levels, max(levels))} {level} |")
+    shared = fields["noise_correlation"]
+    rows.append(
+        f"| noise shared 1 to {len(shared)} pixels apart | {_bars(shared, 1.0)} {shared[0]:.2f} to {shared[-1]:.2f} |"
+    )
+    return "\n".join(rows) + "\n"
+
+
+def _bars(values: Sequence[float], most: float) -> str:
+    """One block of up to eight eighths for each value."""
+    return (
+        "".join(BARS[min(7, max(0, int(8 * value / most)))] for value in values) if most > 0 else BARS[0] * len(values)
+    )
 
 
 def _scores(scores: Mapping[str, Any]) -> str:

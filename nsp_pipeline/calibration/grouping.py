@@ -1,5 +1,6 @@
 """Photos of one camera, ISO, kind and size belong together: they have their noise in common."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from nsp_pipeline.frames.read import read_facts
 
 READERS = 8
 BINS_PER_STOP = 3
+LONGEST_SLUG = 80
 LEVELS_AGREE = 1.15
 """Ratio of noise (standard deviations) up to which neighbouring bins are one; a third of a stop is about 1.12."""
 
@@ -74,6 +76,12 @@ class Group:
         size = " {}×{}".format(*self.size) if self.size else ""
         return f"{self.camera or 'no metadata'}, {iso}, {'edited ' * self.edited}{self.kind}{size}"
 
+    @property
+    def slug(self) -> str:
+        """The name as a file may be called: letters, digits, dots and dashes, whatever cameras call themselves."""
+        name = self.name.replace("×", "x").replace("ISO ?", "ISO unknown").casefold()
+        return re.sub(r"[^\w.]+", "-", name).strip("-._")[:LONGEST_SLUG] or "photos"
+
 
 def group_photos(
     paths: Sequence[Path],
@@ -85,28 +93,59 @@ def group_photos(
     Returns the groups, and the photos that cannot be read with the reason.
     """
     found: dict[tuple[str, str, tuple[int, int], bool, int], list[tuple[Path, Facts]]] = {}
-    refused = []
-    readers = ThreadPoolExecutor(READERS)
-    try:
-        for done, (path, facts) in enumerate(readers.map(_facts, paths), 1):
-            on_photo(done, len(paths))
-            if isinstance(facts, PhotoError):
-                refused.append(facts)
-                continue
-            name = camera_name(facts.camera, aliases) or ""
-            size = (max(facts.size), min(facts.size)) if facts.size else (0, 0)
-            found.setdefault((name, facts.kind.value.upper(), size, is_edited(facts), _bin(facts)), []).append(
-                (path, facts)
-            )
-    finally:
-        # At once, also on Ctrl-C with thousands of files to go.
-        readers.shutdown(wait=False, cancel_futures=True)
+    known, refused = _all_facts(paths, on_photo)
+    for path, facts in known:
+        name = camera_name(facts.camera, aliases) or ""
+        size = (max(facts.size), min(facts.size)) if facts.size else (0, 0)
+        found.setdefault((name, facts.kind.value.upper(), size, is_edited(facts), _bin(facts)), []).append(
+            (path, facts)
+        )
     groups = []
     for (name, kind, size, edited, _), photos in sorted(found.items(), key=lambda entry: _order(entry[0])):
         isos = [facts.camera.iso for _, facts in photos if facts.camera.iso]
         iso = (min(isos), max(isos)) if isos else None
         groups.append(Group(name or None, kind, size if any(size) else None, edited, iso, tuple(p for p, _ in photos)))
     return groups, refused
+
+
+def only(
+    paths: Sequence[Path], aliases: Mapping[str, str], *, camera: str | None, iso: tuple[int, int] | None
+) -> list[Path]:
+    """Keep the photos whose camera's name contains `camera`, in any case, and whose ISO lies in `iso`, ends included.
+
+    None asks for nothing. Photos that cannot be read are kept: whoever opens them says why.
+    """
+    known, refused = _all_facts(paths, lambda done, total: None)
+    kept = {error.path for error in refused}
+    for path, facts in known:
+        called = (camera_name(facts.camera, aliases) or "").casefold()
+        if camera and camera.casefold() not in called:
+            continue
+        if iso and not (facts.camera.iso and iso[0] <= facts.camera.iso <= iso[1]):
+            continue
+        kept.add(path)
+    return [path for path in paths if path in kept]
+
+
+def by_camera(groups: Sequence[Group]) -> list[Group]:
+    """Make one group of each camera's, whatever their ISO, kind and size; edited photos are left out."""
+    made: dict[str | None, Group] = {}
+    for group in groups:
+        if group.edited:
+            continue
+        so_far = made.get(group.camera)
+        if so_far is None:
+            made[group.camera] = group
+            continue
+        isos = [value for part in (so_far, group) if part.iso for value in part.iso]
+        made[group.camera] = replace(
+            so_far,
+            kind=so_far.kind if so_far.kind == group.kind else "photo",
+            size=so_far.size if so_far.size == group.size else None,
+            iso=(min(isos), max(isos)) if isos else None,
+            paths=so_far.paths + group.paths,
+        )
+    return list(made.values())
 
 
 def is_edited(facts: Facts) -> bool:
@@ -135,6 +174,25 @@ def merge_alike(groups: Sequence[Group]) -> list[Group]:
         else:
             merged.append(group)
     return merged
+
+
+def _all_facts(
+    paths: Sequence[Path], on_photo: Callable[[int, int], None]
+) -> tuple[list[tuple[Path, Facts]], list[PhotoError]]:
+    """What each photo says of itself, and those that cannot be read."""
+    known, refused = [], []
+    readers = ThreadPoolExecutor(READERS)
+    try:
+        for done, (path, facts) in enumerate(readers.map(_facts, paths), 1):
+            on_photo(done, len(paths))
+            if isinstance(facts, PhotoError):
+                refused.append(facts)
+            else:
+                known.append((path, facts))
+    finally:
+        # At once, also on Ctrl-C with thousands of files to go.
+        readers.shutdown(wait=False, cancel_futures=True)
+    return known, refused
 
 
 def _facts(path: Path) -> tuple[Path, Facts | PhotoError]:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.grouping import Group
 from nsp_pipeline.core.noise_field import NoiseField, measure_field
@@ -13,6 +15,8 @@ from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.core.patches import Patches, cut_patches
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.read import read_frame
+
+Item = TypeVar("Item")
 
 MOST_PATCHES = 10_000
 """Patches that a measurement rests on at most: about 120 MB of them in colour."""
@@ -93,12 +97,32 @@ def measure_photos(
     return measure_patches(cut), refused
 
 
+def measure_pixels(photos: Sequence[NDArray[np.generic]], samples: int) -> NoiseField | None:
+    """Measure the noise that photos (H, W, C) of as many channels have in common, on some of them, evenly chosen."""
+    chosen = _evenly(photos, samples)
+    return measure_patches([cut_patches(pixels, MOST_PATCHES // len(chosen)) for pixels in chosen])
+
+
 def measure_patches(cut: Sequence[Patches]) -> NoiseField | None:
     """Measure the noise that photos have in common, of those with the number of channels that most have."""
     counts = [patches.mean.shape[1] for patches in cut]
     usual = max(set(counts), key=counts.count, default=0)
     alike = [patches for patches, count in zip(cut, counts, strict=True) if count == usual]
     return measure_field(alike) if alike else None
+
+
+def noise_spec(noise: NoiseField) -> list[dict[str, object]]:
+    """Measured noise as `profile.json` and documents have it, channel by channel."""
+    return [
+        {
+            "a": curve.a,
+            "b": curve.b,
+            "straight": curve.straight,
+            "brightness": curve.knots.x.round(5).tolist(),
+            "variance": curve.knots.y.tolist(),
+        }
+        for curve in noise.curves
+    ]
 
 
 def _patches(path: Path, most: int) -> Patches | PhotoError:
@@ -108,5 +132,5 @@ def _patches(path: Path, most: int) -> Patches | PhotoError:
         return error
 
 
-def _evenly(paths: Sequence[Path], count: int) -> list[Path]:
-    return [paths[int(place)] for place in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round())]
+def _evenly(items: Sequence[Item], count: int) -> list[Item]:
+    return [items[int(place)] for place in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round())]

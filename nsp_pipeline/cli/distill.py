@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nsp_pipeline.cli.exporting import make_onnx, require_training
 from nsp_pipeline.cli.quantities import DeviceType, DurationType
-from nsp_pipeline.cli.training import progress, say, stop_on_interrupt, tell, training_folder, usable
+from nsp_pipeline.cli.training import inherited_licence, progress, say, stop_on_interrupt, tell, training_folder, usable
 from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
 from nsp_pipeline.profiles.bundle import require_writable
 from nsp_pipeline.profiles.choose import find_profile
@@ -108,7 +108,10 @@ def command(
                 sources,
                 settings,
                 out,
-                origin=Origin(origin or ", ".join(str(path) for path in (*photos, *clean)), licence),
+                origin=Origin(
+                    origin or ", ".join(str(path) for path in (*photos, *clean)),
+                    inherited_licence(licence, start, master),
+                ),
                 make_onnx=make_onnx,
                 base=start,
                 shot_pairs=shot_pairs,

@@ -10,11 +10,12 @@ import click
 from rich.console import Console
 
 from nsp_pipeline import __version__
+from nsp_pipeline.calibration.camera_names import aliases_file
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx_runtime import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError
-from nsp_pipeline.profiles.choose import BUILTIN, find_profile
+from nsp_pipeline.profiles.choose import BUILTIN, find_profile, user_folder
 
 LIBRARIES = ("numpy", "pillow", "tifffile", "imagecodecs", "rawpy", "pydantic", "click", "rich")
 OPTIONAL = {
@@ -61,6 +62,8 @@ def examine() -> list[Finding]:
     findings += [_library(name) for name in LIBRARIES]
     findings += [_optional(name, hint) for name, hint in OPTIONAL.items()]
     findings += [_onnxruntime_wheels(), _engine(), _builtin_profile()]
+    findings.append(Finding("your profiles", True, str(user_folder())))
+    findings.append(Finding("names of cameras", True, str(aliases_file())))
     return findings
 
 

@@ -72,6 +72,22 @@ class DeviceType(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
+class IsoRangeType(click.ParamType):  # type: ignore[type-arg]
+    """ "800-3200" or "1600" → (lowest, highest)."""
+
+    name = "ISO range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read a range, ends included."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value).strip())
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if low > high:
+            self.fail(f"'{value}' is no range of ISO; write it like 800-3200 or 1600", param, ctx)
+        return low, high
+
+
 class OrWord(click.ParamType):  # type: ignore[type-arg]
     """A number of another type, or one word that stands for None."""
 

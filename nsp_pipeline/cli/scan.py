@@ -15,7 +15,7 @@ from nsp_pipeline.calibration.camera_names import aliases_file, read_aliases
 from nsp_pipeline.calibration.grouping import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.noise_report import noise_report
 from nsp_pipeline.calibration.photos import find_photos
-from nsp_pipeline.calibration.survey import advise, measure_groups
+from nsp_pipeline.calibration.survey import advise, measure_groups, noise_spec
 from nsp_pipeline.cli.recipe_options import take_defaults
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
@@ -192,14 +192,5 @@ def _noise(noise: NoiseField | None) -> dict[str, Any]:
         "sigma": round(noise.sigma, 4),
         "flat_patches": noise.flat_patches,
         "correlation_by_lag": noise.by_lag.round(4).tolist(),
-        "channels": [
-            {
-                "a": curve.a,
-                "b": curve.b,
-                "straight": curve.straight,
-                "brightness": curve.knots.x.round(5).tolist(),
-                "variance": curve.knots.y.tolist(),
-            }
-            for curve in noise.curves
-        ],
+        "channels": noise_spec(noise),
     }

@@ -40,6 +40,14 @@ def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> 
         click.echo(json.dumps(profile.spec.model_dump(mode="json"), indent=2))
 
 
+def inherited_licence(licence: str, *parents: Profile | None) -> str:
+    """The terms on new weights, with those of the profiles that they started from or were taught by."""
+    for parent in parents:
+        if parent and parent.spec.data.licence not in licence:
+            licence += f"; from {parent.name}: {parent.spec.data.licence}"
+    return licence
+
+
 @contextmanager
 def training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
     """The folder of log, pictures and checkpoint; the checkpoint and the cached photos go when training has ended."""

@@ -41,10 +41,17 @@ class BackboneSpec(_Strict):
 
 
 class NoiseSpec(_Strict):
-    """Noise of one channel: variance = a·x + b at brightness x, both for values in 0..1."""
+    """Noise of one channel: variance = a·x + b at brightness x, both for values in 0..1.
+
+    Where a tone curve bends it (`straight` is False), the broken line through (`brightness`, `variance`) describes it,
+    and a·x + b is no more than the nearest line.
+    """
 
     a: float
     b: float
+    straight: bool = True
+    brightness: list[float] = []
+    variance: list[float] = []
 
 
 class DataSpec(_Strict):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nsp_pipeline.calibration.grouping import Group, group_photos, merge_alike
+from nsp_pipeline.calibration.grouping import Group, by_camera, group_photos, merge_alike, only
 from nsp_pipeline.core.correlation import LAGS
 from nsp_pipeline.core.noise_curve import BrokenLine, NoiseCurve
 from nsp_pipeline.core.noise_field import NoiseField
@@ -75,6 +75,40 @@ def test_what_looks_alike_but_is_not_stands_apart(tmp_path: Path) -> None:
         ("JPEG", True, (resized, edited)),
         ("PNG", False, (other_kind,)),
     ]
+
+
+def test_photos_of_one_camera_and_range_of_iso_are_picked(tmp_path: Path) -> None:
+    nikon = [save(tmp_path / f"{iso}.jpg", iso=iso) for iso in (400, 800, 1600)]
+    canon = save(tmp_path / "canon.jpg", camera=("Canon", "Canon EOS 80D"), iso=800)
+    nameless = save(tmp_path / "none.jpg", camera=None)
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no photo")
+    photos = [*nikon, canon, nameless, broken]
+    assert only(photos, {}, camera="NIKON", iso=None) == [*nikon, broken]
+    assert only(photos, {}, camera="d800", iso=(400, 800)) == [*nikon[:2], broken]
+    assert only(photos, {}, camera=None, iso=(800, 800)) == [nikon[1], canon, broken]
+
+
+def test_a_cameras_groups_become_one_without_what_was_edited(tmp_path: Path) -> None:
+    photos = [save(tmp_path / f"{iso}.jpg", iso=iso) for iso in (400, 800)]
+    edited = save(tmp_path / "e.jpg", iso=800, software="GIMP 2.10")
+    canon = save(tmp_path / "z.png", camera=("Canon", "Canon EOS 80D"), iso=800)
+    first, second = by_camera(groups_of(*photos, edited, canon))
+    assert (first.camera, first.paths) == ("Canon EOS 80D", (canon,))
+    assert (second.camera, second.iso, second.paths) == ("Nikon D800", (400, 800), tuple(photos))
+
+
+@pytest.mark.parametrize(
+    ("camera", "slug"),
+    [
+        (("Nikon", "D800"), "nikon-d800-iso-800-jpeg-48x32"),
+        (("a/b\\c", "../🦊 :*?"), "a-b-c-..-iso-800-jpeg-48x32"),
+        (("m" * 300, "x"), "m" * 80),
+    ],
+)
+def test_a_group_of_any_name_can_be_a_files_name(tmp_path: Path, camera: tuple[str, str], slug: str) -> None:
+    (group,) = groups_of(save(tmp_path / "1.jpg", camera=camera, iso=800))
+    assert group.slug == slug
 
 
 def test_photos_without_metadata_come_last_and_together(tmp_path: Path) -> None:

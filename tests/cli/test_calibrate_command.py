@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noisy_photos import save_archive
+from noisy_photos import noisy_scene, save_archive
+from PIL import Image
 from run_nsp import Finished, finish, start_python
 
 from nsp_pipeline.profiles.bundle import load_profile
@@ -65,6 +66,51 @@ def test_photos_in_profile_out_and_the_profile_denoises(
     cleaned = real_nsp("denoise", archive / "0.jpg", tmp_path / "clean.jpg", "--profile", out)
     assert cleaned.code == 0, cleaned.err
     assert (tmp_path / "clean.jpg").stat().st_size > 0
+
+
+def test_photos_of_one_camera_are_picked(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+    made = real_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--iso", "800-900", "--json")
+    assert made.code == 0, made.err
+    assert (json.loads(made.out)["iso_min"], json.loads(made.out)["iso_max"]) == (800, 900)
+    refused = real_nsp("calibrate", archive, "--out", tmp_path / "n.nsp", "--recipe", recipe, "--camera", "Nikon")
+    assert refused.code == 2
+    assert "no photo is of that --camera and --iso" in refused.err
+
+
+def test_an_archive_gives_a_profile_for_each_camera(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+    Image.fromarray(noisy_scene(9)).save(archive / "no-metadata.png")
+    arguments = ["--out", tmp_path / "made", "--recipe", recipe, "--split", "camera", "--json"]
+    made = real_nsp("calibrate", archive, *arguments)
+    assert made.code == 0, made.err
+    (profile,) = json.loads(made.out)
+    assert (profile["camera_model"], profile["data"]["photos"]) == ("Maker One", 2)
+    assert "left out: no metadata, ISO ?, PNG 64×48: 1 photos, at least 3 are needed" in made.err
+    path = tmp_path / "made" / "maker-one-iso-800-1000-jpeg-64x48.nsp"
+    assert load_profile(path).name == path.stem
+    again = real_nsp("calibrate", archive, *arguments)
+    assert again.code == 0
+    assert "is there already" in again.err
+
+
+def test_a_pair_of_shots_says_nothing_of_many_cameras(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    pair = ("--pair", archive / "0.jpg", archive / "1.jpg")
+    refused = real_nsp("calibrate", archive, "--out", tmp_path / "made", "--split", "group", *pair)
+    assert refused.code == 2
+    assert "--pair shows one camera" in refused.err
+
+
+def test_noise_decides_what_a_recipe_leaves_open(real_nsp: Nsp, recipe: Path, tmp_path: Path) -> None:
+    archive = save_archive(tmp_path / "in", 3, iso=800, size=(640, 480))
+    recipe.write_text(RECIPE.replace("pd-factor = 1", 'pd-factor = "auto"') + 's = "auto"\n')
+    made = real_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--json")
+    assert made.code == 0, made.err
+    spec = json.loads(made.out)
+    # The noise of neighbouring pixels is independent: the smallest s, and nothing for PD to part.
+    assert (spec["pairs"]["s"], spec["inference"]["pd_factor"]) == (3, 1)
+    assert len(spec["noise"]) == 3
+    assert len(spec["noise_correlation"]) == 10
+    shown = real_nsp("profiles", "show", tmp_path / "m.nsp")
+    assert "noise σ, green" in shown.out
 
 
 def until(process: Any, words: str) -> None:
@@ -241,8 +287,8 @@ def test_a_base_of_another_network_is_refused(real_nsp: Nsp, archive: Path, reci
 def test_a_profile_that_does_not_beat_its_base_keeps_the_base_s_weights(
     real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    base = tmp_path / "base.nsp"
-    assert real_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1").code == 0
+    base, terms = tmp_path / "base.nsp", ("--licence", "research only")
+    assert real_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1", *terms).code == 0
     recipe.write_text("[calibrate]\ncrop = 20\nbatch = 2\nsteps = 1\npd-factor = 1\nlearning-rate = 1e-9\n")
 
     made = real_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--recipe", recipe, "--base", base)
@@ -254,6 +300,8 @@ def test_a_profile_that_does_not_beat_its_base_keeps_the_base_s_weights(
     assert load_profile(tmp_path / "x.nsp").read("weights.safetensors") == load_profile(base).read(
         "weights.safetensors"
     )
+    # Weights keep the terms of those that they started from.
+    assert load_profile(tmp_path / "x.nsp").spec.data.licence == "not stated; from base: research only"
     assert "Not accepted" in load_profile(tmp_path / "x.nsp").read("CARD.md").decode()
 
 
