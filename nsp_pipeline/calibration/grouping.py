@@ -41,7 +41,7 @@ EDITORS = (
     "on1",
     "paint",
     "photopea",
-    "photos ",
+    "photos",
     "photoscape",
     "photoshop",
     "picasa",
@@ -51,6 +51,9 @@ EDITORS = (
     "topaz",
 )
 """Programs that change a picture, as they sign themselves in EXIF. Cameras put their firmware there."""
+
+SIGNED = re.compile(rf"\b(?:{'|'.join(EDITORS)})(?:\b|(?=\d))")
+"""An editor's name as a word of its own: "Version1.0" is no ON1."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def is_edited(facts: Facts) -> bool:
     A TIFF is what a program made of a RAW file, so its signature says nothing.
     """
     signed = (facts.software or "").casefold()
-    changed = facts.kind is not Kind.TIFF and any(editor in signed for editor in EDITORS)
+    changed = facts.kind is not Kind.TIFF and SIGNED.search(signed) is not None
     if facts.size is None or facts.shot_size is None or not all(facts.shot_size):
         return changed
     return changed or sorted(facts.size) != sorted(facts.shot_size)

@@ -65,7 +65,7 @@ def test_what_looks_alike_but_is_not_stands_apart(tmp_path: Path) -> None:
     upright = save(tmp_path / "2.jpg", iso=800, size=(32, 48), shot=(48, 32))
     resized = save(tmp_path / "3.jpg", iso=800, shot=(96, 64))
     edited = save(tmp_path / "4.jpg", iso=800, software="Adobe Photoshop CC 2019")
-    firmware = save(tmp_path / "5.jpg", iso=800, software="Ver.1.01")
+    firmware = save(tmp_path / "5.jpg", iso=800, software="Firmware Version1.01")
     other_size = save(tmp_path / "6.jpg", iso=800, size=(64, 48))
     other_kind = save(tmp_path / "7.png", iso=800)
     groups = groups_of(plain, upright, resized, edited, firmware, other_size, other_kind)
