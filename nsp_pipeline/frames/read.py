@@ -2,6 +2,7 @@
 
 import os
 import stat
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -109,8 +110,10 @@ def _facts(kind: Kind, structure: Structure | None, size: tuple[int, int] | None
 def _stored_size(data: bytes) -> tuple[int, int] | None:
     """Width and height of a JPEG or PNG of which the beginning suffices."""
     try:
-        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as picture:
-            return picture.size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of oddities that whoever opens the photo speaks about
+            with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as picture:
+                return picture.size
     except (OSError, Image.DecompressionBombError, ValueError, SyntaxError):
         return None
 

@@ -20,6 +20,8 @@ from nsp_pipeline.frames.ifd import (
     BYTE,
     CLASSIC,
     ICC_PROFILE,
+    IMAGE_LENGTH,
+    IMAGE_WIDTH,
     UNDEFINED,
     XMP,
     Directory,
@@ -36,12 +38,13 @@ from nsp_pipeline.frames.ifd import (
 from nsp_pipeline.frames.isolated import ask
 from nsp_pipeline.frames.limits import check_promise, check_size, size_text
 
-SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+SUBFILE_TYPE, BITS, COMPRESSION, PHOTOMETRIC = 254, 258, 259, 262
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 STRUCTURAL_TAGS = frozenset(
     (
-        *(SUBFILE_TYPE, 255, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 263, 264, 265, 266, STRIP_OFFSETS, SAMPLES),
+        *(SUBFILE_TYPE, 255, IMAGE_WIDTH, IMAGE_LENGTH, BITS, COMPRESSION, PHOTOMETRIC, 263, 264, 265, 266),
+        *(STRIP_OFFSETS, SAMPLES),
         *(ROWS_PER_STRIP, STRIP_SIZES, 280, 281, PLANAR, 288, 289, 290, 291, 292, 293, 301, PREDICTOR, 320, 321),
         *(322, 323, 324, 325, 330, 332, 333, 334, 336, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343, 344, 345),
         *(346, 347, 351, 400, *range(512, 522), *range(529, 533), 37724),
@@ -311,8 +314,8 @@ def _write_strips(
         stream.write(data + bytes(len(data) % 2))
     photometric = RGB if colours == 3 else WHITE_IS_ZERO if inverted else BLACK_IS_ZERO
     storage = {
-        WIDTH: long_entry(order, width),
-        HEIGHT: long_entry(order, height),
+        IMAGE_WIDTH: long_entry(order, width),
+        IMAGE_LENGTH: long_entry(order, height),
         BITS: short_entry(order, *[frame.pixels.itemsize * 8] * samples),
         COMPRESSION: short_entry(order, compression),
         PHOTOMETRIC: short_entry(order, photometric),
