@@ -50,7 +50,9 @@ FEWEST_PHOTOS = 3
 )
 @click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network to train instead of the recipe's.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Train for this many steps instead of the recipe's.")
-@click.option("--max-time", type=DurationType(), metavar="TIME", help="Train no longer than 20m, 8h.")
+@click.option(
+    "--max-time", type=DurationType(), metavar="TIME", help="Train no longer than 20m, 8h; with --split, each."
+)
 @click.option("--resume", is_flag=True, help="Go on with a training of the same photos and options that was killed.")
 @click.option(
     "--device", type=DeviceType(), default="auto", show_default=True, help="auto takes a GPU if there is one."
@@ -218,12 +220,17 @@ def _calibrate(plan: _Plan, files: Sequence[Path], out: Path) -> _Made:
 def _calibrate_each(plan: _Plan, files: Sequence[Path], folder: Path, split: str, *, as_json: bool) -> None:
     """One profile after the other; what cannot be made is named, and the others are made all the same."""
     console = Console(stderr=True)
-    groups, _ = group_photos(files, read_aliases(aliases_file()))
+    groups, refused = group_photos(files, read_aliases(aliases_file()))
+    if edited := sum(len(group.paths) for group in groups if group.edited):
+        say(console, f"left out: {edited} photos that a program changed or resized; `nsp scan` lists them")
     if split == "camera":
         groups = by_camera(groups)
     else:
-        measured, _ = measure_groups([group for group in groups if not group.edited], NOISE_SAMPLES)
-        groups = merge_alike(measured)
+        groups, unmeasured = measure_groups([group for group in groups if not group.edited], NOISE_SAMPLES)
+        groups = merge_alike(groups)
+        refused += unmeasured
+    for error in refused:
+        say(console, f"left out: {error}", style="yellow")
     made, failed, stopped = [], 0, False
     taken: Counter[str] = Counter()
     for group in groups:
@@ -257,10 +264,9 @@ def _calibrate_each(plan: _Plan, files: Sequence[Path], folder: Path, split: str
 
 def _suited(plan: _Plan, noise: NoiseField | None, console: Console) -> "TrainingSettings":
     """Fill in what the recipe leaves to the noise of the photos; raises NoiseError where no s works."""
-    from nsp_pipeline.calibration.settings import TrainingSettings
-
     if noise is None:
-        say(console, f"{TOO_LITTLE}; s = {plan.settings.s}, as nothing else is known", style="yellow")
+        kept = ", ".join(f"{name} = {getattr(plan.settings, name)}" for name in sorted(plan.measured))
+        say(console, f"{TOO_LITTLE}; {kept}, as nothing else is known" if kept else TOO_LITTLE, style="yellow")
         return plan.settings
     chosen: dict[str, Any] = {}
     if "s" in plan.measured:
@@ -270,7 +276,7 @@ def _suited(plan: _Plan, noise: NoiseField | None, console: Console) -> "Trainin
         chosen["pd_factor"] = min(choose_pd(noise), plan.settings.t)
     said = ", ".join(f"{name} = {value}" for name, value in chosen.items())
     say(console, f"noise: σ {noise.sigma:.2f} of 255, {noise.by_lag[0]:.2f} shared with neighbours; {said}".strip("; "))
-    return _checked(TrainingSettings, {**plan.settings.model_dump(), **chosen}, plan.recipe)
+    return _checked({**plan.settings.model_dump(), **chosen}, plan.recipe)
 
 
 def _settings(
@@ -278,27 +284,35 @@ def _settings(
 ) -> "tuple[TrainingSettings, frozenset[str], Profile | None]":
     """Settings of the recipe, with the wishes that are not None; those left to the noise; the profile to start from.
 
-    A recipe that leaves the network open takes the base's.
+    A recipe that leaves the network open takes the base's. Raises UsageError for a base that sees every pixel.
     """
     from nsp_pipeline.calibration.settings import TrainingSettings
+    from nsp_pipeline.models.registry import BACKBONES
 
     fields = load_recipe(recipe, "calibrate", [*TrainingSettings.model_fields, "base"])
     fields |= {key: value for key, value in wishes.items() if value is not None}
     base = base or fields.get("base", NO_BASE)
     fields.pop("base", None)
     start = None if base == NO_BASE else find_profile(base)
+    if start and not BACKBONES[start.spec.backbone.name].blind:
+        raise UsageError(
+            f"--base {base} is a student, which sees every pixel and cannot learn from noisy photos alone: start from "
+            "a blind-spot network such as dbsn-noncommercial, or train a student further with nsp distill --base"
+        )
     if start and "backbone" not in fields:
         sizes = {key: value for key, value in start.spec.backbone.sizes.items() if key != "scale"}
         fields = {**sizes, "t": start.spec.backbone.scale, "backbone": start.spec.backbone.name, **fields}
     measured = frozenset(name for name in LEFT_TO_NOISE if fields.get(name) == AUTO)
     fields = {name: value for name, value in fields.items() if name not in measured}
-    return _checked(TrainingSettings, fields, recipe), measured, start
+    return _checked(fields, recipe), measured, start
 
 
-def _checked(kind: "type[TrainingSettings]", fields: Mapping[str, Any], recipe: str) -> "TrainingSettings":
+def _checked(fields: Mapping[str, Any], recipe: str) -> "TrainingSettings":
     """Settings that can be trained with; raises RecipeError for others before any photo is read."""
+    from nsp_pipeline.calibration.settings import TrainingSettings
+
     try:
-        settings = kind.model_validate(fields)
+        settings = TrainingSettings.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{first['loc'][0]}: " if first["loc"] else ""

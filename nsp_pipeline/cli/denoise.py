@@ -18,7 +18,7 @@ from nsp_pipeline.batch.reporter import Everybody
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.cli.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
-from nsp_pipeline.cli.recipe_options import take_defaults
+from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.write import OutputKind
 
@@ -28,14 +28,7 @@ MODES = ("denoise", "sr", "sr-direct")
 @click.command(name="denoise")
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--recipe",
-    metavar="NAME|FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=take_defaults,
-    help="Take options from a recipe's [denoise] table; the command line wins.",
-)
+@recipe_option
 @click.option(
     "--profile", default="auto", show_default=True, metavar="auto|NAME|PATH", help="auto: by camera and ISO, per photo."
 )

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.cli.quantities import DeviceType, OrWord
-from nsp_pipeline.cli.recipe_options import take_defaults
+from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.cli.score_table import score_document, score_table
 from nsp_pipeline.engines.choose import ENGINES, open_engine
 from nsp_pipeline.engines.engine import Engine
@@ -46,14 +46,7 @@ class Asked:
 
 @click.command(name="evaluate")
 @click.argument("profile")
-@click.option(
-    "--recipe",
-    metavar="NAME|FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=take_defaults,
-    help="Take options from a recipe's [evaluate] table; the command line wins.",
-)
+@recipe_option
 @click.option(
     "--noisy",
     required=True,

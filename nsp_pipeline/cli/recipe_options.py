@@ -1,5 +1,6 @@
 """`--recipe`: a named set of defaults for a command's options. What stands on the command line wins."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -8,6 +9,18 @@ from nsp_pipeline.errors import RecipeError
 from nsp_pipeline.recipe import load_recipe
 
 NEVER_IN_RECIPES = {"recipe", "help"}
+
+
+def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command the option; put it below `@click.command`."""
+    return click.option(
+        "--recipe",
+        metavar="NAME|FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=take_defaults,
+        help="Take options from a recipe's table of this command's name; the command line wins.",
+    )(command)
 
 
 def take_defaults(ctx: click.Context, parameter: click.Parameter, name: str | None) -> str | None:

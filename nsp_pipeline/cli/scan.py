@@ -16,7 +16,7 @@ from nsp_pipeline.calibration.grouping import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.noise_report import noise_report
 from nsp_pipeline.calibration.photos import find_photos
 from nsp_pipeline.calibration.survey import advise, measure_groups, noise_spec
-from nsp_pipeline.cli.recipe_options import take_defaults
+from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
 
@@ -28,14 +28,7 @@ EXPLAINED = (
 
 @click.command(name="scan")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--recipe",
-    metavar="NAME|FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=take_defaults,
-    help="Take options from a recipe's [scan] table; the command line wins.",
-)
+@recipe_option
 @click.option("--noise", is_flag=True, help="Measure the noise of every group as well; this opens some of its photos.")
 @click.option(
     "--samples",

@@ -79,11 +79,17 @@ def test_photos_of_one_camera_are_picked(real_nsp: Nsp, archive: Path, recipe: P
 
 def test_an_archive_gives_a_profile_for_each_camera(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
     Image.fromarray(noisy_scene(9)).save(archive / "no-metadata.png")
+    (archive / "broken.jpg").write_bytes(b"")
+    signed = Image.Exif()
+    signed[305] = "GIMP 2.10"
+    Image.fromarray(noisy_scene(8)).save(archive / "edited.jpg", exif=signed)
     arguments = ["--out", tmp_path / "made", "--recipe", recipe, "--split", "camera", "--json"]
     made = real_nsp("calibrate", archive, *arguments)
     assert made.code == 0, made.err
     (profile,) = json.loads(made.out)
     assert (profile["camera_model"], profile["data"]["photos"]) == ("Maker One", 2)
+    assert f"left out: {archive / 'broken.jpg'}: the file is empty" in made.err
+    assert "left out: 1 photos that a program changed or resized" in made.err
     assert "left out: no metadata, ISO ?, PNG 64×48: 1 photos, at least 3 are needed" in made.err
     path = tmp_path / "made" / "maker-one-iso-800-1000-jpeg-64x48.nsp"
     assert load_profile(path).name == path.stem
@@ -271,6 +277,14 @@ def test_a_training_that_was_cut_off_is_not_thrown_away(
     assert "--resume goes on with it" in refused.err
     assert checkpoint.read_bytes() == b"a night's work"
     assert not (tmp_path / "mine.nsp").exists()
+
+
+def test_a_student_is_no_base(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    refused = real_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--base", "standard")
+    assert refused.code == 2
+    assert "standard is a student" in refused.err
+    assert "nsp distill --base" in refused.err
+    assert not list(tmp_path.glob("x.nsp*"))
 
 
 def test_a_base_of_another_network_is_refused(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
