@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsp_pipeline.calibration.grouping import Group
+from nsp_pipeline.calibration.plot import Line, line_plot
 from nsp_pipeline.calibration.survey import advise
 from nsp_pipeline.core.correlation import LAGS
 from nsp_pipeline.core.noise_field import NoiseField
@@ -17,7 +18,6 @@ from nsp_pipeline.core.noise_field import NoiseField
 COLOURS = ("#c8372d", "#2e8b45", "#2f5fc4")
 GREY = ("#555",)
 CHANNELS = ("red", "green", "blue")
-WIDTH, HEIGHT, MARGIN = 460, 240, 40
 CELL = 9
 POINTS = 64
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
@@ -76,43 +76,12 @@ from {noise.flat_patches} flat patches</figcaption></figure>
 def noise_curves(noise: NoiseField) -> str:
     """Draw the standard deviation of each channel by brightness, as an SVG element."""
     shades = np.linspace(0, 1, POINTS)
-    seen = [(shades >= curve.knots.x[0]) & (shades <= curve.knots.x[-1]) for curve in noise.curves]
-    levels = [np.sqrt(curve.at(shades)) * 255 for curve in noise.curves]
-    top = max(float(level.max()) for level in levels) * 1.1 or 1.0
-    lines = [
-        f'<polyline fill="none" stroke="{colour}" stroke-width="2"{_dash(curve.straight)} '
-        f'points="{_points(shades[known], level[known], top)}"/>'
-        for colour, curve, level, known in zip(_colours(noise), noise.curves, levels, seen, strict=True)
-    ]
-    across = "".join(
-        f'<text x="{_x(value / 255):.0f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{value}</text>'
-        for value in (0, 64, 128, 192, 255)
-    )
-    up = "".join(
-        f'<line x1="{MARGIN}" x2="{WIDTH - 10}" y1="{_y(share):.1f}" y2="{_y(share):.1f}" stroke="#eee"/>'
-        f'<text x="{MARGIN - 6}" y="{_y(share) + 4:.1f}" text-anchor="end">{share * top:.1f}</text>'
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-        f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="noise by brightness">{up}{across}{"".join(lines)}</svg>'
-    )
-
-
-def _points(shades: NDArray[np.float64], levels: NDArray[np.float64], top: float) -> str:
-    return " ".join(f"{_x(x):.1f},{_y(y / top):.1f}" for x, y in zip(shades, levels, strict=True))
-
-
-def _x(share: float) -> float:
-    return MARGIN + share * (WIDTH - MARGIN - 10)
-
-
-def _y(share: float) -> float:
-    return HEIGHT - MARGIN - share * (HEIGHT - MARGIN - 10)
-
-
-def _dash(straight: bool) -> str:
-    return ' stroke-dasharray="6 3"' if straight else ""
+    lines = []
+    for colour, curve in zip(_colours(noise), noise.curves, strict=True):
+        seen = shades[(shades >= curve.knots.x[0]) & (shades <= curve.knots.x[-1])]
+        level = np.sqrt(curve.at(seen)) * 255
+        lines.append(Line((255 * seen).tolist(), level.tolist(), colour, curve.straight))
+    return line_plot(lines, ticks=(0, 64, 128, 192, 255), label="noise by brightness")
 
 
 def _shape(straight: bool) -> str:

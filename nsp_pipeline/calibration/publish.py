@@ -130,6 +130,7 @@ def _scores(
     held_out: int, trained: Trained, verdict: Verdict | None, base: Profile | None, *, student: bool
 ) -> dict[str, object]:
     scores: dict[str, object] = {"held_out_photos": held_out}
+    scores["course"] = [(step, float(f"{error:.6g}")) for step, error in trained.course]
     if found := trained.judgement:
         scores["drift"] = found.drift
         scores |= {"noise_left": found.mean} if student else {"noisy_l1": found.l1, "noisy_mse": found.mean}

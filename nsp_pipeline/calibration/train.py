@@ -105,6 +105,8 @@ class Trained:
     loss: float
     judgement: Judgement | None
     base_judgement: Judgement | None
+    course: tuple[tuple[int, float], ...] = ()
+    """Step and held-out error of each checkpoint."""
 
 
 def train(
@@ -194,6 +196,7 @@ class _Training:
         self.seconds = 0.0
         self._losses: list[float] = []
         self._judgement: Judgement | None = None
+        self._course: list[tuple[int, float]] = []
         self._best: tuple[int, float, dict[str, torch.Tensor]] | None = None
         self._base_judgement = lesson.judge(self._network) if base is not None else None
 
@@ -226,6 +229,7 @@ class _Training:
         self._judgement = self._lesson.judge(cast(Backbone, self._averaged.module.eval()))
         if self._judgement is None:
             return
+        self._course.append((self.step, self._judgement.mean))
         if self._best is None or self._judgement.mean < self._best[1]:
             weights = {key: value.detach().cpu().clone() for key, value in self._averaged.module.state_dict().items()}
             self._best = (self.step, self._judgement.mean, weights)
@@ -257,6 +261,7 @@ class _Training:
             "averaged": self._averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "best": self._best,
+            "course": self._course,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -271,6 +276,7 @@ class _Training:
         self._averaged.load_state_dict(state["averaged"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._best = state["best"]
+        self._course = [*state["course"]]
 
     def result(self) -> Trained:
         """The best network so far."""
@@ -281,7 +287,9 @@ class _Training:
             network.load_state_dict(self._best[2])
         if judgement is None or best_step != self.step:
             judgement = self._lesson.judge(network)
-        return Trained(network, self.step, best_step, self.seconds, self.loss, judgement, self._base_judgement)
+        return Trained(
+            network, self.step, best_step, self.seconds, self.loss, judgement, self._base_judgement, tuple(self._course)
+        )
 
 
 def learning_rate(step: int, steps: int, settings: CourseSettings) -> float:

@@ -9,6 +9,8 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
+from nsp_pipeline.calibration.profile_report import profile_report
+from nsp_pipeline.cli.page import write_page
 from nsp_pipeline.cli.profile_files import export, import_, install, remove
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
@@ -57,10 +59,19 @@ def _row(name: str, path: Path) -> dict[str, str]:
 
 @command.command()
 @click.argument("profile")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write a page with plots: the camera's noise, and how the training went.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print profile.json on stdout.")
-def show(profile: str, as_json: bool) -> None:
+def show(profile: str, report: Path | None, as_json: bool) -> None:
     """Show a profile's card."""
     bundle = find_profile(profile)
+    if report:
+        write_page(report, profile_report(bundle))
+        click.echo(f"plots: {report}", err=True)
     if as_json:
         click.echo(json.dumps(bundle.spec.model_dump(mode="json"), indent=2))
     else:

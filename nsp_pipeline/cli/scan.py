@@ -16,9 +16,10 @@ from nsp_pipeline.calibration.grouping import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.noise_report import noise_report
 from nsp_pipeline.calibration.photos import find_photos
 from nsp_pipeline.calibration.survey import advise, measure_groups, noise_spec
+from nsp_pipeline.cli.page import write_page
 from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.core.noise_field import NoiseField
-from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
+from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 
 EXPLAINED = (
     "σ: standard deviation of the noise, of 255; shared: correlation of neighbouring pixels; s: to calibrate with; "
@@ -94,7 +95,7 @@ def command(
     else:
         Console().print(_table(groups, measured=noise))
     if report:
-        _write(report, noise_report(groups))
+        write_page(report, noise_report(groups))
         console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
     if refused:
         raise SystemExit(ExitCode.SOME_FAILED)
@@ -103,13 +104,6 @@ def command(
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _table(groups: Sequence[Group], *, measured: bool) -> Table:

@@ -95,6 +95,8 @@ class ScoreSpec(_Strict):
     """Residual in flat places over the noise variance measured there."""
     edges: float | None = None
     """Residual at the strongest edges over that in flat places."""
+    course: list[tuple[int, float]] = []
+    """Training step and held-out error (`noisy_mse`, or `noise_left` of a student) of each judged checkpoint."""
 
 
 class ProfileSpec(_Strict):

@@ -70,6 +70,7 @@ def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path) -> None:
     resumed = run(killed, resume=True)
 
     assert same_weights(resumed, undisturbed)
+    assert resumed.course == undisturbed.course
     assert course(killed) == course(tmp_path / "whole")
     assert len(course(killed)) == 6
 
@@ -79,6 +80,7 @@ def test_the_best_judged_step_is_kept(tmp_path: Path) -> None:
 
     judged = {int(row["step"]): float(row["held_out_mse"]) for row in read_log(tmp_path / "t") if row["held_out_mse"]}
     assert judged[trained.best_step] == min(judged.values())
+    assert dict(trained.course) == pytest.approx(judged, rel=1e-5)
     assert trained.judgement is not None
     assert trained.judgement.mean == pytest.approx(min(judged.values()), rel=1e-5)
 

@@ -107,7 +107,7 @@ def test_a_pair_of_shots_says_nothing_of_many_cameras(real_nsp: Nsp, archive: Pa
 
 def test_noise_decides_what_a_recipe_leaves_open(real_nsp: Nsp, recipe: Path, tmp_path: Path) -> None:
     archive = save_archive(tmp_path / "in", 3, iso=800, size=(640, 480))
-    recipe.write_text(RECIPE.replace("pd-factor = 1", 'pd-factor = "auto"') + 's = "auto"\n')
+    recipe.write_text(RECIPE.replace("pd-factor = 1", 'pd-factor = "auto"') + 's = "auto"\njudge_every = 1\n')
     made = real_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--json")
     assert made.code == 0, made.err
     spec = json.loads(made.out)
@@ -117,6 +117,15 @@ def test_noise_decides_what_a_recipe_leaves_open(real_nsp: Nsp, recipe: Path, tm
     assert len(spec["noise_correlation"]) == 10
     shown = real_nsp("profiles", "show", tmp_path / "m.nsp")
     assert "noise σ, green" in shown.out
+    page = tmp_path / "m.html"
+    assert real_nsp("profiles", "show", tmp_path / "m.nsp", "--report", page).code == 0
+    html = page.read_text()
+    # Noise of three channels, correlation, and the error step by step.
+    assert [picture.count("<polyline") for picture in html.split("<figure>")[1:]] == [3, 1, 1]
+    assert [step for step, _ in spec["scores"]["course"]] == [1, 2, 3]
+    assert "noise σ, green" in html
+    refused = real_nsp("profiles", "show", tmp_path / "m.nsp", "--report", tmp_path / "no" / "m.html")
+    assert (refused.code, "cannot be written" in refused.err) == (4, True)
 
 
 def until(process: Any, words: str) -> None:
