@@ -19,7 +19,14 @@ def noisy_scene(seed: int, height: int = 48, width: int = 64, sigma: float = 15.
     return np.rint(clean_scene(height, width) + noise).clip(0, 255).astype(np.uint8)
 
 
-def save_archive(folder: Path, count: int, *, iso: int | None = None, size: tuple[int, int] = (64, 48)) -> Path:
+def save_archive(
+    folder: Path,
+    count: int,
+    *,
+    iso: int | None = None,
+    size: tuple[int, int] = (64, 48),
+    camera: tuple[str, str] = ("Maker", "Maker One"),
+) -> Path:
     """Fill a folder with noisy photos (width, height); with an ISO they are JPEGs of one camera."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
@@ -28,7 +35,7 @@ def save_archive(folder: Path, count: int, *, iso: int | None = None, size: tupl
             image.save(folder / f"{seed}.png")
             continue
         exif = Image.Exif()
-        exif[271], exif[272] = "Maker", "Maker One"
+        exif[271], exif[272] = (word.encode() for word in camera)  # Pillow takes ASCII alone
         exif.get_ifd(0x8769)[34855] = iso + 100 * seed
         image.save(folder / f"{seed}.jpg", quality=98, exif=exif)
     return folder

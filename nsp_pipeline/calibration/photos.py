@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from nsp_pipeline.frames.read import PHOTO_SUFFIXES, read_frame
 
 HELD_OUT_SHARE = 10
 """One photo in this many is kept out of training, to judge by."""
+MOST_CLIPPED = 0.98
+"""Photos of which more is clipped are left out."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ def load_photos(
             if min(frame.pixels.shape[:2]) < smallest_side:
                 height, width = frame.pixels.shape[:2]
                 raise PhotoError(path, f"{width}×{height} pixels are too few: a crop takes {smallest_side} a side")
+            if _clipped_share(frame.pixels) > MOST_CLIPPED:
+                raise PhotoError(path, "it is black or white nearly all over: there is no noise to learn from")
             pixels = np.repeat(frame.pixels, 3, axis=2) if frame.pixels.shape[2] == 1 else frame.pixels
             window = _window(pixels, share, smallest_side, rng)
             if cache_folder and held + window.nbytes > memory:
@@ -107,6 +112,12 @@ def load_photos(
     return PhotoSet(
         [photos[i] for i in sorted(order[keep_out:])], [photos[i] for i in sorted(order[:keep_out])], refused
     )
+
+
+def _clipped_share(pixels: NDArray[Any]) -> float:
+    """Share of sample values at either end of what their type can say."""
+    top = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0
+    return float(((pixels <= 0) | (pixels >= top)).mean())
 
 
 def _window(

@@ -265,7 +265,8 @@ def _calibrate_each(plan: _Plan, files: Sequence[Path], folder: Path, split: str
 def _suited(plan: _Plan, noise: NoiseField | None, console: Console) -> "TrainingSettings":
     """Fill in what the recipe leaves to the noise of the photos; raises NoiseError where no s works."""
     if noise is None:
-        kept = ", ".join(f"{name} = {getattr(plan.settings, name)}" for name in sorted(plan.measured))
+        usual = {"s": plan.settings.s, "pd_factor": plan.settings.pd_factor or plan.settings.t}
+        kept = ", ".join(f"{name} = {usual[name]}" for name in LEFT_TO_NOISE if name in plan.measured)
         say(console, f"{TOO_LITTLE}; {kept}, as nothing else is known" if kept else TOO_LITTLE, style="yellow")
         return plan.settings
     chosen: dict[str, Any] = {}

@@ -1,0 +1,88 @@
+"""Photos that nothing can be learnt from, or that few would think of."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from noisy_photos import save_archive
+from PIL import Image
+from run_nsp import Finished
+
+from nsp_pipeline.profiles.bundle import load_profile
+
+Nsp = Callable[..., Finished]
+RECIPE = """
+[calibrate]
+backbone = "dbsn"
+base_channels = 4
+modules = 1
+crop = 20
+batch = 2
+steps = 2
+s = "auto"
+pd-factor = "auto"
+"""
+
+
+@pytest.fixture
+def calibrate(real_nsp: Nsp, tmp_path: Path) -> Callable[[Path], Finished]:
+    """Calibrate from a folder, starting from nothing, into mine.nsp."""
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text(RECIPE)
+    return lambda photos: real_nsp("calibrate", photos, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+
+
+def test_one_photo_teaches_but_nothing_speaks_for_the_result(
+    calibrate: Callable[[Path], Finished], tmp_path: Path
+) -> None:
+    made = calibrate(save_archive(tmp_path / "in", 1, iso=800))
+    assert made.code == 0, made.err
+    assert "training on 1 photos, 0 held out" in made.err
+    assert "No photo could be kept out of training" in load_profile(tmp_path / "mine.nsp").read("CARD.md").decode()
+
+
+def test_photos_smaller_than_a_crop_are_named(calibrate: Callable[[Path], Finished], tmp_path: Path) -> None:
+    refused = calibrate(save_archive(tmp_path / "in", 2, iso=800, size=(16, 12)))
+    assert refused.code == 2
+    assert f"{tmp_path / 'in' / '0.jpg'}: 16×12 pixels are too few: a crop takes 20 a side" in refused.err
+    assert not (tmp_path / "mine.nsp").exists()
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_clipped_photos_are_named(calibrate: Callable[[Path], Finished], tmp_path: Path, value: int) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        Image.fromarray(np.full((64, 64, 3), value, np.uint8)).save(tmp_path / "in" / f"{name}.png")
+    refused = calibrate(tmp_path / "in")
+    assert refused.code == 2
+    assert f"{tmp_path / 'in' / 'a.png'}: it is black or white nearly all over" in refused.err
+    assert not (tmp_path / "mine.nsp").exists()
+
+
+def test_without_a_flat_place_the_usual_settings_are_named(
+    calibrate: Callable[[Path], Finished], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for seed in range(3):
+        stripes = np.random.default_rng(seed).integers(0, 2, (64, 64, 1)) * np.uint8(254)
+        Image.fromarray(np.repeat(stripes, 3, 2).astype(np.uint8)).save(tmp_path / "in" / f"{seed}.png")
+    made = calibrate(tmp_path / "in")
+    assert made.code == 0, made.err
+    assert "to measure their noise; s = 5, pd_factor = 2, as nothing else is known" in made.err
+    assert load_profile(tmp_path / "mine.nsp").spec.noise is None
+
+
+def test_a_camera_may_call_itself_anything(
+    real_nsp: Nsp, calibrate: Callable[[Path], Finished], tmp_path: Path
+) -> None:
+    photos = save_archive(tmp_path / "in", 3, iso=800, camera=("../../Ma/ker", "📷 X/1 | [b]"))
+    made = real_nsp(
+        "calibrate", photos, "--out", tmp_path / "made", "--recipe", tmp_path / "quick.toml", "--split", "camera"
+    )
+    assert made.code == 0, made.err
+    (profile,) = (tmp_path / "made").glob("*.nsp")
+    assert load_profile(profile).spec.camera_model == "📷 X/1 | [b]"
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "made", "quick.toml"}
+    shown = real_nsp("profiles", "show", profile)
+    assert "X/1 | [b]" in shown.out.replace("\\", "")
