@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,21 @@ from rich.progress import Progress
 from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.cli.quantities import DeviceType, OrWord
 from nsp_pipeline.cli.recipe_options import recipe_option
-from nsp_pipeline.cli.score_table import score_document, score_table
+from nsp_pipeline.cli.score_table import comparison_document, comparison_table, score_document, score_table
 from nsp_pipeline.engines.choose import ENGINES, open_engine
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
+from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
+from nsp_pipeline.evaluation.compare import compare, contact_sheet
 from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.measure import Measured, NoisyAndClean, measure_pairs
-from nsp_pipeline.evaluation.metrics import require_ssim
+from nsp_pipeline.evaluation.metrics import require_ssim, to_eight_bit
+from nsp_pipeline.evaluation.rivals import RIVALS, Rival, Variant, available_rivals, find_rival
 from nsp_pipeline.evaluation.sources import open_pairs, open_submission
 from nsp_pipeline.evaluation.submission import Written, require_new
 from nsp_pipeline.profiles.choose import find_profile
 
 MODES = ("denoise", "sr", "sr-direct")
+ALL = "all"
 NAMED = 5
 """Photos without a partner that are named; of more, the number must do."""
 
@@ -85,8 +88,28 @@ class Asked:
     metavar="auto|N",
     help="Side of a tile in pixels; smaller takes less memory and more time.",
 )
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="all|nlm|bm3d|rawtherapee|PROFILE",
+    help="Run another denoiser on the same pairs, at its best strength, or another profile. May be repeated.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    help="Write crops of all of them side by side at 100 %; with --against.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def command(noisy: Path, clean: Path | None, submission: Path | None, as_json: bool, **options: Any) -> None:
+def command(
+    noisy: Path,
+    clean: Path | None,
+    submission: Path | None,
+    against: tuple[str, ...],
+    sheet: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Measure PROFILE on pairs of noisy and clean photos: PSNR and SSIM of 8-bit photos (Gaussian window, sigma 1.5).
 
     \b
@@ -100,6 +123,9 @@ def command(noisy: Path, clean: Path | None, submission: Path | None, as_json: b
     A folder to submit to DND, from the folder that holds info.mat and images_srgb:
       nsp evaluate PROFILE --noisy dnd_2017 --submission dnd-submission
 
+    Beside other denoisers, each as good as its strength can make it, and what they look like:
+      nsp evaluate PROFILE --noisy photos --clean truth --against all --sheet crops.png
+
     In the sr modes the clean photo must be as many times larger as the mode enlarges, and the noisy photo's own score
     is that of its bicubic enlargement.
 
@@ -110,11 +136,20 @@ def command(noisy: Path, clean: Path | None, submission: Path | None, as_json: b
     asked = Asked(options["profile"], options["engine"], options["device"], inference)
     if inference.strength is not None and inference.mode != "denoise":
         raise UsageError(f"--strength acts in --mode denoise only, not in {inference.mode}")
+    if sheet and not against:
+        raise UsageError("--sheet shows denoisers side by side: name some with --against")
     if submission is None:
         if clean is None:
             raise UsageError("give --clean to measure against ground truth, or --submission for a benchmark without it")
+        if against:
+            if inference.mode != "denoise":
+                raise UsageError(f"--against compares photos at their own size; --mode {inference.mode} enlarges")
+            _compare(asked, noisy, clean, against, sheet, as_json)
+            return
         _measure(asked, noisy, clean, as_json)
         return
+    if against:
+        raise UsageError("--against needs ground truth, and --submission is for benchmarks without it")
     if clean is not None:
         raise UsageError("--submission is for benchmarks without ground truth; leave out --clean, or measure first")
     if inference.mode != "denoise":
@@ -138,6 +173,43 @@ def _measure(asked: Asked, noisy: Path, clean: Path, as_json: bool) -> None:
         Console().print(score_table(measured))
     if failed:
         raise SystemExit(ExitCode.SOME_FAILED)
+
+
+def _compare(asked: Asked, noisy: Path, clean: Path, against: Sequence[str], sheet: Path | None, as_json: bool) -> None:
+    require_ssim()
+    console = Console(stderr=True)
+    rivals, missing = _rivals(against)
+    for reason in missing:
+        _say(console, f"left out: {reason}")
+    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: _say(console, _without_truth(photos)))
+    with ExitStack() as engines, Progress(console=console, transient=True) as progress:
+        profiles = [asked, *(replace(asked, profile=name) for name in against if name not in (*RIVALS, ALL))]
+        contenders = [*rivals, *(_contender(profile, engines.enter_context(_engine(profile))) for profile in profiles)]
+        bar = progress.add_task(f"comparing on {len(pairs)} pairs", total=None)
+        compared = compare(pairs, contenders, lambda done, total: progress.update(bar, completed=done, total=total))
+    if sheet:
+        try:
+            contact_sheet(compared).save(sheet, "PNG")
+        except OSError as error:
+            raise OutputError(f"{sheet}: cannot be written: {error.strerror or error}") from error
+        _say(console, f"crops at 100 %: {sheet}")
+    if as_json:
+        click.echo(json.dumps(comparison_document(compared), indent=2))
+    else:
+        Console().print(comparison_table(compared))
+
+
+def _rivals(names: Sequence[str]) -> tuple[list[Rival], list[str]]:
+    """Those that were named; of `all`, those that are installed, and why the others are not there."""
+    if ALL in names:
+        return available_rivals()
+    return [find_rival(name) for name in names if name in RIVALS], []
+
+
+def _contender(asked: Asked, engine: Engine) -> Rival:
+    setting = "" if asked.inference.strength is None else f"strength {asked.inference.strength:g}"
+    run = Variant(setting, lambda pixels: to_eight_bit(denoise_pixels(pixels, engine, asked.inference).pixels))
+    return Rival(asked.profile, (run,))
 
 
 def _measured(

@@ -7,8 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.evaluation.compare import Compared
 from nsp_pipeline.evaluation.measure import Measured, Score, mean
 
 
@@ -33,6 +35,34 @@ def score_document(measured: Sequence[Measured], failed: Sequence[PhotoError]) -
         "pairs": [{**asdict(row), "noisy": _score(row.noisy), "denoised": _score(row.denoised)} for row in measured],
         "failed": [{"file": str(error.path), "reason": error.reason} for error in failed],
     }
+
+
+def comparison_table(compared: Sequence[Compared]) -> Table:
+    """One line per denoiser, from the noisy photos down; the clean ones are only in the pictures."""
+    table = Table()
+    for title in ("denoiser", "setting"):
+        table.add_column(title)
+    for title in ("PSNR dB", "gain", "SSIM", "s/MP"):
+        table.add_column(title, justify="right")
+    noisy = compared[0].score.psnr
+    for row in compared[:-1]:
+        gain = "" if row is compared[0] else f"{row.score.psnr - noisy:+.2f}"
+        pace = "" if row is compared[0] else f"{row.seconds_per_megapixel:.2f}"
+        table.add_row(Text(row.name), row.setting, f"{row.score.psnr:.2f}", gain, f"{row.score.ssim:.4f}", pace)
+    return table
+
+
+def comparison_document(compared: Sequence[Compared]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "denoiser": row.name,
+            "setting": row.setting,
+            **_score(row.score),
+            "seconds_per_megapixel": row.seconds_per_megapixel,
+        }
+        for row in compared[:-1]
+    ]
 
 
 def _score(score: Score) -> dict[str, float | None]:

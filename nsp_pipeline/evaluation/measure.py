@@ -82,7 +82,7 @@ def measure_pairs(
                 raise
             on_failure(error)
             continue
-        _require_aligned(pair, noisy, clean, engine.info.scale)
+        require_aligned(pair, noisy, clean, engine.info.scale)
         yield _measure(pair, noisy, clean, engine, settings)
     on_pair(len(pairs), len(pairs))
 
@@ -104,18 +104,20 @@ def _measure(
     return Measured(
         name=pair.name,
         group=pair.group,
-        noisy=_score(_enlarged(to_eight_bit(noisy), engine.info.scale), truth),
-        denoised=_score(to_eight_bit(result.pixels), truth),
+        noisy=score(_enlarged(to_eight_bit(noisy), engine.info.scale), truth),
+        denoised=score(to_eight_bit(result.pixels), truth),
         strength=1.0 if result.strength is None else result.strength,
         seconds_per_megapixel=result.seconds / (noisy.shape[0] * noisy.shape[1] / 1e6),
     )
 
 
-def _score(picture: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Score:
+def score(picture: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Score:
+    """PSNR and SSIM of a picture (H, W, C) against the truth."""
     return Score(psnr(picture, truth), ssim(picture, truth))
 
 
-def _require_aligned(pair: NoisyAndClean, noisy: NDArray[np.generic], clean: NDArray[np.generic], scale: int) -> None:
+def require_aligned(pair: NoisyAndClean, noisy: NDArray[np.generic], clean: NDArray[np.generic], scale: int) -> None:
+    """Raise UsageError unless the clean photo is `scale` times as large as the noisy one, and large enough for SSIM."""
     height, width, channels = noisy.shape
     if clean.shape != (height * scale, width * scale, channels):
         wanted = "a pair must be aligned" if scale == 1 else f"the clean one must be {scale} times larger in this mode"

@@ -1,0 +1,146 @@
+"""Other denoisers on the same photos, each as good as it can be made: where it has a strength, several are tried."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsp_pipeline.core.noise import measure_noise
+from nsp_pipeline.errors import MissingCapabilityError, UsageError
+
+Picture = NDArray[np.uint8]
+Denoiser = Callable[[Picture], Picture]
+
+NLM_STRENGTHS = (2, 3, 5, 7, 10, 14)
+RAWTHERAPEE_LUMA = (20, 40, 60, 80)
+RAWTHERAPEE_TIMEOUT = 1800
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A denoiser with one setting; `run` takes and gives (H, W, 3) uint8."""
+
+    setting: str
+    run: Denoiser = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A denoiser, and the settings of which the best will stand for it."""
+
+    name: str
+    variants: tuple[Variant, ...]
+
+
+def find_rival(name: str) -> Rival:
+    """Prepare a rival by its name, one of RIVALS.
+
+    Raises:
+        UsageError: there is none of that name.
+        MissingCapabilityError: it is not installed here.
+    """
+    if name not in RIVALS:
+        raise UsageError(f"--against {name}: there is {', '.join(RIVALS)}, and every profile by its name")
+    return Rival(name, RIVALS[name]())
+
+
+def timed(run: Denoiser, noisy: Picture) -> tuple[Picture, float]:
+    """Denoise, and say how many seconds it took."""
+    begun = time.perf_counter()
+    return run(noisy), time.perf_counter() - begun
+
+
+def _non_local_means() -> tuple[Variant, ...]:
+    """OpenCV's, in colour, one strength for luma and chroma."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingCapabilityError(f"OpenCV is not installed ({error}): pip install opencv-python-headless") from None
+
+    def at(strength: int) -> Denoiser:
+        # Its channel order does not matter: it turns BGR to Lab, so red and blue are swapped going in and out.
+        def run(noisy: Picture) -> Picture:
+            swapped = np.ascontiguousarray(noisy[..., ::-1])
+            found = cv2.fastNlMeansDenoisingColored(swapped, None, strength, strength)
+            return np.asarray(found, dtype=np.uint8)[..., ::-1]
+
+        return run
+
+    return tuple(Variant(f"h {strength}", at(strength)) for strength in NLM_STRENGTHS)
+
+
+def _bm3d() -> tuple[Variant, ...]:
+    """BM3D (Dabov et al. 2007) in colour, told the noise that is measured in the photo."""
+    try:
+        from bm3d import bm3d_rgb
+    except ImportError as error:
+        raise MissingCapabilityError(f"BM3D is not installed ({error}): pip install bm3d") from None
+
+    def run(noisy: Picture) -> Picture:
+        sigma = max(measure_noise(noisy).sigma, 0.1) / 255
+        found = np.clip(bm3d_rgb(noisy / 255.0, sigma), 0, 1)
+        return np.asarray(np.rint(found * 255), dtype=np.uint8)
+
+    return (Variant("measured σ", run),)
+
+
+def _rawtherapee() -> tuple[Variant, ...]:
+    """RawTherapee's noise reduction in Lab, colour at its default."""
+    program = shutil.which("rawtherapee-cli")
+    if program is None:
+        raise MissingCapabilityError("rawtherapee-cli is not on the PATH: install RawTherapee")
+
+    def at(luma: int) -> Denoiser:
+        return lambda noisy: _through_rawtherapee(program, noisy, luma)
+
+    return tuple(Variant(f"luma {luma}", at(luma)) for luma in RAWTHERAPEE_LUMA)
+
+
+def _through_rawtherapee(program: str, noisy: Picture, luma: int) -> Picture:
+    with tempfile.TemporaryDirectory(prefix="nsp-rawtherapee-") as name:
+        folder = Path(name)
+        Image.fromarray(noisy).save(folder / "in.tif")
+        (folder / "nr.pp3").write_text(
+            "[Directional Pyramid Denoising]\nEnabled=true\nMethod=Lab\nLMethod=SLI\nCMethod=MAN\nChroma=15\n"
+            f"Luma={luma}\nLdetail=50\nSMethod=shal\nGamma=1.7\n"
+            # Without these it develops the picture as if it were RAW, and changes its colours.
+            "[Color Management]\nInputProfile=(embedded)\nWorkingProfile=sRGB\nOutputProfile=RTv4_sRGB\n"
+        )
+        before, after, settings = (str(folder / file) for file in ("in.tif", "out.png", "nr.pp3"))
+        command = [program, "-n", "-b8", "-Y", "-o", after, "-p", settings, "-c", before]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=RAWTHERAPEE_TIMEOUT, check=False)
+        if ended.returncode or not (folder / "out.png").exists():
+            words = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
+            raise MissingCapabilityError(f"rawtherapee-cli failed: {words[0]}")
+        with Image.open(folder / "out.png") as picture:
+            return np.asarray(picture.convert("RGB"))
+
+
+RIVALS: dict[str, Callable[[], tuple[Variant, ...]]] = {
+    "nlm": _non_local_means,
+    "bm3d": _bm3d,
+    "rawtherapee": _rawtherapee,
+}
+
+
+def available_rivals() -> tuple[list[Rival], list[str]]:
+    """All that are installed, and why the others are not there."""
+    found, missing = [], []
+    for name in RIVALS:
+        try:
+            found.append(find_rival(name))
+        except MissingCapabilityError as error:
+            missing.append(str(error))
+    return found, missing
+
+
+def best(means: Sequence[float]) -> int:
+    """Index of the setting with the highest mean PSNR: what its user would find with the clean photo at hand."""
+    return int(np.argmax(means))

@@ -1,0 +1,100 @@
+"""`nsp evaluate --against`: other denoisers on the same pairs."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from noisy_photos import clean_scene, noisy_scene
+from PIL import Image
+from run_nsp import Finished
+
+from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.evaluation.compare import telling_crop
+from nsp_pipeline.evaluation.rivals import find_rival
+
+Nsp = Callable[..., Finished]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> tuple[Path, Path]:
+    noisy, clean = tmp_path / "noisy", tmp_path / "clean"
+    noisy.mkdir()
+    clean.mkdir()
+    for seed in range(2):
+        Image.fromarray(noisy_scene(seed, 80, 96)).save(noisy / f"{seed}.png")
+        Image.fromarray(np.rint(clean_scene(80, 96)).astype(np.uint8)).save(clean / f"{seed}.png")
+    return noisy, clean
+
+
+def test_rivals_stand_beside_the_profile_at_their_best(real_nsp: Nsp, pairs: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="non-local means is OpenCV's")
+    noisy, clean = pairs
+    sheet = tmp_path / "crops.png"
+    arguments = ["--noisy", noisy, "--clean", clean, "--against", "nlm", "--against", "standard", "--sheet", sheet]
+
+    done = real_nsp("evaluate", "fast", *arguments, "--json")
+
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)
+    assert [row["denoiser"] for row in rows] == ["noisy", "nlm", "fast", "standard"]
+    assert all(row["psnr"] > rows[0]["psnr"] + 1 for row in rows[1:])
+    assert rows[1]["setting"].startswith("h ")
+    # Four denoisers and the clean photo, a row for each pair, at 100 %.
+    with Image.open(sheet) as picture:
+        assert picture.size == (5 * 100 - 4, 16 + 2 * 84 - 4)
+        first = np.asarray(picture)[16 : 16 + 80, :96]
+    assert np.array_equal(first, noisy_scene(0, 80, 96))
+    assert "nlm" in real_nsp("evaluate", "fast", *arguments).out
+
+
+def test_what_is_not_installed_is_named(
+    real_nsp: Nsp, pairs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy, clean = pairs
+    monkeypatch.setenv("PATH", os.devnull)
+    refused = real_nsp("evaluate", "fast", "--noisy", noisy, "--clean", clean, "--against", "rawtherapee")
+    assert (refused.code, "rawtherapee-cli is not on the PATH" in refused.err) == (3, True)
+    everything = real_nsp("evaluate", "fast", "--noisy", noisy, "--clean", clean, "--against", "all", "--json")
+    assert everything.code == 0
+    assert "left out: rawtherapee-cli is not on the PATH" in everything.err
+    assert json.loads(everything.out)[-1]["denoiser"] == "fast"
+
+
+def test_rawtherapee_takes_noise_away() -> None:
+    try:
+        rival = find_rival("rawtherapee")
+    except MissingCapabilityError as error:
+        pytest.skip(str(error))
+    # Little colour: its strong reduction of colour noise reaches far, and pales a picture as small as this one.
+    clean = 128 + (clean_scene(320, 400).mean(2, keepdims=True) - 128) * np.ones(3)
+    noise = np.random.default_rng(0).normal(0, 8, clean.shape)
+    noisy = np.rint(clean + noise).clip(0, 255).astype(np.uint8)
+    errors = [float(((variant.run(noisy) - clean) ** 2).mean()) for variant in rival.variants]
+    assert min(errors) < 0.5 * float((noise**2).mean())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sheet", "x.png"), "name some with --against"),
+        (("--against", "nlm", "--mode", "sr"), "--mode sr enlarges"),
+        (("--against", "nothing"), "nothing"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    real_nsp: Nsp, pairs: tuple[Path, Path], arguments: tuple[str, ...], message: str
+) -> None:
+    refused = real_nsp("evaluate", "fast", "--noisy", pairs[0], "--clean", pairs[1], *arguments)
+    assert refused.code == 2
+    assert message in refused.err
+
+
+def test_the_crop_shown_is_where_there_is_detail() -> None:
+    picture = np.full((64, 96, 3), 128, np.uint8)
+    picture[:, 32:] = np.random.default_rng(0).integers(0, 255, (64, 64, 1))
+    rows, columns = telling_crop(picture, 32)
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (32, 32)
+    assert columns.start >= 32
