@@ -15,7 +15,9 @@ from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.frame import Frame
 
-DEFAULT_TILE = 512
+SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
+HALOS_A_TILE = 12
+"""A tile is this many halos wide: what tiles see twice then costs about a third, and memory stays bounded."""
 
 Pixels = NDArray[np.generic]
 """(H, W, C), as a photo stores them."""
@@ -26,7 +28,8 @@ class InferenceSettings:
     """How a photo is run.
 
     `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
-    neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or 512.
+    neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
+    that suits its halo.
     """
 
     mode: str = "denoise"
@@ -75,6 +78,10 @@ def denoise_frame(
     )
 
 
+def _auto_tile(halo: int) -> int:
+    return min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
+
+
 def _run_exactly(
     pixels: Pixels,
     result: Pixels,
@@ -89,7 +96,7 @@ def _run_exactly(
     cols = reflected_indices(pixels.shape[1], info.multiple)
     blends = settings.mode == "denoise" and settings.strength is None
     halo = info.halo + (WINDOW_RADIUS if blends else 0)
-    side = settings.tile or info.tile or DEFAULT_TILE
+    side = settings.tile or info.tile or _auto_tile(halo)
     tiles = list(plan_tiles(len(rows), len(cols), tile=side, halo=halo, multiple=info.multiple))
     strengths = 0.0
     for done, tile in enumerate(tiles, 1):
@@ -112,7 +119,7 @@ def _run_fading(
     """Fill `result` with tiles that fade into each other, a row of tiles at a time; returns the mean strength."""
     scale, multiple = engine.info.scale, engine.info.multiple
     rows, cols = reflected_indices(pixels.shape[0], multiple), reflected_indices(pixels.shape[1], multiple)
-    side = settings.tile or engine.info.tile or DEFAULT_TILE
+    side = settings.tile or engine.info.tile or _auto_tile(engine.info.halo)
     down = plan_fading_spans(len(rows), side, engine.info.halo, multiple)
     across = plan_fading_spans(len(cols), side, engine.info.halo, multiple)
     strength = 0.0

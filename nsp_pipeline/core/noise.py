@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nsp_pipeline.core.depth import to_unit
 
 PATCH = 16
-MAX_PATCHES = 30_000
+MAX_PATCHES = 12_000
 BRIGHTNESS_BINS = 12
 FEWEST_PATCHES = 30
 CLIPPED_SHARE = 0.02
