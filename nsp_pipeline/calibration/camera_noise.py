@@ -30,6 +30,17 @@ class NoiseRange:
     sensor_share: float = 0.5
     longest_blur: float = 1.6
     """Standard deviation in pixels of the blur that correlates noise, at most; colour noise up to twice that."""
+    most_colour: float = 1.4
+    """A camera's colour matrix makes what is colour in its noise stronger by up to this, and what is grey not."""
+    smoothed_share: float = 0.7
+    """Of the photos from a sensor, those whose colour noise the camera has smoothed."""
+    soft_share: float = 0.85
+    """Of the photos, those that lens and demosaicing leave softer than shrunk ones are: at 100 % most are."""
+    softest: float = 1.7
+    """Standard deviation in pixels of their blur, at most."""
+    soft_colour_share: float = 0.85
+    """Of the photos, those with softer colours than greys, by up to `softest_colour` pixels."""
+    softest_colour: float = 2.5
     jpeg_quality: tuple[int, int] = (80, 99)
     jpeg_share: float = 0.8
 
@@ -49,12 +60,23 @@ class NoisyCamera:
             sharp: (B, 3, 2H, 2W) sRGB in 0..1; H and W even.
 
         Returns:
-            noisy (B, 3, H, W), clean (B, 3, H, W) and sharp (B, 3, 2H, 2W), whose 2×2 cells have the means of `clean`.
+            noisy (B, 3, H, W), clean (B, 3, H, W) and sharp (B, 3, 2H, 2W), whose 2×2 cells have the means of `clean`;
+            clean and sharp are as soft as photos are, which varies.
         """
+        sharp = torch.cat([self._as_sharp_as_photos(crop[None], dice) for crop in sharp])
         noisy, clean = zip(*(self._one(crop[None], dice) for crop in sharp), strict=True)
         clean_batch = torch.cat(clean)
         finer = sharp + interpolate(clean_batch - halved(sharp), scale_factor=2.0, mode="nearest")
         return torch.cat(noisy), clean_batch, finer
+
+    def _as_sharp_as_photos(self, sharp: torch.Tensor, dice: np.random.Generator) -> torch.Tensor:
+        """Soften one crop. A student that only knows crisp pictures takes every grain for detail, and leaves it."""
+        chosen = self._range
+        if dice.random() < chosen.soft_share:
+            sharp = blurred(sharp, 2 * float(dice.uniform(0, chosen.softest)))
+        if dice.random() < chosen.soft_colour_share:
+            sharp = _smoother_colour(sharp, 2 * float(dice.uniform(0.5, chosen.softest_colour)))
+        return sharp
 
     def _one(self, sharp: torch.Tensor, dice: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = self._range
@@ -88,13 +110,17 @@ class NoisyCamera:
         noisy, clean = (
             _demosaiced(raw * mosaic, mosaic, radius).clamp(0, 1) ** (1 / 2.2) for raw in (linear + noise, linear)
         )
+        # After the tone curve, not before it as in a camera: it would bend stronger noise into a tint.
+        noisy = clean + _more_colourful(noisy - clean, 1 + float(dice.uniform(0, self._range.most_colour)))
         if small:
             noisy, clean = halved(noisy), halved(clean)
         if dice.random() < 0.3:
             amount, radius = dice.uniform(0.2, 1.0), dice.uniform(0.6, 1.2)
             noisy, clean = (part + amount * (part - blurred(part, radius)) for part in (noisy, clean))
-        if dice.random() < 0.5:
-            noisy = _smoother_colour(noisy, float(dice.uniform(0.5, 2 * self._range.longest_blur)))
+        if dice.random() < self._range.smoothed_share:
+            # A camera's noise reduction spares the picture's own colours, or tries to.
+            radius = float(dice.uniform(0.5, 2 * self._range.longest_blur))
+            noisy = clean + _smoother_colour(noisy - clean, radius, blotches=float(dice.uniform(0, 2)))
         return noisy.clamp(0, 1), clean.clamp(0, 1)
 
     def _from_spectrum(
@@ -102,9 +128,10 @@ class NoisyCamera:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         clean = halved(sharp)
         shape = clean.shape
-        radius = float(dice.uniform(0, self._range.longest_blur))
+        # Cameras leave fine noise in what is grey, coarse noise in what is colour: strong grey blur is the exception.
+        radius = self._range.longest_blur * float(dice.uniform(0, 1)) ** 1.5
         luma = _unit_noise((1, 1, *shape[2:]), radius, generator)
-        wider = min(2 * self._range.longest_blur, radius * float(dice.uniform(1, 2)))
+        wider = float(dice.uniform(radius, 2 * self._range.longest_blur))
         colour = _unit_noise(shape, wider, generator)
         colour = colour - colour.mean(1, keepdim=True)
         mix = float(dice.uniform(0.1, 0.9))
@@ -159,10 +186,21 @@ def _unit_noise(shape: tuple[int, ...], radius: float, generator: torch.Generato
     return noise / noise.std()
 
 
-def _smoother_colour(image: torch.Tensor, radius: float) -> torch.Tensor:
-    """Blur what is colour and keep what is grey, as a camera's reduction of colour noise does."""
+def _smoother_colour(image: torch.Tensor, radius: float, blotches: float = 0.0) -> torch.Tensor:
+    """Blur what is colour and keep what is grey, as a camera's reduction of colour noise does.
+
+    What it leaves is more than blurred: `blotches` times the colour at three times the radius comes on top.
+    """
     grey = image.mean(1, keepdim=True)
-    return grey + blurred(image - grey, radius)
+    colour = blurred(image - grey, radius)
+    if blotches:
+        colour = colour + blotches * blurred(colour, 3 * radius)
+    return grey + colour
+
+
+def _more_colourful(noise: torch.Tensor, gain: float) -> torch.Tensor:
+    grey = noise.mean(1, keepdim=True)
+    return grey + gain * (noise - grey)
 
 
 def _mosaic(shape: torch.Size) -> torch.Tensor:

@@ -49,7 +49,13 @@ class StudentSettings(CourseSettings):
     clean_share: Share = 0.05
     sensor_share: Share = 0.5
     longest_blur: Annotated[float, Field(ge=0, le=8)] = 1.6
+    most_colour: Annotated[float, Field(ge=0, le=8)] = 1.4
+    smoothed_share: Share = 0.7
     jpeg_share: Share = 0.8
+    soft_share: Share = 0.85
+    softest: Annotated[float, Field(ge=0, le=8)] = 1.7
+    soft_colour_share: Share = 0.85
+    softest_colour: Annotated[float, Field(ge=0.5, le=8)] = 2.5
 
     @field_validator("pairs")
     @classmethod
@@ -74,11 +80,17 @@ class StudentSettings(CourseSettings):
 
     @property
     def noise(self) -> NoiseRange:
-        """The noise that is simulated."""
+        """The noise that is simulated, and how sharp the photos are that it is put on."""
         return NoiseRange(
             sigma=(self.least_sigma, self.most_sigma),
             clean_share=self.clean_share,
             sensor_share=self.sensor_share,
             longest_blur=self.longest_blur,
+            most_colour=self.most_colour,
+            smoothed_share=self.smoothed_share,
             jpeg_share=self.jpeg_share,
+            soft_share=self.soft_share,
+            softest=self.softest,
+            soft_colour_share=self.soft_colour_share,
+            softest_colour=self.softest_colour,
         )
