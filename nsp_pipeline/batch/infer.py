@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsp_pipeline.core.blend import WINDOW_RADIUS, local_weight
+from nsp_pipeline.core.blend import GRAIN_RADIUS, WINDOW_RADIUS, grain_kept, local_weight, recoloured
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
@@ -29,12 +29,27 @@ class InferenceSettings:
 
     `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
     neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
-    that suits its halo.
+    that suits its halo. `chroma` is `strength` for colour alone, None the same; `detail` is the share of the finest
+    grain that comes back, in brightness only.
     """
 
     mode: str = "denoise"
     strength: float | None = None
     tile: int | None = None
+    chroma: float | None = None
+    detail: float = 0.0
+
+    @property
+    def removes_nothing(self) -> bool:
+        """Whether every photo comes back as it is."""
+        return self.mode == "denoise" and self.strength == 0 and not self.chroma
+
+    @property
+    def reach(self) -> int:
+        """Pixels around its own that blending looks at, on top of the network's halo."""
+        if self.mode != "denoise":
+            return 0
+        return (WINDOW_RADIUS if self.strength is None else 0) + (GRAIN_RADIUS if self.detail else 0)
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ def denoise_frame(
         on_tile: called with (tiles done, tiles in all).
     """
     noise = measure_noise(frame.pixels)
-    if settings.mode == "denoise" and settings.strength == 0:
+    if settings.removes_nothing:
         return Inferred(frame, 0.0, noise.sigma, noise.sigma)
     height, width, channels = frame.pixels.shape
     scale = engine.info.scale
@@ -94,8 +109,7 @@ def _run_exactly(
     info = engine.info
     rows = reflected_indices(pixels.shape[0], info.multiple)
     cols = reflected_indices(pixels.shape[1], info.multiple)
-    blends = settings.mode == "denoise" and settings.strength is None
-    halo = info.halo + (WINDOW_RADIUS if blends else 0)
+    halo = info.halo + settings.reach
     side = settings.tile or info.tile or _auto_tile(halo)
     tiles = list(plan_tiles(len(rows), len(cols), tile=side, halo=halo, multiple=info.multiple))
     strengths = 0.0
@@ -157,11 +171,16 @@ def _run_tile(
         enlarged = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
         return estimate[:, *enlarged], 1.0
     if settings.strength is None:
-        weight = local_weight(noisy, estimate, noise)[:, *inner]
+        weight = local_weight(noisy, estimate, noise)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
-    kept = noisy[:, *inner]
-    return kept + weight * (estimate[:, *inner] - kept), float(weight.mean())
+    change = weight * (estimate - noisy)
+    if settings.chroma is not None:
+        change = recoloured(change, settings.chroma * (estimate - noisy))
+    if settings.detail:
+        change = grain_kept(change, settings.detail)
+    mean_weight = weight[:, *inner] if settings.strength is None else weight
+    return (noisy + change)[:, *inner], float(mean_weight.mean())
 
 
 def _store(estimate: NDArray[np.float32], result: NDArray[np.generic], top: int, left: int) -> None:

@@ -41,6 +41,8 @@ class RunSettings:
             "render": RENDER_VERSION,
             "mode": self.inference.mode,
             "strength": "auto" if self.inference.strength is None else float(self.inference.strength),
+            "chroma": "auto" if self.inference.chroma is None else float(self.inference.chroma),
+            "detail": float(self.inference.detail),
             "format": str(job.kind),
             "bit_depth": self.encoding.bit_depth or "keep",
             "quality": self.encoding.quality or "keep",

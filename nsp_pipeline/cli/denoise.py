@@ -9,7 +9,6 @@ import click
 from rich.console import Console
 
 from nsp_pipeline.batch.event_log import EventLog
-from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.batch.outcome import Ended, Fate, Summary
 from nsp_pipeline.batch.plan import Plan, PlanRules, Shard, make_plan, printable
 from nsp_pipeline.batch.progress import PatientConsole, summary_lines, terminal_reporter
@@ -19,6 +18,7 @@ from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.cli.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.recipe_options import recipe_option
+from nsp_pipeline.cli.strength_options import inference_settings, strength_options
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.write import OutputKind
 
@@ -40,14 +40,7 @@ MODES = ("denoise", "sr", "sr-direct")
     help="What to do where no profile was made for a photo's camera and ISO.",
 )
 @click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
-@click.option(
-    "--strength",
-    type=OrWord("auto", click.FloatRange(0, 1)),
-    default="auto",
-    show_default=True,
-    metavar="auto|0..1",
-    help="Share of the noise to remove; auto: by the noise in the photo.",
-)
+@strength_options
 @click.option("--engine", type=click.Choice(["auto", "onnx"]), default="auto", show_default=True)
 @click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option("--precision", type=click.Choice(["auto", "fp32"]), default="auto", show_default=True)
@@ -143,8 +136,6 @@ def _exit(summary: Summary) -> None:
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
     """Refuse options that would silently do nothing."""
-    if options["strength"] is not None and options["mode"] != "denoise":
-        raise UsageError(f"--strength acts in --mode denoise only, not in {options['mode']}")
     kind, depth = options["kind"], options["bit_depth"]
     if kind == "jpeg" and depth in ("16", "32"):
         raise UsageError(f"--format jpeg stores 8 bits; --bit-depth {depth} needs --format png or tiff")
@@ -171,7 +162,7 @@ def _rules(options: dict[str, Any]) -> PlanRules:
 def _settings(options: dict[str, Any]) -> RunSettings:
     depth = options["bit_depth"]
     return RunSettings(
-        inference=InferenceSettings(options["mode"], options["strength"], options["tile"]),
+        inference=inference_settings(options),
         encoding=Encoding(None if depth == "keep" else int(depth), options["quality"]),
         profile=options["profile"],
         on_missing=options["on_missing_profile"],

@@ -15,6 +15,7 @@ from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.cli.quantities import DeviceType, OrWord
 from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.cli.score_table import comparison_document, comparison_table, score_document, score_table
+from nsp_pipeline.cli.strength_options import inference_settings, strength_options
 from nsp_pipeline.engines.choose import ENGINES, open_engine
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
@@ -70,14 +71,7 @@ class Asked:
     help="Instead of measuring, write what the benchmark's server wants: a .csv file for SIDD, a folder for DND.",
 )
 @click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
-@click.option(
-    "--strength",
-    type=OrWord("auto", click.FloatRange(0, 1)),
-    default="auto",
-    show_default=True,
-    metavar="auto|0..1",
-    help="Share of the noise to remove; auto: by the noise in the photo.",
-)
+@strength_options
 @click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
 @click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option(
@@ -132,10 +126,8 @@ def command(
     Exit codes: 0 all done; 1 some photos could not be read, and the means are of the others; 2 wrong usage, or files
     that do not fit; 3 this machine cannot do it; 4 the submission cannot be written; 130 interrupted.
     """
-    inference = InferenceSettings(options["mode"], options["strength"], options["tile"])
+    inference = inference_settings(options)
     asked = Asked(options["profile"], options["engine"], options["device"], inference)
-    if inference.strength is not None and inference.mode != "denoise":
-        raise UsageError(f"--strength acts in --mode denoise only, not in {inference.mode}")
     if sheet and not against:
         raise UsageError("--sheet shows denoisers side by side: name some with --against")
     if submission is None:
@@ -207,7 +199,12 @@ def _rivals(names: Sequence[str]) -> tuple[list[Rival], list[str]]:
 
 
 def _contender(asked: Asked, engine: Engine) -> Rival:
-    setting = "" if asked.inference.strength is None else f"strength {asked.inference.strength:g}"
+    given = (
+        ("strength", asked.inference.strength),
+        ("chroma", asked.inference.chroma),
+        ("detail", asked.inference.detail),
+    )
+    setting = ", ".join(f"{name} {value:g}" for name, value in given if value)
     run = Variant(setting, lambda pixels: to_eight_bit(denoise_pixels(pixels, engine, asked.inference).pixels))
     return Rival(asked.profile, (run,))
 
@@ -265,6 +262,8 @@ def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
         "profile": asked.profile,
         "mode": info.mode,
         "strength": asked.inference.strength,
+        "chroma": asked.inference.chroma,
+        "detail": asked.inference.detail,
         "engine": {"name": info.name, "provider": info.provider, "precision": info.precision},
     }
 

@@ -14,6 +14,9 @@ from nsp_pipeline.core.noise import NoiseLevel
 WINDOW_RADIUS = 5
 """The local mean is over (2·5 + 1)² pixels; tiles need this much halo on top of the network's."""
 
+GRAIN_RADIUS = 2
+"""What differs from the mean over (2·2 + 1)² pixels is fine grain."""
+
 TRUST = 1.25
 """Factor on the measured variance: the local mean scatters, and noise left over is seen sooner than detail lost."""
 
@@ -30,6 +33,17 @@ def local_weight(noisy: NDArray[np.float32], estimate: NDArray[np.float32], nois
     energy = box_mean(squared, WINDOW_RADIUS)
     weight = np.divide(variance, energy, out=np.ones_like(energy), where=energy > variance)
     return np.where(variance > 0, weight, np.float32(0))[None]
+
+
+def recoloured(change: NDArray[np.float32], colourful: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `change` does to brightness with what `colourful` does to colour; (C, H, W) each, added to a photo."""
+    return np.asarray(change.mean(0) + (colourful - colourful.mean(0)), dtype=np.float32)
+
+
+def grain_kept(change: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Take from a change (C, H, W) that a share, 0..1, of the fine grain that it would remove; colour as before."""
+    brightness = change.mean(0)
+    return np.asarray(change - np.float32(share) * (brightness - box_mean(brightness, GRAIN_RADIUS)), dtype=np.float32)
 
 
 def box_mean(image: NDArray[np.float32], radius: int) -> NDArray[np.float32]:

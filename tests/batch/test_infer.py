@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 from tiny import tiny_model, tiny_profile_files, torch_result
 
 from nsp_pipeline.batch.infer import InferenceSettings, Inferred, denoise_frame
@@ -119,14 +120,54 @@ def test_tiled_and_whole_agree_on_odd_sides(engine_for: Any, mode: str, pd_facto
 
 
 @pytest.mark.parametrize("strength", [None, 1.0])
+@pytest.mark.parametrize("detail", [0.0, 0.6])
 @pytest.mark.parametrize("tile", [32, 50])
 def test_tiles_see_as_far_as_the_network_and_the_blend_together(
-    engine_for: Any, strength: float | None, tile: int
+    engine_for: Any, strength: float | None, detail: float, tile: int
 ) -> None:
     engine = FarSightedEngine(replace(engine_for("denoise", 1).info, halo=6))
     frame = frame_of(noisy(123, 97))
-    tiled, whole = (run(frame, engine, "denoise", strength, side).frame.pixels for side in (tile, 10_000))
+    tiled, whole = (
+        denoise_frame(frame, engine, InferenceSettings("denoise", strength, side, 0.7, detail)).frame.pixels
+        for side in (tile, 10_000)
+    )
     assert np.abs(tiled - whole).max() <= 1e-5
+
+
+def parts(change: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Coarse brightness, fine brightness and colour of (H, W, 3), a border left out."""
+    brightness = change.mean(2)
+    coarse = uniform_filter(brightness, 5)
+    return coarse[4:-4, 4:-4], (brightness - coarse)[4:-4, 4:-4], (change - brightness[..., None])[4:-4, 4:-4]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, None])
+def test_colour_and_detail_go_their_own_ways(engine_for: Any, strength: float | None) -> None:
+    photo, engine = noisy(61, 83), engine_for("denoise", 1)
+
+    def change(**options: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        result = denoise_frame(frame_of(photo), engine, InferenceSettings("denoise", **options))
+        return parts(result.frame.pixels - photo)
+
+    whole, plain = change(strength=1.0), change(strength=strength)
+    # Colour by itself: brightness changes as --strength says, colour as --chroma does.
+    coloured = change(strength=strength, chroma=0.25)
+    for found, expected in zip(coloured, (*plain[:2], 0.25 * whole[2]), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    # Of the fine changes in brightness a share is taken back; the rest is as it was.
+    detailed = change(strength=strength, detail=0.4)
+    taken_back = (detailed[0] + detailed[1]) - (plain[0] + plain[1])
+    np.testing.assert_allclose(taken_back, -0.4 * plain[1], atol=1e-5)
+    np.testing.assert_allclose(detailed[2], plain[2], atol=1e-5)
+    assert np.abs(whole[2]).max() > 0.01
+
+
+def test_all_the_grain_may_stay(engine_for: Any) -> None:
+    photo, engine = noisy(61, 83), engine_for("denoise", 1)
+    settings = InferenceSettings("denoise", 1.0, None, 0.0, 1.0)
+    change = denoise_frame(frame_of(photo), engine, settings).frame.pixels - photo
+    removed = denoise_frame(frame_of(photo), engine, InferenceSettings("denoise", 1.0)).frame.pixels - photo
+    np.testing.assert_allclose(change[4:-4, 4:-4, 0], uniform_filter(removed.mean(2), 5)[4:-4, 4:-4], atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
