@@ -10,8 +10,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from run_nsp import Finished, run_here
 
+from nsp_pipeline.engines import openvino_cpu
 from nsp_pipeline.profiles import choose, install
 from nsp_pipeline.profiles.bundle import Profile, write_profile
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _float32() -> Iterator[None]:
+    """Let "auto" be float32 on every machine: what tests compare is exact there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino_cpu, "computes_in_bf16", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -180,7 +180,8 @@ class Pace:
 
 def profile_line(info: EngineInfo, why: str) -> str:
     """Which profile runs on what, and why that one."""
-    return f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}"
+    fallback = f"; {info.fallback}" if info.fallback else ""
+    return f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}{fallback}"
 
 
 def result_line(result: Result) -> str:

@@ -20,6 +20,7 @@ from nsp_pipeline.profiles.choose import BUILTIN, find_profile, user_folder
 LIBRARIES = ("numpy", "pillow", "tifffile", "imagecodecs", "rawpy", "pydantic", "click", "rich")
 OPTIONAL = {
     "onnxruntime": "denoising on the CPU: pip install 'nsp-pipeline[cpu]'",
+    "openvino": "denoising several times as fast on CPUs with bfloat16: pip install 'nsp-pipeline[cpu,openvino]'",
     "torch": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
     "onnx": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
     "safetensors": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
@@ -102,7 +103,11 @@ def _engine() -> Finding:
     except NspError as error:
         return Finding("engine", False, f"cannot open the built-in profile: {error}")
     engine.close()
-    return Finding("engine", True, f"{engine.info.name}, {engine.info.provider} would be used (offered: {providers})")
+    return Finding(
+        "engine",
+        True,
+        f"{engine.info.name}, {engine.info.provider}, {engine.info.precision} would be used (offered: {providers})",
+    )
 
 
 def _builtin_profile() -> Finding:

@@ -31,6 +31,8 @@ class EngineInfo:
     """"exact": tiles with a halo give what the whole image gives; "blended": tiles must overlap and fade."""
     tile: int | None = None
     """Side of a tile near which the network works best; None: any."""
+    fallback: str = ""
+    """Why a faster engine or precision was not taken, if one was tried."""
 
 
 class Engine(Protocol):

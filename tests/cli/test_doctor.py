@@ -44,7 +44,7 @@ def test_all_is_well(real_nsp: Nsp) -> None:
     assert found["nsp"] == (True, __version__)
     assert found["onnxruntime"] == (True, onnxruntime.__version__)
     assert found["engine"][0] is True
-    assert found["engine"][1].startswith("onnx, CPUExecutionProvider would be used (offered: ")
+    assert found["engine"][1].startswith("onnx, CPUExecutionProvider, fp32 would be used (offered: ")
     assert found["built-in profile"] == (True, "tiny, verified; licence: any")
 
 

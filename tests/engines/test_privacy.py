@@ -3,13 +3,27 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 
-def test_onnx_runtime_leaves_no_device_id(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(
+    ("package", "code"),
+    [
+        (
+            "onnxruntime",
+            "from nsp_pipeline.engines.onnx_runtime import import_onnxruntime as load; load().SessionOptions()",
+        ),
+        ("openvino", "from nsp_pipeline.engines.openvino_cpu import computes_in_bf16 as ask; ask()"),
+    ],
+)
+def test_engines_leave_no_device_id(tmp_path: Path, package: str, code: str) -> None:
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
-    code = "from nsp_pipeline.engines.onnx_runtime import import_onnxruntime as load; load().SessionOptions()"
 
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 

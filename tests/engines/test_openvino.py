@@ -1,0 +1,96 @@
+"""OpenVINO, and the probe that every engine must pass before it is trusted."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nsp_pipeline.batch.infer import InferenceSettings
+from nsp_pipeline.batch.progress import profile_line
+from nsp_pipeline.engines import choose, openvino_cpu
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.openvino_cpu import OpenVinoEngine
+from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.evaluation.denoise import denoise_pixels
+from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.choose import find_profile
+
+if find_spec("openvino") is None:
+    pytest.skip("OpenVINO is not installed", allow_module_level=True)
+Array = NDArray[np.float32]
+
+
+def has_bf16() -> bool:
+    """What the session's fixture hides from "auto"."""
+    openvino = openvino_cpu.import_openvino()
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this CPU has no instructions for bfloat16")
+
+
+@pytest.mark.parametrize("name", ["standard", "dbsn-noncommercial"])
+@pytest.mark.parametrize("mode", list(MODEL_FILES))
+def test_float32_is_the_reference_s_picture(name: str, mode: str) -> None:
+    profile = find_profile(name)
+    image = np.random.default_rng(0).random((1, 3, 48, 64), dtype=np.float32)
+    ours, reference = (open_engine(profile, mode=mode, engine=engine, precision="fp32") for engine in choose.ENGINES)
+    assert (ours.info.name, reference.info.name) == ("onnx", "openvino")
+    assert np.abs(ours.run(image) - reference.run(image)).max() <= 1e-4
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", ["standard", "fast", "dbsn-noncommercial"])
+def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_cpu, "computes_in_bf16", lambda: True)
+    photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0)
+    quick, exact = (open_engine(find_profile(name), mode="denoise", precision=wish) for wish in ("auto", "fp32"))
+    assert (quick.info.name, quick.info.precision, exact.info.name) == ("openvino", "bf16", "onnx")
+    results = [denoise_pixels(photo, engine, InferenceSettings("denoise", 1.0)).pixels for engine in (quick, exact)]
+    error = float(((results[0].astype(np.float64) - results[1]) ** 2).mean())
+    assert 10 * np.log10(1 / error) > 55
+    tiled = denoise_pixels(photo, quick, InferenceSettings("denoise", 1.0, 64)).pixels
+    assert np.abs(tiled.astype(np.float64) - results[0]).max() < 1.5 / 255, "no edge of a tile shows"
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda right: np.full_like(right, np.nan), "not numbers"),
+        (np.zeros_like, "colours are off"),
+        (lambda right: right * np.array([1.0, 1.01, 1.0], np.float32)[:, None, None], "colours are off by"),
+        (lambda right: right[..., ::-1], "differs from float32"),
+        (lambda right: right[..., :-1], "instead of"),
+    ],
+)
+def test_an_engine_that_fails_the_probe_is_not_taken(
+    tiny_profile: Profile, broken: Callable[[Array], Array], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = OpenVinoEngine.run
+    monkeypatch.setattr(OpenVinoEngine, "run", lambda self, image: broken(right(self, image)))
+    monkeypatch.setattr(openvino_cpu, "computes_in_bf16", has_bf16)
+    with pytest.raises(MissingCapabilityError, match=f"OpenVINO in fp32 is not trusted: .*{reason}"):
+        open_engine(tiny_profile, mode="denoise", engine="openvino")
+    if has_bf16():
+        engine = open_engine(tiny_profile, mode="denoise")
+        assert (engine.info.name, engine.info.precision) == ("onnx", "fp32")
+        assert f"OpenVINO in bf16 is not trusted: {engine.info.fallback.split(': ')[1]}" == engine.info.fallback
+        assert reason in profile_line(engine.info, "asked for")
+
+
+def test_what_is_not_there_is_said(tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(**wishes: Any) -> str:
+        with pytest.raises(MissingCapabilityError) as refused:
+            open_engine(tiny_profile, mode="denoise", **wishes)
+        return str(refused.value)
+
+    assert "bf16 wants --engine openvino" in ask(engine="onnx", precision="bf16")
+    assert "no instructions for bfloat16" in ask(precision="bf16")
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    assert "pip install 'nsp-pipeline[cpu,openvino]'" in ask(engine="openvino")
+    assert open_engine(tiny_profile, mode="denoise").info.name == "onnx"
