@@ -20,7 +20,7 @@ class ImageToImage(nn.Module):
 
     H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away. Where
     `tiling` is "blended" it depends on all of them, and larger images are best run in tiles of side `tile` that overlap
-    by `halo`.
+    by `halo`. Where `told_noise` is true, it takes a noise table as well (see core/noise.py).
     """
 
     def __init__(self, network: Backbone, *, mode: str, pd_factor: int) -> None:
@@ -39,11 +39,13 @@ class ImageToImage(nn.Module):
         self.multiple = factor * network.multiple
         self.halo = factor * network.halo
         self.tiling = network.tiling
+        self.told_noise = network.told_noise
         self.tile = factor * network.tile if network.tile else None
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        told = () if noise is None else (noise,)
         if self.factor == 1:
-            return self.network.cell_means(image) if self.mode == "denoise" else self.network(image)
+            return self.network.cell_means(image, *told) if self.mode == "denoise" else self.network(image, *told)
         estimates = self.network(_pixel_shuffle_down(image, self.factor))
         if self.mode == "denoise":
             return estimates.mean(0, keepdim=True)

@@ -14,12 +14,15 @@ import torch
 
 from nsp_export.attention_ops import TRANSLATIONS, use_operators
 from nsp_export.graph import ImageToImage
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
+from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
 from nsp_pipeline.errors import NspError
 
 OPSET = 18
 CHECK_SIZES = ((64, 64), (34, 90), (126, 48))
 TOLERANCE = 1e-4
+NAMES = ("image", NOISE_INPUT)
 
 
 class ParityError(NspError):
@@ -31,6 +34,7 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
 
     Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]. `metadata` goes
     into metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling` and, where it is not any, `tile` added.
+    A graph that is told the noise has a second input `noise`, which may be left out: its default says "unknown".
 
     Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
     """
@@ -56,10 +60,10 @@ def check_parity(content: bytes, graph: ImageToImage) -> float:
     worst = 0.0
     for height, width in CHECK_SIZES:
         sides = (-(-side // graph.multiple) * graph.multiple for side in (height, width))
-        image = torch.rand(1, 3, *sides, generator=dice)
+        inputs = _inputs(graph, torch.rand(1, 3, *sides, generator=dice))
         with torch.inference_mode():
-            expected = graph(image).numpy()
-        (got,) = session.run(["denoised"], {"image": image.numpy()})
+            expected = graph(*inputs).numpy()
+        (got,) = session.run(["denoised"], {name: part.numpy() for name, part in zip(NAMES, inputs, strict=False)})
         if got.shape != expected.shape:
             raise ParityError(f"the exported graph gives {got.shape} where PyTorch gives {expected.shape}")
         difference = float(np.abs(got - expected).max())
@@ -73,15 +77,15 @@ def _export(graph: ImageToImage) -> onnx.ModelProto:
     # Two sizes above any that a specialisation to 0 or 1 could catch; a multiple is stated as such to torch.export.
     rows, cols = torch.export.Dim("rows", min=2, max=1 << 15), torch.export.Dim("cols", min=2, max=1 << 15)
     height, width = (rows, cols) if graph.multiple == 1 else (graph.multiple * rows, graph.multiple * cols)
-    example = torch.zeros(1, 3, 16 * graph.multiple, 20 * graph.multiple)
+    example = _inputs(graph, torch.zeros(1, 3, 16 * graph.multiple, 20 * graph.multiple))
     use_operators(graph)
     with _quiet():
         program = torch.onnx.export(
             graph,
-            (example,),
-            input_names=["image"],
+            example,
+            input_names=list(NAMES[: len(example)]),
             output_names=["denoised"],
-            dynamic_shapes=({2: height, 3: width},),
+            dynamic_shapes=({2: height, 3: width}, None)[: len(example)],
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -103,7 +107,16 @@ def _tidied(model: onnx.ModelProto, scale: int) -> onnx.ModelProto:
         for dimension, name in zip(value.type.tensor_type.shape.dim[2:], names, strict=True):
             dimension.dim_param = name
     del model.graph.value_info[:]
+    if len(model.graph.input) > 1:
+        # An input that has an initializer has a default: programs that know nothing of noise tables leave it out.
+        unknown = np.full((1, TABLE_ROWS, TABLE_NODES), UNKNOWN, np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(unknown, NOISE_INPUT))
     return model
+
+
+def _inputs(graph: ImageToImage, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The image, and a noise table for a graph that takes one."""
+    return (image, torch.full((1, TABLE_ROWS, TABLE_NODES), 0.02)) if graph.told_noise else (image,)
 
 
 def _output_names(scale: int) -> tuple[str, str]:

@@ -162,7 +162,8 @@ def _run_tile(
     """Run one window (h, w, C) and cut out what is kept: (C, kept h, kept w) in 0..1, and the mean weight."""
     noisy = np.ascontiguousarray(window.transpose(2, 0, 1))
     image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
-    estimate = engine.run(image[None])[0]
+    told = (noise.table,) if engine.info.told_noise else ()
+    estimate = engine.run(image[None], *told)[0]
     if len(noisy) == 1:
         estimate = estimate.mean(0, keepdims=True)
     scale = engine.info.scale

@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import pad, pixel_unshuffle
 
+from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.models.backbone import Backbone
 
 
@@ -18,9 +19,13 @@ def denoised(network: Backbone, image: torch.Tensor, pd_factor: int, shift: tupl
     Returns:
         (1, 3, H, W) float32 on the CPU.
     """
-    image = image.to(next(network.parameters()).device)
+    device = next(network.parameters()).device
+    told = (
+        (torch.from_numpy(measure_noise(image[0].permute(1, 2, 0).cpu().numpy()).table),) if network.told_noise else ()
+    )
+    image = image.to(device)
     if pd_factor == 1:
-        return network.cell_means(image).float().cpu()
+        return network.cell_means(image, *(table.to(device) for table in told)).float().cpu()
     height, width = image.shape[2:]
     down, right = shift
     if shift != (0, 0):

@@ -2,9 +2,10 @@
 
 Two makers of noise, drawn by chance for every crop. The physical one lays a Bayer mosaic over linear light, adds shot
 and read noise, and demosaics, at the photo's size or at twice it (cameras that save small JPEGs). The other adds
-correlated noise of any length and colour to the finished picture, which is what noise reduction in a camera leaves.
-Both end in a JPEG of random quality. The target goes through all of it but the noise and the JPEG: what a camera does
-to the picture itself is not the student's to undo.
+to the finished picture what is left there when a camera has done its noise reduction: grey noise that is fine, colour
+noise that is coarse and fainter, each with a spectrum and a course over brightness of its own. Its ranges surround what
+flat patches of 28 JPEGs of four cameras show (docs/quality.md). Both end in a JPEG of random quality. The target goes
+through all of it but the noise and the JPEG: what a camera does to the picture itself is not the student's to undo.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,15 @@ MOSAIC = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))
 
 SUBSAMPLINGS = ("444", "422", "420")
 
+FREQUENCIES = (0.0, 0.09, 0.2, 0.34, 0.5, 0.71)
+"""Cycles a pixel at which the power of grey noise is drawn; between them its logarithm is interpolated."""
+
+GREY_FALLS = ((0.3, 1.1), (0.3, 1.0), (0.12, 1.0), (0.04, 1.0), (0.2, 1.0))
+"""Ranges of what one of these has of the power of the one before."""
+
+BRIGHTNESSES = 5
+"""Places from black to white at which the strength of noise is drawn."""
+
 
 @dataclass(frozen=True)
 class NoiseRange:
@@ -27,9 +37,11 @@ class NoiseRange:
     sigma: tuple[float, float] = (0.7, 30.0)
     clean_share: float = 0.05
     """Crops without noise: a photo that has none must come back as it is."""
-    sensor_share: float = 0.5
+    sensor_share: float = 0.4
     longest_blur: float = 1.6
-    """Standard deviation in pixels of the blur that correlates noise, at most; colour noise up to twice that."""
+    """Standard deviation in pixels of the blur that correlates noise; now and then twice that."""
+    colour: tuple[float, float] = (0.15, 1.5)
+    """Colour noise in parts of grey noise, in what a camera has finished."""
     most_colour: float = 1.4
     """A camera's colour matrix makes what is colour in its noise stronger by up to this, and what is grey not."""
     smoothed_share: float = 0.7
@@ -80,7 +92,9 @@ class NoisyCamera:
 
     def _one(self, sharp: torch.Tensor, dice: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = self._range
-        sigma = float(np.exp(dice.uniform(*np.log(chosen.sigma)))) / 255
+        least, most = np.log(chosen.sigma)
+        # Most photos are noisy in between, and few are at either end.
+        sigma = float(np.exp(dice.triangular(least, (least + most) / 2, most) if most > least else least)) / 255
         if dice.random() < chosen.clean_share:
             sigma = 0.0
         generator = torch.Generator().manual_seed(int(dice.integers(1 << 62)))
@@ -120,30 +134,67 @@ class NoisyCamera:
         if dice.random() < self._range.smoothed_share:
             # A camera's noise reduction spares the picture's own colours, or tries to.
             radius = float(dice.uniform(0.5, 2 * self._range.longest_blur))
-            noisy = clean + _smoother_colour(noisy - clean, radius, blotches=float(dice.uniform(0, 2)))
+            kept = float(dice.uniform(0.3, 1.0))
+            noisy = clean + _smoother_colour(noisy - clean, radius, blotches=float(dice.uniform(0, 2)), kept=kept)
         return noisy.clamp(0, 1), clean.clamp(0, 1)
 
     def _from_spectrum(
         self, sharp: torch.Tensor, sigma: float, dice: np.random.Generator, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         clean = halved(sharp)
-        shape = clean.shape
-        # Cameras leave fine noise in what is grey, coarse noise in what is colour: strong grey blur is the exception.
-        radius = self._range.longest_blur * float(dice.uniform(0, 1)) ** 1.5
-        luma = _unit_noise((1, 1, *shape[2:]), radius, generator)
-        wider = float(dice.uniform(radius, 2 * self._range.longest_blur))
-        colour = _unit_noise(shape, wider, generator)
+        height, width = clean.shape[2:]
+        frequency = torch.from_numpy(
+            np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]).astype(np.float32)
+        )
+        grey = _shaped_noise(1, _grey_power(frequency, self._range.longest_blur, dice), generator)
+        colour = _shaped_noise(3, _colour_power(frequency, dice), generator)
+        # No axis of colour is noisier than the others in all cameras.
+        colour = colour * torch.from_numpy(dice.uniform(0.5, 1.5, (1, 3, 1, 1)).astype(np.float32))
         colour = colour - colour.mean(1, keepdim=True)
-        mix = float(dice.uniform(0.1, 0.9))
-        noise = (1 - mix) * luma + mix * colour
-        if dice.random() < 0.5:
-            blotches = float(dice.uniform(0.1, 0.4))
-            noise = (1 - blotches) * noise + blotches * _unit_noise(shape, 2 * wider + 1, generator)
-        noise = noise / noise.std()
-        # Brightness decides how strong it is: a tone curve turns shot noise round, shadows drown in read noise.
-        bend = float(dice.uniform(-0.9, 0.6))
-        strength = (1 + bend * (blurred(clean, 1.0).mean(1, keepdim=True) - 0.46) * 2).clamp(0.15)
-        return (clean + sigma * strength * noise).clamp(0, 1), clean
+        share = float(np.exp(dice.uniform(*np.log(self._range.colour))))
+        brightness = blurred(clean, 1.0).mean(1, keepdim=True).clamp(0, 1)
+        noise = grey * _course(brightness, dice) + share * colour / colour.std() * _course(brightness, dice)
+        return (clean + sigma * noise).clamp(0, 1), clean
+
+
+def _grey_power(frequency: torch.Tensor, longest: float, dice: np.random.Generator) -> torch.Tensor:
+    """Power of grey noise at each frequency: falling by chance, now and then that of blurred or of white noise."""
+    kind = dice.random()
+    if kind < 0.12:
+        return torch.ones_like(frequency)
+    if kind < 0.3:
+        radius = 2 * longest * float(dice.uniform(0, 1)) ** 1.5
+        return torch.exp(-((2 * np.pi * radius * frequency) ** 2))
+    falls = [float(dice.uniform(*np.log(fall))) for fall in GREY_FALLS]
+    logarithms = np.interp(frequency.numpy(), FREQUENCIES, np.cumsum([0.0, *falls]))
+    blotches = float(dice.uniform(0, 1.5)) * np.exp(-((frequency.numpy() / 0.05) ** 2))
+    return torch.from_numpy(np.exp(logarithms + blotches).astype(np.float32))
+
+
+def _colour_power(frequency: torch.Tensor, dice: np.random.Generator) -> torch.Tensor:
+    """Power of colour noise: a bell around 0 on a floor."""
+    wide = float(np.exp(dice.uniform(*np.log((0.04, 0.4)))))
+    floor = float(np.exp(dice.uniform(*np.log((0.001, 0.15)))))
+    return torch.exp(-((frequency / wide) ** 2)).add(floor)
+
+
+def _shaped_noise(channels: int, power: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Gaussian noise (1, C, H, W) of standard deviation 1 whose spectrum is `power` (H, W/2 + 1)."""
+    height, width = power.shape[0], 2 * (power.shape[1] - 1)
+    white = torch.fft.rfft2(torch.randn((1, channels, height, width), generator=generator))
+    noise: torch.Tensor = torch.fft.irfft2(white * power.sqrt(), s=(height, width))
+    return noise / noise.std()
+
+
+def _course(brightness: torch.Tensor, dice: np.random.Generator) -> torch.Tensor:
+    """Strength of noise at each brightness (1, 1, H, W): mostly strongest in the middle, weak where it is bright."""
+    places = np.linspace(0, 1, BRIGHTNESSES)
+    bend = float(dice.uniform(-0.4, 1.4))
+    logarithms = -bend * (places - 0.46) + dice.normal(0, 0.25, BRIGHTNESSES)
+    logarithms[-1] += np.log(dice.uniform(0.3, 1.0))
+    logarithms[0] += np.log(dice.uniform(0.4, 1.0))
+    strength = np.interp(brightness.numpy(), places, np.exp(logarithms))
+    return torch.from_numpy(strength.astype(np.float32))
 
 
 def through_jpeg(image: torch.Tensor, quality: int, subsampling: str) -> torch.Tensor:
@@ -181,21 +232,17 @@ def filtered(image: torch.Tensor, line: torch.Tensor, axis: int) -> torch.Tensor
     return total
 
 
-def _unit_noise(shape: tuple[int, ...], radius: float, generator: torch.Generator) -> torch.Tensor:
-    noise = blurred(torch.randn(shape, generator=generator), radius)
-    return noise / noise.std()
-
-
-def _smoother_colour(image: torch.Tensor, radius: float, blotches: float = 0.0) -> torch.Tensor:
+def _smoother_colour(image: torch.Tensor, radius: float, blotches: float = 0.0, kept: float = 1.0) -> torch.Tensor:
     """Blur what is colour and keep what is grey, as a camera's reduction of colour noise does.
 
-    What it leaves is more than blurred: `blotches` times the colour at three times the radius comes on top.
+    What it leaves is more than blurred: `blotches` times the colour at three times the radius comes on top, and all of
+    it is `kept` times as strong.
     """
     grey = image.mean(1, keepdim=True)
     colour = blurred(image - grey, radius)
     if blotches:
         colour = colour + blotches * blurred(colour, 3 * radius)
-    return grey + colour
+    return grey + kept * colour
 
 
 def _more_colourful(noise: torch.Tensor, gain: float) -> torch.Tensor:

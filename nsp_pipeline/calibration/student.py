@@ -18,6 +18,7 @@ from nsp_pipeline.calibration.camera_noise import NoisyCamera, halved
 from nsp_pipeline.calibration.crops import CropSampler, to_tensor
 from nsp_pipeline.calibration.dead_leaves import paint
 from nsp_pipeline.calibration.judge import Judgement
+from nsp_pipeline.calibration.noise_table import as_measured, noise_tables
 from nsp_pipeline.calibration.student_settings import StudentSettings
 from nsp_pipeline.models.backbone import Backbone
 
@@ -90,14 +91,16 @@ class StudentLesson:
                 on_prepared(settings.painted + done + 1, total)
         self._judged = self._held_out_crops(material.held_out, side)
         self._ahead: dict[int, Future[list[torch.Tensor]]] = {}
-        self._pool = ThreadPoolExecutor(1)
+        # Crops are small: more threads would only keep each other, and the training, waiting.
+        self._pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
 
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean loss on new crops."""
-        noisy, clean, sharp, known = (part.to(self._device) for part in self._crops(batch, step, rank))
+        noisy, clean, sharp, known, table = (part.to(self._device) for part in self._crops(batch, step, rank))
         weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3), keepdim=True).sqrt())
         with torch.autocast(noisy.device.type, dtype=torch.bfloat16, enabled=self._settings.bf16):
-            estimate = network(noisy.contiguous(memory_format=torch.channels_last))
+            image = noisy.contiguous(memory_format=torch.channels_last)
+            estimate = network(image, table) if self._settings.told_noise else network(image)
         estimate = estimate.float()
         fine = (weight * known * (estimate - sharp).abs()).mean()
         coarse = (weight * (halved(estimate) - clean).abs()).mean()
@@ -114,7 +117,7 @@ class StudentLesson:
             return None
         left, absolute, biases = [], [], []
         for noisy, clean in self._judged:
-            difference = halved(network(noisy.to(self._device)).float().cpu()) - clean
+            difference = halved(self._enlarged(network, noisy, clean)) - clean
             left.append(float((difference**2).mean().sqrt() / (FAINTEST + ((noisy - clean) ** 2).mean().sqrt())))
             absolute.append(float(difference.abs().mean()))
             biases.append(difference.mean((0, 2, 3)).numpy())
@@ -126,9 +129,14 @@ class StudentLesson:
         """Rows of a noisy crop, what the student makes of it, and the clean one."""
         rows = []
         for noisy, clean in self._judged[:PREVIEWS]:
-            estimate = halved(network(noisy.to(self._device)).float().cpu()).clamp(0, 1)
+            estimate = halved(self._enlarged(network, noisy, clean)).clamp(0, 1)
             rows.append([part[0].permute(1, 2, 0).numpy() for part in (noisy, estimate, clean)])
         return rows
+
+    def _enlarged(self, network: Backbone, noisy: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+        """What the network makes of a crop, told how noisy it is if it wants to know; on the CPU."""
+        told = (noise_tables(noisy, clean).to(self._device),) if self._settings.told_noise else ()
+        return network(noisy.to(self._device), *told).float().cpu()
 
     def _crops(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
         """The crops of a step; those of the next are begun meanwhile."""
@@ -137,7 +145,7 @@ class StudentLesson:
         return ahead.result() if ahead else self._draw(batch, step, rank)
 
     def _draw(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
-        """noisy, clean (B, 3, H, W), sharp (B, 3, 2H, 2W), and (B, 1, 1, 1) whether the sharp one is known."""
+        """noisy, clean (B, 3, H, W), sharp (B, 3, 2H, 2W), (B, 1, 1, 1) whether that is known, and noise tables."""
         settings = self._settings
         dice = np.random.default_rng([settings.seed, 3, step, rank])
         taught = int((dice.random(batch) < settings.teacher_share).sum()) if self._taught else 0
@@ -153,7 +161,10 @@ class StudentLesson:
             noisy, clean = (_turned(part, turns, mirrored) for part in (noisy, clean))
             fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
             parts.append((noisy, clean, fine, torch.zeros(1, 1, 1, 1)))
-        return [torch.cat(column) for column in zip(*parts, strict=True)]
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+        tables = noise_tables(columns[0], columns[1])
+        told = as_measured(tables, dice, within=settings.measured_within, untold=settings.untold_share)
+        return [*columns, told]
 
     def _sharp_crop(self, dice: np.random.Generator) -> torch.Tensor:
         painted = self._painted and (not self._real or dice.random() < self._settings.painted_share)

@@ -21,6 +21,12 @@ class StudentSettings(CourseSettings):
     pairs: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 2)
     """Residual pairs of convolutions of each level on the way down."""
     scale: Annotated[int, Field(ge=2, le=2)] = 2
+    told_noise: bool = True
+    """Whether the network is told how noisy the photo is, as measured where it is flat."""
+    untold_share: Share = 0.15
+    """Crops of which it is not told, so that it can do without."""
+    measured_within: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Relative error (one standard deviation) put onto what it is told: a measurement has one."""
 
     clip: Annotated[float, Field(gt=0)] | None = 1.0
 
@@ -47,13 +53,16 @@ class StudentSettings(CourseSettings):
     most_sigma: Annotated[float, Field(gt=0, le=100)] = 30.0
     """Range of the simulated noise at middle grey, in 8-bit steps."""
     clean_share: Share = 0.05
-    sensor_share: Share = 0.5
+    sensor_share: Share = 0.4
+    least_colour_left: Annotated[float, Field(gt=0, le=8)] = 0.15
+    most_colour_left: Annotated[float, Field(gt=0, le=8)] = 1.5
+    """Range of the colour noise that a finished picture has, in parts of its grey noise."""
     longest_blur: Annotated[float, Field(ge=0, le=8)] = 1.6
     most_colour: Annotated[float, Field(ge=0, le=8)] = 1.4
     smoothed_share: Share = 0.7
     jpeg_share: Share = 0.8
     soft_share: Share = 0.85
-    softest: Annotated[float, Field(ge=0, le=8)] = 1.7
+    softest: Annotated[float, Field(ge=0, le=8)] = 1.2
     soft_colour_share: Share = 0.85
     softest_colour: Annotated[float, Field(ge=0.5, le=8)] = 2.5
 
@@ -76,7 +85,12 @@ class StudentSettings(CourseSettings):
     @property
     def backbone_sizes(self) -> dict[str, Any]:
         """The sizes that `build_backbone` takes."""
-        return {"channels": list(self.channels), "pairs": list(self.pairs), "scale": self.scale}
+        return {
+            "channels": list(self.channels),
+            "pairs": list(self.pairs),
+            "scale": self.scale,
+            "told_noise": self.told_noise,
+        }
 
     @property
     def noise(self) -> NoiseRange:
@@ -85,6 +99,7 @@ class StudentSettings(CourseSettings):
             sigma=(self.least_sigma, self.most_sigma),
             clean_share=self.clean_share,
             sensor_share=self.sensor_share,
+            colour=(self.least_colour_left, self.most_colour_left),
             longest_blur=self.longest_blur,
             most_colour=self.most_colour,
             smoothed_share=self.smoothed_share,

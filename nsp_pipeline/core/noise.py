@@ -6,6 +6,7 @@ Correlated noise is measured in full, since a patch is wider than the correlatio
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +21,55 @@ CLIPPED_SHARE = 0.02
 FLAT_IF_BELOW = 2.0
 ROUNDS = 8
 
+PLANE = 3
+"""Degrees of freedom that a patch loses to its best plane."""
+
+CELL = 4
+"""Pixels of a CELL×CELL block are averaged to see how coarse noise is."""
+
+TABLE_ROWS, TABLE_NODES = 4, 8
+"""A noise table's rows: standard deviation of grey noise, of grey noise in CELL×CELL means (times CELL, so that white
+noise has the same in both), and both again for colour noise; its columns: brightness 0 to 1 in equal steps."""
+
+UNKNOWN = -0.05
+"""Fills a noise table where nothing was measured."""
+
 
 @dataclass(frozen=True)
 class NoiseLevel:
     """Noise variance as a function of brightness, for pixel values in 0..1.
 
-    `brightness` (K,) rises; `variance` (K, C) belongs to it; between the nodes it is interpolated.
+    `brightness` (K,) rises; `variance` (K, C) belongs to it; between the nodes it is interpolated. `kinds` (K, 4) are
+    the variances that a noise table has the roots of.
     """
 
     brightness: NDArray[np.float32]
     variance: NDArray[np.float32]
+    kinds: NDArray[np.float32] | None = None
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""
         interpolated = np.interp(brightness, self.brightness, self.variance.sum(1))
         return np.asarray(interpolated, dtype=np.float32)
 
+    @classmethod
+    def unknown(cls, channels: int = 3) -> Self:
+        """What is said of a photo where nothing can be measured: no noise, and a table of UNKNOWN."""
+        return cls(np.zeros(1, np.float32), np.zeros((1, channels), np.float32))
+
     @property
     def sigma(self) -> float:
         """Standard deviation over channels and nodes, root mean square, in 8-bit steps (0..255)."""
         return float(np.sqrt(self.variance.mean()) * 255.0)
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        """The noise table for a network: (1, TABLE_ROWS, TABLE_NODES), in 0..1; UNKNOWN where nothing was measured."""
+        if self.kinds is None:
+            return np.full((1, TABLE_ROWS, TABLE_NODES), UNKNOWN, np.float32)
+        nodes = np.linspace(0, 1, TABLE_NODES)
+        rows = [np.interp(nodes, self.brightness, kind) for kind in self.kinds.T]
+        return np.sqrt(np.array(rows, dtype=np.float32))[None]
 
 
 def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
@@ -52,26 +82,31 @@ def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
         The noise level; all zero for photos too small (a side under 16 pixels) or too clipped to tell.
     """
     height, width, channels = pixels.shape
-    nothing = NoiseLevel(np.zeros(1, np.float32), np.zeros((1, channels), np.float32))
+    nothing = NoiseLevel.unknown(channels)
     rows, cols = height // PATCH, width // PATCH
     if rows * cols == 0:
         return nothing
     step = -(-rows * cols // MAX_PATCHES)
     means, variances = [], []
+    kinds = []
     for row in range(0, rows, step):
         strip = pixels[row * PATCH : (row + 1) * PATCH, : cols * PATCH]
-        mean, variance = _patch_statistics(to_unit(strip), channels)
+        mean, variance, kind = _patch_statistics(to_unit(strip), channels)
         means.append(mean)
         variances.append(variance)
-    mean, variance = np.concatenate(means), np.concatenate(variances)
+        kinds.append(kind)
+    mean, variance, kind = np.concatenate(means), np.concatenate(variances), np.concatenate(kinds)
     usable = ~np.isnan(mean)
     if usable.sum() < 1:
         return nothing
-    return _level_by_brightness(mean[usable], variance[usable])
+    return _level_by_brightness(mean[usable], variance[usable], kind[usable])
 
 
-def _patch_statistics(strip: NDArray[np.float32], channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Brightness (P,) of the patches of one strip, NaN where clipped, and variance (P, C) about their best plane."""
+def _patch_statistics(
+    strip: NDArray[np.float32], channels: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Of the patches of one strip, about their best plane: brightness (P,), NaN where clipped; variance (P, C); and
+    the variances (P, 4) of a noise table."""
     patches = strip.reshape(PATCH, -1, PATCH, channels).transpose(1, 3, 0, 2)
     clipped = ((patches <= 1 / 255) | (patches >= 254 / 255)).mean((1, 2, 3)) > CLIPPED_SHARE
     ramp = (np.arange(PATCH, dtype=np.float32) - (PATCH - 1) / 2) / np.sqrt((PATCH**2 - 1) / 12)
@@ -79,26 +114,44 @@ def _patch_statistics(strip: NDArray[np.float32], channels: int) -> tuple[NDArra
     down = (patches.mean(3) * ramp).mean(2)
     across = (patches.mean(2) * ramp).mean(2)
     count = PATCH * PATCH
-    centred = patches - mean[:, :, None, None]
-    variance = ((centred**2).mean((2, 3)) - down**2 - across**2) * (count / (count - 3))
+    plane = down[..., None] * ramp + mean[..., None]
+    residual = patches - plane[..., None] - (across[..., None] * ramp)[:, :, None]
+    variance = (residual**2).mean((2, 3)) * (count / (count - PLANE))
     brightness = np.where(clipped, np.float32(np.nan), mean.mean(1))
-    return brightness, np.maximum(variance, 0)
+    return brightness, variance, _kinds(residual)
 
 
-def _level_by_brightness(mean: NDArray[np.float32], variance: NDArray[np.float32]) -> NoiseLevel:
+def _kinds(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Variances (P, 4) of grey and colour noise, of pixels and of CELL×CELL means, of patches (P, C, PATCH, PATCH)."""
+    grey = residual.mean(1, keepdims=True)
+    kinds = []
+    for part in (grey, residual - grey):
+        cells = part.reshape(*part.shape[:2], PATCH // CELL, CELL, PATCH // CELL, CELL).mean((3, 5))
+        for values, cell in ((part, 1), (cells, CELL)):
+            count = values.shape[2] * values.shape[3]
+            kinds.append(cell**2 * (values**2).mean((1, 2, 3)) * (count / (count - PLANE)))
+    return np.stack(kinds, 1)
+
+
+def _level_by_brightness(
+    mean: NDArray[np.float32], variance: NDArray[np.float32], kinds: NDArray[np.float32]
+) -> NoiseLevel:
     """Sort patches into brightness bins of equal counts, and find the flat ones of each."""
     order = np.argsort(mean, kind="stable")
     bins = np.array_split(order, max(1, min(BRIGHTNESS_BINS, len(order) // FEWEST_PATCHES)))
     nodes = np.array([mean[chosen].mean() for chosen in bins], dtype=np.float32)
-    levels = np.array([_flat_variance(variance[chosen]) for chosen in bins], dtype=np.float32)
-    return NoiseLevel(nodes, levels)
+    levels, tables = [], []
+    for chosen in bins:
+        flat = chosen[_flat(variance[chosen])]
+        levels.append(np.median(variance[flat], axis=0))
+        tables.append(np.median(kinds[flat], axis=0))
+    return NoiseLevel(nodes, np.array(levels, dtype=np.float32), np.array(tables, dtype=np.float32))
 
 
-def _flat_variance(variance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median variance (C,) of the flat patches among (P, C)."""
+def _flat(variance: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Say which of the patches (P, C) are flat."""
     total = variance.sum(1)
     level = np.quantile(total, 0.1)
     for _ in range(ROUNDS):
         level = np.median(total[total <= FLAT_IF_BELOW * level])
-    flat = total <= FLAT_IF_BELOW * level
-    return np.median(variance[flat], axis=0)  # type: ignore[no-any-return]
+    return np.asarray(total <= FLAT_IF_BELOW * level)

@@ -6,6 +6,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+NOISE_INPUT = "noise"
+"""Name of the graph's second input, where it has one; it has a default, so that other programs may leave it out."""
+
 
 @dataclass(frozen=True)
 class EngineInfo:
@@ -31,6 +34,8 @@ class EngineInfo:
     """"exact": tiles with a halo give what the whole image gives; "blended": tiles must overlap and fade."""
     tile: int | None = None
     """Side of a tile near which the network works best; None: any."""
+    told_noise: bool = False
+    """Whether it does better when it is told how noisy the photo is."""
     fallback: str = ""
     """Why a faster engine or precision was not taken, if one was tried."""
 
@@ -40,8 +45,16 @@ class Engine(Protocol):
 
     info: EngineInfo
 
-    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, H, W) float32 in 0..1, sides multiples of `info.multiple` -> (1, 3, scale·H, scale·W)."""
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Run one image.
+
+        Args:
+            image: (1, 3, H, W) float32 in 0..1, sides multiples of `info.multiple`.
+            noise: the photo's noise table (see core/noise.py), for networks that are told; None: unknown.
+
+        Returns:
+            (1, 3, scale·H, scale·W) float32.
+        """
         ...
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
@@ -65,14 +65,16 @@ class OnnxRuntimeEngine:
                 sha256=meta["sha256"],
                 tiling=meta.get("tiling", "exact"),
                 tile=int(meta["tile"]) if "tile" in meta else None,
+                told_noise=any(value.name == NOISE_INPUT for value in self._session.get_overridable_initializers()),
             )
         except (KeyError, ValueError) as error:
             raise ProfileError(f"{profile.path}: {file} lacks the metadata nsp writes ({error})") from None
         self._require_image_to_image(f"{profile.path}: {file}")
 
-    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W)."""
-        (result,) = self._session.run(["denoised"], {"image": image})
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See Engine.run."""
+        inputs = {"image": image} if noise is None else {"image": image, NOISE_INPUT: noise}
+        (result,) = self._session.run(["denoised"], inputs)
         return result  # type: ignore[no-any-return]
 
     def _require_image_to_image(self, where: str) -> None:

@@ -3,11 +3,13 @@
 import sys
 from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
@@ -64,19 +66,35 @@ class OpenVinoEngine:
         file = MODEL_FILES[checked.mode]
         try:
             core = runtime.Core()
-            compiled = core.compile_model(core.read_model(profile.read(file)), "CPU", options)
+            model = core.read_model(profile.read(file))
+            if checked.told_noise:
+                _take_noise(runtime, model)
+            compiled = core.compile_model(model, "CPU", options)
             self._output = compiled.output(0)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ProfileError(f"{profile.path}: OpenVINO cannot compile {file}: {str(error).strip()}") from error
         self.info = replace(checked, name="openvino", provider="OpenVINO CPU", precision=precision)
 
-    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W)."""
-        result = self._request.infer({"image": np.ascontiguousarray(image)})[self._output]
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See Engine.run."""
+        inputs = {"image": np.ascontiguousarray(image)}
+        if self.info.told_noise:
+            inputs[NOISE_INPUT] = NoiseLevel.unknown().table if noise is None else noise
+        result = self._request.infer(inputs)[self._output]
         # The request writes its next result over this one.
         return np.array(result, dtype=np.float32)
 
     def close(self) -> None:
         """Free the compiled graph."""
         del self._request, self._output
+
+
+def _take_noise(runtime: ModuleType, model: Any) -> None:
+    """Make the noise table an input: OpenVINO reads an input that has a default as a constant."""
+    (constant,) = [part for part in model.get_ops() if part.get_friendly_name() == NOISE_INPUT]
+    parameter = runtime.opset13.parameter(constant.output(0).get_shape(), runtime.Type.f32, name=NOISE_INPUT)
+    parameter.output(0).get_tensor().set_names({NOISE_INPUT})
+    constant.output(0).replace(parameter.output(0))
+    model.add_parameters([parameter])
+    model.validate_nodes_and_infer_types()

@@ -2,6 +2,9 @@
 
 It has no blind spot, so it needs no PD and costs a hundredth; it cannot learn from noisy photos alone, so its targets
 come from elsewhere (see calibration/distill.py). All of it works at half the photo's resolution or below.
+
+Fine texture and noise look alike in a crop. What tells them apart is how noisy the photo is elsewhere, where it is
+flat: the network can be told, by a table of the noise at each brightness (see core/noise.py).
 """
 
 from collections.abc import Sequence
@@ -11,12 +14,16 @@ from typing import Self
 
 import torch
 from torch import nn
-from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle
 
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.models.backbone import Backbone
 
 FOLD = 2
 """Pixels of a FOLD×FOLD cell of the photo become channels before anything else."""
+
+NOISE_GAIN = 20.0
+"""Standard deviations are small beside the pixels that enter with them."""
 
 
 class Pair(nn.Module):
@@ -37,24 +44,28 @@ class Pair(nn.Module):
 class UNet(Backbone):
     """(B, 3, H, W) in 0..1 -> (B, 3, scale·H, scale·W); H and W multiples of `multiple`.
 
-    The output is the enlarged input plus a residual, so that an untrained network returns the photo.
+    The output is the enlarged input plus a residual, so that an untrained network returns the photo. With
+    `told_noise`, a noise table (1 or B, TABLE_ROWS, TABLE_NODES) says how noisy the photo is; without one the network
+    has to judge by what it sees.
 
     Args:
         channels: width of each level, from half the photo's resolution downwards.
         pairs: residual pairs of convolutions on the way down in each level; the way up has one per level.
         scale: how many times larger the output is.
+        told_noise: whether it takes a noise table.
     """
 
     blind = False
 
-    def __init__(self, channels: Sequence[int], pairs: Sequence[int], scale: int) -> None:
+    def __init__(self, channels: Sequence[int], pairs: Sequence[int], scale: int, told_noise: bool = False) -> None:
         super().__init__()
         if len(channels) != len(pairs):
             raise TypeError(f"{len(channels)} widths but {len(pairs)} numbers of pairs")
         self.scale = scale
+        self.told_noise = told_noise
         self.multiple = FOLD * 2 ** (len(channels) - 1)
         self.halo = self._reach(pairs)
-        self.head = nn.Conv2d(3 * FOLD**2, channels[0], 3, padding=1)
+        self.head = nn.Conv2d(3 * FOLD**2 + TABLE_ROWS * told_noise, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(
             nn.Sequential(*(Pair(width) for _ in range(count))) for width, count in zip(channels, pairs, strict=True)
         )
@@ -66,21 +77,25 @@ class UNet(Backbone):
         for part in self.tail.parameters():
             nn.init.zeros_(part)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        residual = pixel_shuffle(self.tail(self._features(image)), FOLD * self.scale)
+    def forward(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        residual = pixel_shuffle(self.tail(self._features(image, *told)), FOLD * self.scale)
         return interpolate(image, scale_factor=float(self.scale), mode="nearest") + residual
 
-    def cell_means(self, image: torch.Tensor) -> torch.Tensor:
+    def cell_means(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         """Mean of each scale×scale cell of the output, computed where it is small: the tail's weights are averaged."""
         weight, bias = (self._averaged(part) for part in self.tail.parameters())
-        features = torch.nn.functional.conv2d(self._features(image), weight, bias, padding=1)
+        features = torch.nn.functional.conv2d(self._features(image, *told), weight, bias, padding=1)
         return image + pixel_shuffle(features, FOLD)
 
     def folded(self) -> Self:
         return deepcopy(self)
 
-    def _features(self, image: torch.Tensor) -> torch.Tensor:
-        features = self.head(pixel_unshuffle(image, FOLD))
+    def _features(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        cells = pixel_unshuffle(image, FOLD)
+        if self.told_noise:
+            table = torch.full((1, TABLE_ROWS, TABLE_NODES), UNKNOWN, device=image.device) if noise is None else noise
+            cells = torch.cat([cells, NOISE_GAIN * noise_map(cells, table)], 1)
+        features = self.head(cells)
         kept = []
         for level, down in zip(self.levels[:-1], self.down, strict=True):
             features = level(features)
@@ -107,3 +122,19 @@ class UNet(Backbone):
             reach += FOLD * 2**level * (convolutions + (1 if level else 0))
         cell = FOLD * 2**last
         return int(-(-reach // cell) * cell)
+
+
+def noise_map(cells: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Look a noise table up at the brightness of each cell: (B, C, h, w) in 0..1 -> (B, TABLE_ROWS, h, w).
+
+    Args:
+        cells: the image, its FOLD×FOLD cells folded into channels.
+        table: (1 or B, TABLE_ROWS, TABLE_NODES) standard deviations at brightness 0 to 1 in equal steps.
+    """
+    brightness = cells.mean(1, keepdim=True)
+    for _ in range(2):
+        brightness = avg_pool2d(brightness, 3, stride=1, padding=1, count_include_pad=False)
+    places = torch.arange(TABLE_NODES, device=cells.device, dtype=cells.dtype).view(1, -1, 1, 1)
+    nearness = (1 - (brightness.clamp(0, 1) * (TABLE_NODES - 1) - places).abs()).clamp_min(0)
+    looked_up = torch.matmul(table.to(cells.dtype), nearness.flatten(2))
+    return looked_up.reshape(-1, TABLE_ROWS, *cells.shape[2:])

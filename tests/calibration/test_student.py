@@ -6,6 +6,7 @@ import torch
 from noisy_photos import clean_scene, noisy_scene
 from torch import nn
 
+from nsp_pipeline.calibration.noise_table import noise_tables
 from nsp_pipeline.calibration.student import Material, StudentLesson, shrunk_to_sharp
 from nsp_pipeline.calibration.student_settings import StudentSettings
 from nsp_pipeline.calibration.train import train
@@ -31,7 +32,7 @@ class Recorder(nn.Module):
         super().__init__()
         self.seen: list[torch.Tensor] = []
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         self.seen.append(image)
         return image.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
@@ -79,9 +80,15 @@ def test_the_teacher_is_asked_about_the_noisy_photos_only() -> None:
 def test_a_share_of_the_teachers_pixels_is_the_noisy_photos_own() -> None:
     chosen = settings(teacher_share=1.0, teacher_crops=2, recharge=4)
     taught = lesson(chosen, teacher=lambda crop: torch.full_like(crop, 2.0))
-    _, target, _, known = taught._draw(8, 1, 0)
+    _, target, _, known, _ = taught._draw(8, 1, 0)
     assert known.eq(0).all()
     assert float(target.ne(2.0).all(1).float().mean()) == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_what_is_told_of_a_crop_s_noise_is_that_crop_s() -> None:
+    taught = lesson(settings(least_sigma=10, most_sigma=20, untold_share=0, measured_within=0))
+    noisy, clean, _, _, table = taught._draw(4, 1, 0)
+    assert torch.equal(table, noise_tables(noisy, clean))
 
 
 def test_photos_are_shrunk_but_never_below_a_crop() -> None:

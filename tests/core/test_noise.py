@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nsp_pipeline.core.depth import from_unit, to_unit
-from nsp_pipeline.core.noise import measure_noise
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
 
 
 def scene(side: int = 512) -> np.ndarray:
@@ -60,3 +60,22 @@ def test_every_stored_value_survives_the_way_to_unit_and_back(dtype: type) -> No
     values = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
 
     assert np.array_equal(from_unit(to_unit(values), values.dtype), values)
+
+
+@pytest.mark.parametrize(("kind", "coarse"), [("white", 6.0), ("correlated", 10.5)])
+def test_the_table_tells_coarse_noise_from_fine(kind: str, coarse: float) -> None:
+    noise = np.random.default_rng(1).normal(0, 6 / 255, (512, 512, 1)).repeat(3, 2)
+    noisy = scene() + (noise if kind == "white" else correlated(noise))
+    (table,) = measure_noise(from_unit(noisy.astype(np.float32), np.dtype(np.uint16))).table
+
+    grey, grey_coarse, colour, colour_coarse = 255 * table[:, 3:6].mean(1)
+    assert grey == pytest.approx(6, rel=0.1)
+    # A mean over 4×4 pixels leaves a quarter of white noise's deviation, and 7/4 as much of what 2×2 means make of it.
+    assert grey_coarse == pytest.approx(coarse, rel=0.1)
+    assert max(colour, colour_coarse) < 0.2
+
+
+def test_the_table_of_a_photo_too_small_says_that_nothing_is_known() -> None:
+    table = measure_noise(np.full((8, 8, 3), 100, np.uint8)).table
+    assert table.shape == (1, TABLE_ROWS, TABLE_NODES)
+    assert np.all(table == np.float32(UNKNOWN))

@@ -7,17 +7,19 @@ from torch.nn.functional import avg_pool2d
 
 from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import onnx_bytes
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.models.registry import build_backbone
-from nsp_pipeline.models.unet import UNet
+from nsp_pipeline.models.unet import UNet, noise_map
 
 SIZES = {"channels": [8, 12, 16], "pairs": [1, 1, 2], "scale": 2}
+TABLE = torch.full((1, TABLE_ROWS, TABLE_NODES), 0.03)
 
 
-def student() -> UNet:
+def student(told_noise: bool = False) -> UNet:
     torch.manual_seed(3)
-    network = UNet(**SIZES).eval()
+    network = UNet(**SIZES, told_noise=told_noise).eval()
     for part in network.tail.parameters():
         torch.nn.init.normal_(part, std=0.1)
     return network
@@ -37,13 +39,16 @@ def test_cell_means_are_the_means_of_the_output() -> None:
         assert not torch.allclose(expected, image, atol=1e-2)
 
 
+@pytest.mark.parametrize("told_noise", [False, True])
 @pytest.mark.parametrize("offset", range(0, 8, 3))
-def test_no_output_pixel_depends_on_what_lies_beyond_the_halo(offset: int) -> None:
-    network = student()
+def test_no_output_pixel_depends_on_what_lies_beyond_the_halo(offset: int, told_noise: bool) -> None:
+    network = student(told_noise)
     side = 2 * network.halo + 4 * network.multiple
     centre = side // 2 // network.multiple * network.multiple + offset
     image = torch.rand(1, 3, side, side, requires_grad=True)
-    cell = network(image)[..., 2 * centre : 2 * centre + 2, 2 * centre : 2 * centre + 2]
+    # A table that differs between brightnesses, so that the map of it depends on the image.
+    told = (TABLE * torch.arange(TABLE_NODES),) if told_noise else ()
+    cell = network(image, *told)[..., 2 * centre : 2 * centre + 2, 2 * centre : 2 * centre + 2]
     (gradient,) = torch.autograd.grad(cell.sum(), image)
     distances = (gradient[0].abs().sum(0).nonzero() - centre).abs()
     assert network.halo / 2 < int(distances.max()) <= network.halo
@@ -67,3 +72,31 @@ def test_the_exported_graph_needs_no_pd_in_any_mode(mode: str, scale: int) -> No
 def test_widths_and_numbers_must_be_of_as_many_levels() -> None:
     with pytest.raises(ProfileError, match="3 widths but 2 numbers"):
         build_backbone("unet", {**SIZES, "pairs": [1, 1]})
+
+
+def test_a_table_is_looked_up_at_the_brightness_of_each_cell() -> None:
+    table = torch.arange(TABLE_ROWS * TABLE_NODES, dtype=torch.float32).view(1, TABLE_ROWS, TABLE_NODES)
+    for brightness in (0.0, 0.2, 0.5, 1.0):
+        found = noise_map(torch.full((1, 12, 8, 8), brightness), table)
+        expected = torch.arange(TABLE_ROWS) * TABLE_NODES + brightness * (TABLE_NODES - 1)
+        assert torch.allclose(found, expected.view(1, -1, 1, 1).expand(1, -1, 8, 8), atol=1e-4)
+
+
+def test_not_being_told_is_being_told_that_nothing_is_known() -> None:
+    network, image = student(told_noise=True), torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(network(image), network(image, torch.full_like(TABLE, UNKNOWN)))
+        assert not torch.allclose(network(image), network(image, TABLE), atol=1e-3)
+
+
+def test_other_programs_may_leave_the_table_out_of_an_exported_graph() -> None:
+    network = student(told_noise=True)
+    content = onnx_bytes(ImageToImage(network, mode="denoise", pd_factor=1), {"profile": "student", "sha256": "0" * 64})
+    image = np.random.default_rng(0).random((1, 3, 24, 40), dtype=np.float32)
+    session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_inputs()] == ["image"]
+    for told in ((), (TABLE,)):
+        feed = dict(zip(("image", "noise"), (image, *(part.numpy() for part in told)), strict=False))
+        with torch.inference_mode():
+            expected = network.cell_means(torch.from_numpy(image), *told)
+        assert np.abs(session.run(None, feed)[0] - expected.numpy()).max() < 1e-4

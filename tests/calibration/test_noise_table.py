@@ -1,0 +1,41 @@
+"""Noise tables of training crops are those that would be measured in photos."""
+
+import numpy as np
+import pytest
+import torch
+
+from nsp_pipeline.calibration.noise_table import as_measured, noise_tables
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
+
+
+def ramp(side: int = 512) -> torch.Tensor:
+    """A smooth picture (1, 3, side, side) from dark to bright."""
+    return torch.linspace(0.1, 0.9, side).expand(1, 3, side, side)
+
+
+@pytest.mark.parametrize("colourful", [False, True])
+def test_a_crop_s_table_is_the_one_measured_in_the_photo(colourful: bool) -> None:
+    dice = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 3 if colourful else 1, 512, 512, generator=dice).expand(1, 3, -1, -1)
+    clean = ramp()
+    noisy = clean + noise * (0.01 + 0.03 * clean)
+    measured = measure_noise(noisy[0].permute(1, 2, 0).numpy()).table[0]
+    (known,) = noise_tables(noisy, clean).numpy()
+    # Where the picture is: patches lie at brightness 0.12 to 0.88, and their ramp is taken for none of the noise.
+    assert known[:, 2:6] == pytest.approx(measured[:, 2:6], rel=0.15, abs=1e-3)
+
+
+def test_each_crop_has_its_own() -> None:
+    clean = torch.full((2, 3, 64, 64), 0.5)
+    noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    tables = noise_tables(clean + noise * torch.tensor([0.01, 0.05]).view(2, 1, 1, 1), clean)
+    assert tables.shape == (2, TABLE_ROWS, TABLE_NODES)
+    assert (tables[1] / tables[0]).numpy() == pytest.approx(5, rel=0.1)
+
+
+def test_what_is_told_has_an_error_or_is_unknown() -> None:
+    tables = torch.full((400, TABLE_ROWS, TABLE_NODES), 0.02)
+    told = as_measured(tables, np.random.default_rng(0), within=0.1, untold=0.25)
+    unknown = told.eq(UNKNOWN).all(2).all(1)
+    assert float(unknown.float().mean()) == pytest.approx(0.25, abs=0.06)
+    assert float((told[~unknown] / 0.02).log().std()) == pytest.approx(0.1, abs=0.01)
