@@ -33,15 +33,16 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
     """Export a graph with dynamic H and W, check it, and return the file's content.
 
     Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]. `metadata` goes
-    into metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling` and, where it is not any, `tile` added.
-    A graph that is told the noise has a second input `noise`, which may be left out: its default says "unknown".
+    into metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling`, `blind` (0 or 1) and, where it is not any,
+    `tile` added. A graph that is told the noise has a second input `noise`, which may be left out: its default
+    says "unknown".
 
     Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
     """
     graph = graph.eval().to("cpu", torch.float32)
     model = _export(graph)
     facts = {"multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, "mode": graph.mode}
-    facts["tiling"] = graph.tiling
+    facts |= {"tiling": graph.tiling, "blind": int(graph.network.blind)}
     if graph.tile:
         facts["tile"] = graph.tile
     for key, value in {**metadata, **facts}.items():

@@ -49,7 +49,7 @@ class InferenceSettings:
         """Pixels around its own that blending looks at, on top of the network's halo."""
         if self.mode != "denoise":
             return 0
-        return (WINDOW_RADIUS if self.strength is None else 0) + (GRAIN_RADIUS if self.detail else 0)
+        return (WINDOW_RADIUS + 1 if self.strength is None else 0) + (GRAIN_RADIUS if self.detail else 0)
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _run_tile(
         enlarged = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
         return estimate[:, *enlarged], 1.0
     if settings.strength is None:
-        weight = local_weight(noisy, estimate, noise)
+        weight = local_weight(noisy, estimate, noise, blind=engine.info.blind)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
     change = weight * (estimate - noisy)

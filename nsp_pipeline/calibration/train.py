@@ -30,7 +30,7 @@ RECENT = 100
 """Steps that the reported loss is the mean of."""
 
 PACE_STEPS = 20
-"""A time limit shortens the schedule by the pace so far, looked at every so many steps."""
+"""A time limit fits the schedule to the pace so far, looked at every so many steps."""
 
 TIME_SHARE = 0.95
 """Part of a time limit that steps may take; judging and writing take the rest."""
@@ -76,7 +76,7 @@ class Course:
     resume: bool = False
     """Go on from the folder's checkpoint: on one CPU, to the very weights of an undisturbed run."""
     max_seconds: float | None = None
-    """The schedule is shortened so that it ends within this time."""
+    """The schedule is fitted to end within this time, at no more than the settings' steps."""
     ranks: Ranks = field(default_factory=Ranks)
     should_stop: Callable[[], bool] = lambda: False
     """Asked after every step; True ends training with the network so far."""
@@ -144,7 +144,7 @@ def train(
         if course.max_seconds is not None and (training.step - at_start) % PACE_STEPS == 0:
             pace = (training.step - at_start) / passed
             affordable = training.step + int((TIME_SHARE * course.max_seconds - training.seconds) * pace)
-            training.shorten(course.ranks.first_says(affordable))
+            training.fit_schedule(course.ranks.first_says(affordable))
         late = course.max_seconds is not None and training.seconds > course.max_seconds
         stop = bool(course.ranks.first_says(course.should_stop() or late))
         judged = stop or training.step == training.steps or training.step % settings.judge_every == 0
@@ -220,9 +220,9 @@ class _Training:
         self._averaged.update_parameters(self._network)
         self._losses = [*self._losses[1 - RECENT :], loss.item()]
 
-    def shorten(self, steps: int) -> None:
-        """End after this many steps in all, if that is sooner."""
-        self.steps = min(self.steps, max(steps, self.step + 1))
+    def fit_schedule(self, steps: int) -> None:
+        """End after this many steps in all, or the settings' own where those are fewer."""
+        self.steps = min(self._settings.steps, max(steps, self.step + 1))
 
     def judge(self) -> None:
         """Judge the averaged network, and keep it if it is the best so far."""

@@ -4,6 +4,10 @@ A blind-spot network never sees the pixel that it estimates. Where the photo is 
 the noisy pixel y; where there is fine detail it is worse. With y = c + n, e = c + d and n independent of d, the mix
 y + w·(e - y) with the least squared error has w = σ² / (σ² + E[d²]) = σ² / E[(y - e)²] (the inverse-variance mean).
 The denominator can be seen: it is the local mean of the squared difference.
+
+A network that sees every pixel loses texture that it takes for noise, but it does not lose edges. At edges cameras make
+more noise than in flat places, and its taking that away must not pass for lost detail: there the variance is larger by
+a share of the estimate's own squared gradient.
 """
 
 import numpy as np
@@ -17,22 +21,43 @@ WINDOW_RADIUS = 5
 GRAIN_RADIUS = 2
 """What differs from the mean over (2·2 + 1)² pixels is fine grain."""
 
+EDGE_SHARE = 0.05
+"""Of the squared gradient of an estimate by a network that sees every pixel: what its noise may have on top."""
+
 TRUST = 1.25
 """Factor on the measured variance: the local mean scatters, and noise left over is seen sooner than detail lost."""
 
 
-def local_weight(noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel) -> NDArray[np.float32]:
+def local_weight(
+    noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel, *, blind: bool
+) -> NDArray[np.float32]:
     """Return how far to move from the noisy pixel to the estimate: (1, H, W) in 0..1.
 
     Args:
         noisy, estimate: (C, H, W), values in 0..1.
         noise: the photo's noise; zero everywhere gives weight 0.
+        blind: whether the network could not see the pixel that it estimates.
+
+    A weight depends on pixels at most WINDOW_RADIUS + 1 away.
     """
     squared = ((noisy - estimate) ** 2).sum(0)
-    variance = noise.at(estimate.mean(0)) * np.float32(TRUST)
+    flat = noise.at(estimate.mean(0)) * np.float32(TRUST)
+    variance = flat
+    if not blind:
+        variance = flat + np.float32(EDGE_SHARE * len(estimate)) * box_mean(
+            _squared_gradient(estimate.mean(0)), WINDOW_RADIUS
+        )
     energy = box_mean(squared, WINDOW_RADIUS)
     weight = np.divide(variance, energy, out=np.ones_like(energy), where=energy > variance)
-    return np.where(variance > 0, weight, np.float32(0))[None]
+    return np.where(flat > 0, weight, np.float32(0))[None]
+
+
+def _squared_gradient(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of (H, W), by central differences; 0 across borders."""
+    squared = np.zeros_like(image)
+    squared[1:-1] += (image[2:] - image[:-2]) ** 2 / 4
+    squared[:, 1:-1] += (image[:, 2:] - image[:, :-2]) ** 2 / 4
+    return squared
 
 
 def recoloured(change: NDArray[np.float32], colourful: NDArray[np.float32]) -> NDArray[np.float32]:

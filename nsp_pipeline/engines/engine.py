@@ -34,6 +34,8 @@ class EngineInfo:
     """"exact": tiles with a halo give what the whole image gives; "blended": tiles must overlap and fade."""
     tile: int | None = None
     """Side of a tile near which the network works best; None: any."""
+    blind: bool = True
+    """Whether the network cannot see the pixel that it estimates."""
     told_noise: bool = False
     """Whether it does better when it is told how noisy the photo is."""
     fallback: str = ""

@@ -65,6 +65,7 @@ class OnnxRuntimeEngine:
                 sha256=meta["sha256"],
                 tiling=meta.get("tiling", "exact"),
                 tile=int(meta["tile"]) if "tile" in meta else None,
+                blind=meta.get("blind", "1") == "1",
                 told_noise=any(value.name == NOISE_INPUT for value in self._session.get_overridable_initializers()),
             )
         except (KeyError, ValueError) as error:

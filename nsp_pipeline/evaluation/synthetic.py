@@ -33,13 +33,16 @@ def night_street(height: int = 800, width: int = 1200, seed: int = 0) -> NDArray
     return np.clip(canvas, 0.0, 1.0).astype(np.float32)
 
 
-def add_camera_noise(clean: NDArray[np.float32], *, shot: float, read: float, seed: int) -> NDArray[np.float32]:
+def add_camera_noise(
+    clean: NDArray[np.float32], *, shot: float, read: float, seed: int, blur: float = 0.0
+) -> NDArray[np.float32]:
     """Photograph a clean picture with a noisy Bayer sensor.
 
     Args:
         clean: (H, W, 3) sRGB in 0..1, H and W even.
         shot, read: variance of the noise in linear light is shot·x + read².
         seed: same seed, same noise.
+        blur: standard deviation in pixels of a blur that correlates the noise; its variance stays.
 
     Returns:
         (H, W, 3) sRGB in 0..1: mosaic, noise, bilinear demosaicing and tone curve applied.
@@ -52,8 +55,18 @@ def add_camera_noise(clean: NDArray[np.float32], *, shot: float, read: float, se
             mosaic[y::2, x::2] = linear[y::2, x::2, channel]
             seen[y::2, x::2, channel] = 1
     dice = np.random.default_rng(seed)
-    mosaic += dice.normal(0, 1, mosaic.shape).astype(np.float32) * np.sqrt(shot * mosaic + read * read)
+    noise = dice.normal(0, 1, mosaic.shape).astype(np.float32)
+    mosaic += (_correlated(noise, blur) if blur else noise) * np.sqrt(shot * mosaic + read * read)
     return np.clip(_to_srgb(_demosaiced(mosaic, seen)), 0.0, 1.0)
+
+
+def _correlated(noise: NDArray[np.float32], blur: float) -> NDArray[np.float32]:
+    """Blur noise (H, W) as if it went on beyond its borders, and bring it back to variance 1."""
+    height, width = noise.shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    kept = np.exp(-2 * (np.pi * blur * frequency) ** 2)
+    blurred = np.fft.irfft2(np.fft.rfft2(noise) * kept, s=noise.shape)
+    return np.asarray(blurred / blurred.std(), dtype=np.float32)
 
 
 def _demosaiced(mosaic: NDArray[np.float32], seen: NDArray[np.float32]) -> NDArray[np.float32]:

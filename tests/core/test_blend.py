@@ -16,14 +16,15 @@ def test_box_mean_is_the_mean_of_the_window_that_exists() -> None:
     assert box_mean(image, 2) == pytest.approx(np.array(expected), abs=1e-6)
 
 
-def test_weight_is_near_one_in_flat_parts_and_small_on_detail() -> None:
+@pytest.mark.parametrize("blind", [False, True])
+def test_weight_is_near_one_in_flat_parts_and_small_on_detail(blind: bool) -> None:
     dice = np.random.default_rng(0)
     clean = np.full((3, 64, 128), 0.5)
     clean[:, :, 64:] += 0.1 * np.sin(np.arange(64) * 2.0)
     noisy = (clean + dice.normal(0, 1e-2, clean.shape)).astype(np.float32)
     estimate = np.full_like(noisy, 0.5)
 
-    weight = local_weight(noisy, estimate, NOISE)[0]
+    weight = local_weight(noisy, estimate, NOISE, blind=blind)[0]
 
     assert weight[:, :58].mean() > 0.95
     assert weight[:, 70:].mean() < 0.05
@@ -33,5 +34,17 @@ def test_a_photo_without_noise_is_left_alone() -> None:
     noiseless = NoiseLevel(np.zeros(1, np.float32), np.zeros((1, 3), np.float32))
     photo = np.random.default_rng(0).random((3, 20, 20)).astype(np.float32)
 
-    assert not local_weight(photo, np.zeros_like(photo), noiseless).any()
-    assert not local_weight(photo, photo, noiseless).any()
+    for blind in (False, True):
+        assert not local_weight(photo, np.zeros_like(photo), noiseless, blind=blind).any()
+        assert not local_weight(photo, photo, noiseless, blind=blind).any()
+
+
+def test_more_noise_at_edges_passes_for_lost_detail_only_where_the_network_is_blind() -> None:
+    edges = np.tile(np.repeat([0.3, 0.7], 8), 8).astype(np.float32) * np.ones((3, 64, 1), np.float32)
+    noise = np.random.default_rng(0).normal(0, 2e-2, edges.shape)
+    noisy = (edges + noise).astype(np.float32)
+
+    seeing, blind = (float(local_weight(noisy, edges, NOISE, blind=flag).mean()) for flag in (False, True))
+
+    assert seeing > 0.95
+    assert blind < 0.5
