@@ -101,7 +101,7 @@ def denoise_frame(
         try:
             strength = run(frame.pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
             break
-        except EngineOutOfMemoryError as error:
+        except (EngineOutOfMemoryError, MemoryError) as error:
             smaller = _halved(min(side, max(height, width)), engine, settings, error)
             engine.info = replace(engine.info, tile=smaller)
         if on_smaller:
@@ -118,14 +118,16 @@ def _auto_tile(halo: int) -> int:
     return min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
 
 
-def _halved(side: int, engine: Engine, settings: InferenceSettings, error: EngineOutOfMemoryError) -> int:
+def _halved(side: int, engine: Engine, settings: InferenceSettings, error: Exception) -> int:
     """Half of a tile that did not fit; raises EngineOutOfMemoryError, with advice, where it is not ours to choose."""
+    reason = str(error) or "out of memory"
     if settings.tile:
-        raise EngineOutOfMemoryError(f"{error}; --tile {settings.tile} is too much: lower it, or leave it out") from error
+        advice = f"--tile {settings.tile} is too much: lower it, or leave it out"
+        raise EngineOutOfMemoryError(f"{reason}; {advice}") from error
     # Tiles that fade into each other are no smaller than twice what they overlap by.
     floor = max(SMALLEST_TILE, engine.info.multiple, 2 * engine.info.halo * (engine.info.tiling == "blended"))
     if side <= floor:
-        raise EngineOutOfMemoryError(f"{error}, even in tiles of {side} pixels: close other programs") from error
+        raise EngineOutOfMemoryError(f"{reason}, even in tiles of {side} pixels: close other programs") from error
     return max(floor, side // 2)
 
 

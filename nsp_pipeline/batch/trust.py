@@ -22,8 +22,18 @@ def require_its_colours(before: NDArray[np.generic], after: NDArray[np.generic])
     """
     if min(before.shape[:2]) < LEAST_SIDE:
         return
-    top = 1.0 if before.dtype.kind == "f" else float(np.iinfo(before.dtype.type).max)
-    was, is_now = (image.mean((0, 1), dtype=np.float64) / top for image in (before, after))
+    was, is_now = _means(before), _means(after)
     moved = np.abs(is_now - was)
-    if not (moved <= DRIFT + DRIFT_SHARE * np.abs(was)).all():
+    if not (moved <= DRIFT + DRIFT_SHARE * was).all():
         raise UntrustedResultError(f"the result's colours are off by {255 * moved.max():.1f} of 255")
+
+
+def _means(pixels: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Mean of every channel, in 0..1."""
+    if pixels.dtype.kind == "f":
+        # What lies outside is cut off in the result, and must not count in the photo.
+        return np.asarray(np.clip(pixels, 0, 1).mean((0, 1), dtype=np.float64))
+    top = 2 ** (8 * pixels.dtype.itemsize) - 1
+    # Along the columns first, which is ten times as fast as both at once.
+    columns = pixels.sum(0, dtype=np.uint64)
+    return np.asarray(columns.mean(0) / (pixels.shape[0] * top), dtype=np.float64)

@@ -1,16 +1,29 @@
-"""ONNX Runtime: the engine that runs everywhere."""
+"""ONNX Runtime: the engine that runs everywhere; on the CPU it is the reference for all others."""
 
+import ctypes
 import os
+from collections import Counter
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines.engine import EngineInfo
-from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.engines.cache_folder import writable_cache
+from nsp_pipeline.engines.engine import EngineInfo, memory_watched
+from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
 INSTALL_HINT = "pip install 'nsp-pipeline[cpu]'"
+GPU_INSTALL_HINT = "pip uninstall onnxruntime, then pip install 'nsp-pipeline[gpu]'"
+LIBRARIES_HINT = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+TENSORRT, TENSORRT_RTX = "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"
+
+DENSE = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm", "MatMul"})
+"""Where the time goes. What computes shapes is better off on the CPU, and every provider leaves it there."""
 
 
 def import_onnxruntime() -> ModuleType:
@@ -24,39 +37,84 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime  # type: ignore[no-any-return]
 
 
-class OnnxRuntimeEngine:
-    """A profile's graph on ONNX Runtime's CPU provider, float32."""
+def require_provider(provider: str) -> None:
+    """Raise MissingCapabilityError, with the command that mends it, unless ONNX Runtime can load a provider."""
+    runtime = import_onnxruntime()
+    if provider not in runtime.get_available_providers():
+        raise MissingCapabilityError(f"this ONNX Runtime has no {provider}: {GPU_INSTALL_HINT}")
+    if provider == CPU:
+        return
+    # CUDA from wheels lies where the system's loader does not look.
+    getattr(runtime, "preload_dlls", lambda: None)()
+    try:
+        load_provider(runtime, provider)
+    except OSError as error:
+        raise MissingCapabilityError(f"ONNX Runtime cannot load its {provider}: {error}: {LIBRARIES_HINT}") from None
 
-    def __init__(self, profile: Profile, *, mode: str, threads: int | None = None) -> None:
+
+def load_provider(runtime: ModuleType, provider: str) -> None:
+    """Load a provider's library as ONNX Runtime will, which names no missing library when it fails; raises OSError."""
+    kind = {CUDA: "cuda", TENSORRT: "tensorrt", TENSORRT_RTX: "nv_tensorrt_rtx"}[provider]
+    folder = Path(str(runtime.__file__)).parent / "capi"
+    for name in (f"libonnxruntime_providers_{kind}.so", f"onnxruntime_providers_{kind}.dll"):
+        if (folder / name).exists():
+            ctypes.CDLL(str(folder / name))
+
+
+class OnnxRuntimeEngine:
+    """A profile's graph on one of ONNX Runtime's providers."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        mode: str,
+        threads: int | None = None,
+        provider: str = CPU,
+        precision: str = "fp32",
+        device: int = 0,
+    ) -> None:
         """Open the graph.
 
         Args:
             threads: intra-op threads; None leaves the choice to ONNX Runtime.
+            provider: CPU, CUDA, TENSORRT or TENSORRT_RTX.
+            precision: "fp32", or "fp16" on a GPU.
+            device: number of the GPU.
 
         Raises:
-            MissingCapabilityError: ONNX Runtime is not installed.
+            MissingCapabilityError: ONNX Runtime or its provider is not installed, or the provider leaves the network
+                to the CPU.
             ProfileError: the profile has no graph for this mode, or one that is not ours.
+            EngineOutOfMemoryError: the device's memory does not hold the network.
         """
         runtime = import_onnxruntime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3
-        # Tiles at an image's border have other shapes than those inside; an arena would keep memory for each.
-        options.enable_cpu_mem_arena = False
-        if threads:
-            options.intra_op_num_threads = threads
+        require_provider(provider)
         file = MODEL_FILES[mode]
+        content = profile.read(file)
+        if precision == "fp16":
+            from nsp_pipeline.engines.half_precision import to_half
+
+            content = to_half(content)
+        options = self._options(runtime, threads)
+        self._where = "the CPU" if provider == CPU else f"cuda:{device}"
         try:
-            self._session = runtime.InferenceSession(profile.read(file), options, providers=["CPUExecutionProvider"])
-        except ProfileError:
+            with memory_watched(self._where):
+                # Without enable_fallback=0 it would print, and go on with the CPU.
+                self._session = runtime.InferenceSession(
+                    content, options, providers=[_with_options(provider, precision, device)], enable_fallback=0
+                )
+        except EngineOutOfMemoryError:
             raise
         except Exception as error:  # ONNX Runtime raises bare classes of its own for every kind of bad model
             raise ProfileError(f"{profile.path}: {file} is not a model ONNX Runtime can run: {error}") from error
+        self._require(provider)
         meta = self._session.get_modelmeta().custom_metadata_map
         try:
             self.info = EngineInfo(
                 name="onnx",
-                provider=self._session.get_providers()[0],
-                precision="fp32",
+                provider=provider,
+                precision=precision,
                 mode=meta["mode"],
                 scale=int(meta["scale"]),
                 multiple=int(meta["multiple"]),
@@ -71,9 +129,40 @@ class OnnxRuntimeEngine:
         self._require_image_to_image(f"{profile.path}: {file}")
 
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W)."""
-        (result,) = self._session.run(["denoised"], {"image": image})
+        """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W); raises EngineOutOfMemoryError."""
+        with memory_watched(self._where):
+            (result,) = self._session.run(["denoised"], {"image": image})
         return result  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _options(runtime: ModuleType, threads: int | None) -> Any:
+        options = runtime.SessionOptions()
+        # Its own log would repeat on stderr what the errors say.
+        options.log_severity_level = 4
+        # An arena keeps memory for every size of photo it ever met, and is hardly faster.
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if threads:
+            options.intra_op_num_threads = threads
+        return options
+
+    def _require(self, provider: str) -> None:
+        """Raise MissingCapabilityError where ONNX Runtime took another provider, or leaves it the work."""
+        taken = self._session.get_providers()[0]
+        if taken != provider:
+            raise MissingCapabilityError(f"ONNX Runtime took {taken} instead of {provider}; `nsp doctor` says why")
+        if provider == CPU or not hasattr(self._session, "get_provider_graph_assignment_info"):
+            return
+        left = Counter(
+            str(node.op_type)
+            for part in self._session.get_provider_graph_assignment_info()
+            if part.ep_name == CPU
+            for node in part.get_nodes()
+            if node.op_type in DENSE
+        )
+        if left:
+            what = ", ".join(f"{count} {kind}" for kind, count in left.items())
+            raise MissingCapabilityError(f"ONNX Runtime's {provider} leaves {what} to the CPU")
 
     def _require_image_to_image(self, where: str) -> None:
         """Raise ProfileError unless the graph takes images of any size: found out here, not at every photo."""
@@ -89,3 +178,22 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Free the session."""
         del self._session
+
+
+def _with_options(provider: str, precision: str, device: int) -> str | tuple[str, dict[str, str]]:
+    """A provider as a session takes it."""
+    if provider == CPU:
+        return CPU
+    options = {"device_id": str(device)}
+    if provider == CUDA:
+        # Memory by need and not in powers of two; float32 is float32, and not the ten bits of TF32.
+        options["arena_extend_strategy"] = "kSameAsRequested"
+        options["use_tf32"] = "0" if precision == "fp32" else "1"
+        return CUDA, options
+    folder = writable_cache("onnxruntime")
+    if folder and provider == TENSORRT:
+        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+        options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
+    elif folder:
+        options["nv_runtime_cache_path"] = str(folder)
+    return provider, options

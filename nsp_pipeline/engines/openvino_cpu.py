@@ -7,7 +7,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.engines.cache_folder import writable_cache
+from nsp_pipeline.engines.engine import EngineInfo, memory_watched
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
@@ -43,7 +44,7 @@ class OpenVinoEngine:
     def __init__(
         self, profile: Profile, checked: EngineInfo, *, precision: str = "fp32", threads: int | None = None
     ) -> None:
-        """Compile the graph.
+        """Compile the graph, or take what an earlier start compiled from the user's cache folder.
 
         Args:
             checked: what another engine, which has looked at the graph and its metadata, says of it.
@@ -61,6 +62,9 @@ class OpenVinoEngine:
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
+        if folder := writable_cache("openvino"):
+            # Its entries are keyed by graph, options and version; a damaged one is compiled anew.
+            options["CACHE_DIR"] = str(folder)
         file = MODEL_FILES[checked.mode]
         try:
             core = runtime.Core()
@@ -72,10 +76,11 @@ class OpenVinoEngine:
         self.info = replace(checked, name="openvino", provider="OpenVINO CPU", precision=precision)
 
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W)."""
-        result = self._request.infer({"image": np.ascontiguousarray(image)})[self._output]
-        # The request writes its next result over this one.
-        return np.array(result, dtype=np.float32)
+        """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W); raises EngineOutOfMemoryError."""
+        with memory_watched("the CPU"):
+            result = self._request.infer({"image": np.ascontiguousarray(image)})[self._output]
+            # The request writes its next result over this one.
+            return np.array(result, dtype=np.float32)
 
     def close(self) -> None:
         """Free the compiled graph."""
