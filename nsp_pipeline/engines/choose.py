@@ -154,6 +154,7 @@ def _first_trusted(
     Candidates that are merely not installed are passed over. Those that were tried and are no good are spoken of.
     """
     missing: list[str] = []
+    unused: list[str] = []
     untrusted: list[str] = []
     gpus = bool(wish.device != "cpu" and (driver := find_driver()) and driver.devices)
     for candidate in (*fitting, *instead):
@@ -167,13 +168,15 @@ def _first_trusted(
             trouble = disagreement(opened, reference) if opened is not reference else None
         except MissingCapabilityError as error:
             missing.append(str(error))
+            if candidate.device == "cuda":
+                unused.append(str(error))
             continue
         except NspError as error:
             untrusted.append(str(error))
             continue
         if trouble is None:
-            if gpus and candidate.device == "cpu" and wish.engine == "auto":
-                untrusted.append(f"the GPU is not used: {'; '.join(dict.fromkeys(missing))}")
+            if unused and candidate.device == "cpu" and wish.engine == "auto":
+                untrusted.append(f"the GPU is not used: {'; '.join(dict.fromkeys(unused))}")
             opened.info = replace(opened.info, fallback="; ".join(untrusted))
             if opened is not reference:
                 reference.close()

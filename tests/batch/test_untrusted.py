@@ -17,6 +17,7 @@ from nsp_pipeline.errors import UntrustedResultError
 
 Nsp = Callable[..., Finished]
 Array = NDArray[np.float32]
+Break = Callable[[Array], Array]
 BREAKS = pytest.mark.parametrize(
     ("broken", "reason"),
     [
@@ -27,7 +28,7 @@ BREAKS = pytest.mark.parametrize(
 )
 
 
-def break_engines(monkeypatch: pytest.MonkeyPatch, broken: Callable[[Array], Array], *, reference: bool) -> None:
+def break_engines(monkeypatch: pytest.MonkeyPatch, broken: Break, *, reference: bool) -> None:
     right = FakeEngine.run
 
     def run(self: FakeEngine, image: Array) -> Array:

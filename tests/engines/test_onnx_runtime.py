@@ -92,7 +92,7 @@ def test_without_onnx_runtime_the_command_that_mends_it_is_named(
     assert missing.value.exit_code == ExitCode.ENVIRONMENT
 
 
-@pytest.mark.parametrize("wish", [{"engine": "magic"}, {"device": "cuda"}, {"precision": "fp8"}])
+@pytest.mark.parametrize("wish", [{"engine": "magic"}, {"precision": "fp8"}])
 def test_what_this_version_cannot_do_is_said(tiny_profile: Profile, wish: dict[str, str]) -> None:
     with pytest.raises(MissingCapabilityError, match=r"this version|built into"):
         open_engine(tiny_profile, mode="denoise", **wish)
