@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines.cache_folder import writable_cache
 from nsp_pipeline.engines.engine import EngineInfo, memory_watched
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
@@ -190,10 +189,16 @@ def _with_options(provider: str, precision: str, device: int) -> str | tuple[str
         options["arena_extend_strategy"] = "kSameAsRequested"
         options["use_tf32"] = "0" if precision == "fp32" else "1"
         return CUDA, options
-    folder = writable_cache("onnxruntime")
-    if folder and provider == TENSORRT:
+    from nsp_pipeline.engines.engine_cache import cache_folder
+
+    folder = cache_folder() / "onnxruntime"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # what cannot be kept is built again by the next run
+        return provider, options
+    if provider == TENSORRT:
         options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
         options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
-    elif folder:
+    else:
         options["nv_runtime_cache_path"] = str(folder)
     return provider, options

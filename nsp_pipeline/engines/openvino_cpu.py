@@ -7,21 +7,22 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines.cache_folder import writable_cache
 from nsp_pipeline.engines.engine import EngineInfo, memory_watched
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
 INSTALL_HINT = "pip install 'nsp-pipeline[cpu,openvino]'"
-TELEMETRY = "openvino_telemetry"
+NOT_WANTED = ("openvino_telemetry", "openvino.tools.ovc")
+"""What writes an id into the user's home and reports to its maker, and the converter that brings it along."""
+
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def import_openvino() -> ModuleType:
     """Import OpenVINO, its telemetry off; raises MissingCapabilityError with the command that installs it."""
-    # Its converter, which comes along with the import, writes an id into the user's home and reports to its maker,
-    # unless the package that does so cannot be imported.
-    sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]
+    for name in NOT_WANTED:
+        # A module that is None cannot be imported.
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
@@ -44,7 +45,7 @@ class OpenVinoEngine:
     def __init__(
         self, profile: Profile, checked: EngineInfo, *, precision: str = "fp32", threads: int | None = None
     ) -> None:
-        """Compile the graph, or take what an earlier start compiled from the user's cache folder.
+        """Compile the graph: in a quarter of a second, so that nothing is kept for the next start.
 
         Args:
             checked: what another engine, which has looked at the graph and its metadata, says of it.
@@ -62,9 +63,6 @@ class OpenVinoEngine:
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        if folder := writable_cache("openvino"):
-            # Its entries are keyed by graph, options and version; a damaged one is compiled anew.
-            options["CACHE_DIR"] = str(folder)
         file = MODEL_FILES[checked.mode]
         try:
             core = runtime.Core()

@@ -45,7 +45,9 @@ class Machine:
         if flavour in self.failing:
             raise self.failing[flavour]
         on_build(f"building {flavour}")
-        return FakeGpuEngine(self, profile, replace(checked, name=flavour, provider=flavour, precision=precision), device)
+        return FakeGpuEngine(
+            self, profile, replace(checked, name=flavour, provider=flavour, precision=precision), device
+        )
 
 
 class FakeGpuEngine:
@@ -144,8 +146,8 @@ def test_a_gpu_that_is_not_used_is_spoken_of(machine: Machine, tiny_profile: Pro
     engine = open_engine(tiny_profile, mode="denoise")
     assert engine.info.provider == "CPUExecutionProvider"
     assert engine.info.fallback == (
-        "the GPU is not used: tensorrt-rtx is not installed: pip install it; tensorrt is not installed: pip install it; "
-        f"this ONNX Runtime has no {CUDA}: pip install it"
+        "the GPU is not used: tensorrt-rtx is not installed: pip install it; "
+        f"tensorrt is not installed: pip install it; this ONNX Runtime has no {CUDA}: pip install it"
     )
     assert open_engine(tiny_profile, mode="denoise", device="cpu").info.fallback == ""
 
@@ -187,7 +189,10 @@ def test_an_engine_that_fails_at_the_probe_is_passed_over(
     [
         (None, "NVIDIA's driver is not installed"),
         (CudaDriver((13, 0), ()), "cuda:0 is not there; NVIDIA's driver lists no GPU"),
-        (CudaDriver((12, 2), (), "it fails with CUDA error 803"), "lists no GPU, it fails with CUDA error 803: restart"),
+        (
+            CudaDriver((12, 2), (), "it fails with CUDA error 803"),
+            "lists no GPU, it fails with CUDA error 803: restart",
+        ),
     ],
 )
 def test_without_a_gpu_its_wish_is_an_error_and_auto_is_the_cpu(
