@@ -4,7 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nsp_pipeline.engines.cuda_driver import CudaDriver, find_driver
-from nsp_pipeline.engines.onnx_runtime import CUDA, GPU_INSTALL_HINT, import_onnxruntime, require_provider
+from nsp_pipeline.engines.onnx_runtime import (
+    CUDA,
+    GPU_INSTALL_HINT,
+    import_onnxruntime,
+    missing_library,
+    require_provider,
+)
 from nsp_pipeline.errors import MissingCapabilityError
 
 OLDEST_DRIVERS = {12: 525, 13: 580}
@@ -69,8 +75,11 @@ def _onnxruntime(driver: CudaDriver, gpus: bool, version: str | None) -> Finding
                 "others: https://www.nvidia.com/drivers)",
             )
         require_provider(CUDA)
+        missing = missing_library(CUDA)
     except MissingCapabilityError as error:
         return Finding(what, False, str(error))
+    if missing:
+        return Finding(what, False, missing)
     return Finding(what, True, f"built for CUDA {built_for}" if built_for else "there")
 
 

@@ -1,8 +1,11 @@
 """ONNX Runtime: the engine that runs everywhere; on the CPU it is the reference for all others."""
 
-import ctypes
+import io
 import os
+import subprocess
+import sys
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +24,23 @@ LIBRARIES_HINT = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 TENSORRT, TENSORRT_RTX = "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"
 
+SILENT = 4
+"""The severity of what ends a process."""
+
+MISSING = 9
+LOAD = f"""
+import ctypes, sys
+from nsp_pipeline.engines.onnx_runtime import import_onnxruntime, preload_cuda
+preload_cuda(import_onnxruntime())
+ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL)
+try:
+    ctypes.CDLL(sys.argv[2])
+except OSError as error:
+    print(error, file=sys.stderr)
+    sys.exit({MISSING})
+"""
+"""Loads the files that it is given as ONNX Runtime would; exits with MISSING, the reason last on stderr."""
+
 DENSE = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm", "MatMul"})
 """Where the time goes. What computes shapes is better off on the CPU, and every provider leaves it there."""
 
@@ -33,31 +53,41 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise MissingCapabilityError(f"ONNX Runtime is not installed ({error}): {INSTALL_HINT}") from None
+    # Its log would repeat on stderr what our errors say.
+    onnxruntime.set_default_logger_severity(SILENT)
     return onnxruntime  # type: ignore[no-any-return]
 
 
 def require_provider(provider: str) -> None:
-    """Raise MissingCapabilityError, with the command that mends it, unless ONNX Runtime can load a provider."""
+    """Raise MissingCapabilityError, with the command that mends it, unless this ONNX Runtime has a provider."""
     runtime = import_onnxruntime()
     if provider not in runtime.get_available_providers():
         raise MissingCapabilityError(f"this ONNX Runtime has no {provider}: {GPU_INSTALL_HINT}")
-    if provider == CPU:
-        return
-    # CUDA from wheels lies where the system's loader does not look.
-    getattr(runtime, "preload_dlls", lambda: None)()
-    try:
-        load_provider(runtime, provider)
-    except OSError as error:
-        raise MissingCapabilityError(f"ONNX Runtime cannot load its {provider}: {error}: {LIBRARIES_HINT}") from None
 
 
-def load_provider(runtime: ModuleType, provider: str) -> None:
-    """Load a provider's library as ONNX Runtime will, which names no missing library when it fails; raises OSError."""
+def missing_library(provider: str) -> str | None:
+    """What the system's loader lacks for a provider, with the command that brings it; None where nothing is missing.
+
+    ONNX Runtime itself says it in its log at most. In a process of its own: a provider's library that was loaded
+    without ONNX Runtime is of no use any more.
+    """
     kind = {CUDA: "cuda", TENSORRT: "tensorrt", TENSORRT_RTX: "nv_tensorrt_rtx"}[provider]
-    folder = Path(str(runtime.__file__)).parent / "capi"
-    for name in (f"libonnxruntime_providers_{kind}.so", f"onnxruntime_providers_{kind}.dll"):
-        if (folder / name).exists():
-            ctypes.CDLL(str(folder / name))
+    folder = Path(str(import_onnxruntime().__file__)).parent / "capi"
+    form = "onnxruntime_providers_{}.dll" if sys.platform == "win32" else "libonnxruntime_providers_{}.so"
+    files = [str(folder / form.format(name)) for name in ("shared", kind)]
+    ended = subprocess.run([sys.executable, "-c", LOAD, *files], capture_output=True, text=True, check=False)
+    if ended.returncode != MISSING:
+        return None
+    reason = ended.stderr.strip().splitlines()[-1]
+    more = "" if provider == CUDA else " tensorrt"
+    return f"ONNX Runtime cannot load its {provider}: {reason}: {LIBRARIES_HINT}{more}"
+
+
+def preload_cuda(runtime: ModuleType) -> None:
+    """Load CUDA from wheels, which lies where the system's loader does not look."""
+    # It prints what it does not find, and stdout is for results.
+    with redirect_stdout(io.StringIO()):
+        getattr(runtime, "preload_dlls", lambda: None)()
 
 
 class OnnxRuntimeEngine:
@@ -89,6 +119,8 @@ class OnnxRuntimeEngine:
         """
         runtime = import_onnxruntime()
         require_provider(provider)
+        if provider != CPU:
+            preload_cuda(runtime)
         file = MODEL_FILES[mode]
         content = profile.read(file)
         if precision == "fp16":
@@ -136,8 +168,7 @@ class OnnxRuntimeEngine:
     @staticmethod
     def _options(runtime: ModuleType, threads: int | None) -> Any:
         options = runtime.SessionOptions()
-        # Its own log would repeat on stderr what the errors say.
-        options.log_severity_level = 4
+        options.log_severity_level = SILENT
         # An arena keeps memory for every size of photo it ever met, and is hardly faster.
         options.enable_cpu_mem_arena = False
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -149,7 +180,8 @@ class OnnxRuntimeEngine:
         """Raise MissingCapabilityError where ONNX Runtime took another provider, or leaves it the work."""
         taken = self._session.get_providers()[0]
         if taken != provider:
-            raise MissingCapabilityError(f"ONNX Runtime took {taken} instead of {provider}; `nsp doctor` says why")
+            reason = missing_library(provider) or f"ONNX Runtime took {taken} instead of {provider}"
+            raise MissingCapabilityError(f"{reason}; `nsp doctor` says more")
         if provider == CPU or not hasattr(self._session, "get_provider_graph_assignment_info"):
             return
         left = Counter(

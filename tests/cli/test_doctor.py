@@ -184,19 +184,25 @@ def test_a_driver_older_than_onnx_runtime_wants_is_named_with_the_one_it_wants(
 def test_missing_cuda_libraries_are_named_with_the_command_that_brings_them(
     real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(runtime: Any, provider: str) -> None:
-        raise OSError("libcublasLt.so.13: cannot open shared object file: No such file or directory")
+    def load(command: Any, **options: Any) -> Any:
+        assert command[-1].endswith("providers_cuda.so"), "what is loaded, in a process of its own"
+        reason = "libcublasLt.so.13: cannot open shared object file: No such file or directory"
+        return SimpleNamespace(returncode=onnx_runtime.MISSING, stderr=f"{reason}\n")
 
     with_driver(monkeypatch, GPU)
     with_versions(monkeypatch, onnxruntime_gpu="1.32.0")
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnx_runtime.CUDA, onnx_runtime.CPU])
-    monkeypatch.setattr(onnx_runtime, "load_provider", load)
+    offered = [onnx_runtime.CUDA, onnx_runtime.CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setattr(onnx_runtime.subprocess, "run", load)
+    halved: Any = SimpleNamespace(to_half=lambda content: content)
+    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.half_precision", halved)
     ended = real_nsp("doctor", "--json")
     ok, detail = findings(ended)["onnxruntime CUDA"]
     assert (ended.code, ok) == (3, False)
     assert "libcublasLt.so.13: cannot open shared object file" in detail
     assert detail.endswith("pip install 'onnxruntime-gpu[cuda,cudnn]'")
-    assert "libcublasLt.so.13" in findings(ended)["engine"][1], "and why the CPU would be used"
+    assert "the GPU is not used: " in findings(ended)["engine"][1]
+    assert detail in findings(ended)["engine"][1]
 
 
 @pytest.mark.parametrize(
