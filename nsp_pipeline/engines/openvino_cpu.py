@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.engines.engine import EngineInfo, memory_watched
+from nsp_pipeline.engines.openvino_head import REST, rest_of, take_the_rest
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
@@ -66,7 +67,11 @@ class OpenVinoEngine:
         file = MODEL_FILES[checked.mode]
         try:
             core = runtime.Core()
-            compiled = core.compile_model(core.read_model(profile.read(file)), "CPU", options)
+            model = core.read_model(profile.read(file))
+            if precision == "bf16":
+                model = take_the_rest(runtime, model)
+            compiled = core.compile_model(model, "CPU", options)
+            self._in_two_parts = len(compiled.inputs) > 1
             self._output = compiled.output(0)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
@@ -76,7 +81,10 @@ class OpenVinoEngine:
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, H, W) float32 in 0..1 -> (1, 3, scale·H, scale·W); raises EngineOutOfMemoryError."""
         with memory_watched("the CPU"):
-            result = self._request.infer({"image": np.ascontiguousarray(image)})[self._output]
+            inputs = {"image": np.ascontiguousarray(image)}
+            if self._in_two_parts:
+                inputs[REST] = rest_of(inputs["image"])
+            result = self._request.infer(inputs)[self._output]
             # The request writes its next result over this one.
             return np.array(result, dtype=np.float32)
 

@@ -1,5 +1,6 @@
 """PyTorch, for whoever has it installed anyway: the weights themselves, with no ONNX in between."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ class TorchEngine:
         with memory_watched(device):
             # PyTorch's stubs know no module.to(memory_format=).
             self._graph = graph.to(memory_format=self._torch.channels_last).to(device)  # type: ignore[call-overload]
+        if precision != "fp32":
+            self._keep_the_image(checked.multiple)
         self._type: torch.dtype | None = {"bf16": self._torch.bfloat16, "fp16": self._torch.float16}.get(precision)
         provider = "PyTorch CPU" if device == "cpu" else "PyTorch CUDA"
         self.info = replace(checked, name="torch", provider=provider, precision=precision)
@@ -94,6 +97,29 @@ class TorchEngine:
             given = torch.from_numpy(np.ascontiguousarray(image)).to(self._device, memory_format=torch.channels_last)
             found: NDArray[np.float32] = self._graph(given).float().contiguous().cpu().numpy()
         return found
+
+    def _keep_the_image(self, multiple: int) -> None:
+        """Let the layer that sees the image itself compute in float32: rounded, it carries noise (see openvino_head).
+
+        Local means, which see it too, do so by themselves.
+        """
+        seen: list[torch.nn.Module] = []
+        hooks = [
+            module.register_forward_pre_hook(lambda module, _: seen.append(module))
+            for module in self._graph.modules()
+            if isinstance(module, self._torch.nn.Conv2d)
+        ]
+        with self._torch.inference_mode():
+            self._graph(self._torch.zeros(1, 3, 8 * multiple, 8 * multiple, device=self._device))
+        for hook in hooks:
+            hook.remove()
+        forward: Callable[[torch.Tensor], torch.Tensor] = seen[0].forward
+
+        def in_float32(features: "torch.Tensor") -> "torch.Tensor":
+            with self._torch.autocast(self._device.split(":")[0], enabled=False):
+                return forward(features.float())
+
+        seen[0].forward = in_float32
 
     def close(self) -> None:
         """Free the network."""

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.batch.progress import profile_line
 from nsp_pipeline.engines import openvino_cpu
-from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.openvino_cpu import OpenVinoEngine
+from nsp_pipeline.engines.openvino_head import rest_of
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
@@ -57,6 +59,31 @@ def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.Monkey
     assert 10 * np.log10(1 / error) > 55
     tiled = denoise_pixels(photo, quick, InferenceSettings("denoise", 1.0, 64)).pixels
     assert np.abs(tiled.astype(np.float64) - results[0]).max() < 1.5 / 255, "no edge of a tile shows"
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", ["standard", "fast", "dbsn-noncommercial"])
+def test_the_network_sees_the_image_in_more_than_eight_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = add_camera_noise(night_street(160, 200), shot=0.01, read=0.005, seed=0).transpose(2, 0, 1)[None]
+    exact = open_engine(find_profile(name), mode="denoise", engine="onnx").run(np.ascontiguousarray(image))
+
+    def decibels() -> float:
+        profile = find_profile(name)
+        engine = OpenVinoEngine(profile, open_reference(profile, mode="denoise").info, precision="bf16")
+        return -10 * float(np.log10(((engine.run(image).astype(np.float64) - exact) ** 2).mean()))
+
+    whole = decibels()
+    monkeypatch.setattr(openvino_cpu, "take_the_rest", lambda runtime, model: model)
+    assert whole > decibels() + 3
+    assert whole > 60
+
+
+def test_what_bfloat16_drops_is_all_that_is_missing() -> None:
+    image = np.random.default_rng(0).random((1, 3, 20, 30), dtype=np.float32)
+    rest = rest_of(image)
+    rounded = torch.from_numpy(image).bfloat16().float().numpy()
+    np.testing.assert_array_equal(image - rest, rounded)
+    assert np.abs(rest - torch.from_numpy(rest).bfloat16().float().numpy()).max() < 2**-17
 
 
 @pytest.mark.parametrize(
