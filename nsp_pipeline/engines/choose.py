@@ -161,7 +161,8 @@ def _first_trusted(
         if candidate not in fitting and not untrusted:
             raise MissingCapabilityError("; ".join(dict.fromkeys(missing)))
         if candidate.device == "cuda" and not gpus:
-            missing.append(f"{candidate} wants an NVIDIA GPU, and there is none")
+            what = NAMES[candidate.engine] + (f" in {wish.precision}" if wish.precision != "auto" else "")
+            missing.append(f"{what} wants an NVIDIA GPU, and there is none; `nsp doctor` says more")
             continue
         try:
             opened = _open(candidate, profile, reference, wish)
@@ -175,7 +176,7 @@ def _first_trusted(
             untrusted.append(str(error))
             continue
         if trouble is None:
-            if unused and candidate.device == "cpu" and wish.engine == "auto":
+            if unused and candidate.device == "cpu":
                 untrusted.append(f"the GPU is not used: {'; '.join(dict.fromkeys(unused))}")
             opened.info = replace(opened.info, fallback="; ".join(untrusted))
             if opened is not reference:

@@ -62,7 +62,8 @@ def require_provider(provider: str) -> None:
     """Raise MissingCapabilityError, with the command that mends it, unless this ONNX Runtime has a provider."""
     runtime = import_onnxruntime()
     if provider not in runtime.get_available_providers():
-        raise MissingCapabilityError(f"this ONNX Runtime has no {provider}: {GPU_INSTALL_HINT}")
+        hint = "--engine tensorrt-rtx wants none" if provider == TENSORRT_RTX else GPU_INSTALL_HINT
+        raise MissingCapabilityError(f"this ONNX Runtime has no {provider}: {hint}")
 
 
 def missing_library(provider: str) -> str | None:

@@ -149,6 +149,7 @@ def test_a_gpu_that_is_not_used_is_spoken_of(machine: Machine, tiny_profile: Pro
         "the GPU is not used: tensorrt-rtx is not installed: pip install it; "
         f"tensorrt is not installed: pip install it; this ONNX Runtime has no {CUDA}: pip install it"
     )
+    assert open_engine(tiny_profile, mode="denoise", engine="onnx").info.fallback.startswith("the GPU is not used: ")
     assert open_engine(tiny_profile, mode="denoise", device="cpu").info.fallback == ""
 
 
@@ -202,6 +203,10 @@ def test_without_a_gpu_its_wish_is_an_error_and_auto_is_the_cpu(
     monkeypatch.setattr(choose, "find_driver", lambda: driver)
     with pytest.raises(MissingCapabilityError, match=message):
         taken(tiny_profile, device="cuda")
+    with pytest.raises(MissingCapabilityError, match=r"^TensorRT wants an NVIDIA GPU, and there is none; `nsp doctor`"):
+        taken(tiny_profile, engine="tensorrt")
+    with pytest.raises(MissingCapabilityError, match=r"^ONNX Runtime in fp16 wants an NVIDIA GPU"):
+        taken(tiny_profile, engine="onnx", precision="fp16")
     engine = open_engine(tiny_profile, mode="denoise")
     assert (engine.info.provider, engine.info.fallback) == ("CPUExecutionProvider", "")
 
