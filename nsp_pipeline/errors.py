@@ -58,6 +58,16 @@ class MissingCapabilityError(NspError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class EngineOutOfMemoryError(NspError):
+    """The memory of the device that computes does not hold a tile; a smaller one may fit."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class UntrustedResultError(NspError):
+    """What an engine made of a photo cannot be its picture."""
+
+
 class OutputError(NspError):
     """The output cannot be written: no permission, no space, or somebody else is writing there."""
 

@@ -27,8 +27,10 @@ def tiny_network(**sizes: Any) -> Dbsn:
         for branch in (network.branch1, network.branch2):
             for name, weights in branch.named_parameters():
                 weights.mul_(6.0 if name.startswith("body.6.") else 3.0 if name.endswith("weight") else 1.0)
-        # Estimates in the middle of 0..1, where nothing is clipped.
+        # Estimates in the middle of 0..1, where nothing is clipped; a grey photo stays grey.
         network.tail[-1].bias.fill_(0.0 if network.local_mean_skip else 0.5)
+        grey = torch.full((1, 3, 64, 64), 0.5)
+        network.tail[-1].bias.sub_((network(grey) - 0.5).mean((0, 2, 3)))
     return network
 
 

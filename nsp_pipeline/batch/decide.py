@@ -123,7 +123,8 @@ def our_output(path: Path, row: Row | None) -> Stamp | None:
 
 def _matches(row: Row, wanted: Wanted) -> bool:
     same = (row.settings, row.profile_sha256) == (wanted.settings, wanted.profile_sha256)
-    return same and (wanted.precision is None or row.precision in (None, wanted.precision))
+    # float32 is what every other precision stands for: nobody wants a photo made again to be less exact.
+    return same and (wanted.precision is None or row.precision in (None, "fp32", wanted.precision))
 
 
 def _hash_or_none(path: Path) -> str | None:

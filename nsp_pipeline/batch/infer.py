@@ -13,11 +13,15 @@ from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.errors import EngineOutOfMemoryError, UntrustedResultError
 from nsp_pipeline.frames.frame import Frame
 
 SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
 HALOS_A_TILE = 12
 """A tile is this many halos wide: what tiles see twice then costs about a third, and memory stays bounded."""
+
+SMALLEST_TILE = 64
+"""Where memory runs out, automatic tiles are halved down to this; a device that does not hold it is of no use."""
 
 Pixels = NDArray[np.generic]
 """(H, W, C), as a photo stores them."""
@@ -67,6 +71,7 @@ def denoise_frame(
     engine: Engine,
     settings: InferenceSettings,
     on_tile: Callable[[int, int], None] | None = None,
+    on_smaller: Callable[[int], None] | None = None,
 ) -> Inferred:
     """Denoise (or enlarge) one photo.
 
@@ -74,8 +79,15 @@ def denoise_frame(
     networks that look everywhere (`tiling` "blended") give other results in other tiles; those fade into each other.
     Strength 0 gives back the very pixels. Grey photos go through as three equal channels, and their mean comes back.
 
+    Where memory runs out, automatic tiles are halved, for this photo and all that follow on the engine.
+
     Args:
         on_tile: called with (tiles done, tiles in all).
+        on_smaller: called with the new side when tiles were halved.
+
+    Raises:
+        EngineOutOfMemoryError: a tile as large as was asked for, or the smallest, does not fit into memory.
+        UntrustedResultError: the engine gave values that are not numbers.
     """
     noise = measure_noise(frame.pixels)
     if settings.removes_nothing:
@@ -84,7 +96,16 @@ def denoise_frame(
     scale = engine.info.scale
     result = np.empty((height * scale, width * scale, channels), frame.pixels.dtype)
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
-    strength = run(frame.pixels, result, engine, settings, noise, on_tile or (lambda done, total: None))
+    while True:
+        side = settings.tile or engine.info.tile or _auto_tile(engine.info.halo + settings.reach)
+        try:
+            strength = run(frame.pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
+            break
+        except (EngineOutOfMemoryError, MemoryError) as error:
+            smaller = _halved(min(side, max(height, width)), engine, settings, error)
+            engine.info = replace(engine.info, tile=smaller)
+        if on_smaller:
+            on_smaller(smaller)
     return Inferred(
         frame=replace(frame, pixels=result, alpha=_enlarged(frame.alpha, scale)),
         strength=strength if settings.mode == "denoise" else None,
@@ -97,12 +118,26 @@ def _auto_tile(halo: int) -> int:
     return min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
 
 
+def _halved(side: int, engine: Engine, settings: InferenceSettings, error: Exception) -> int:
+    """Half of a tile that did not fit; raises EngineOutOfMemoryError, with advice, where it is not ours to choose."""
+    reason = str(error) or "out of memory"
+    if settings.tile:
+        advice = f"--tile {settings.tile} is too much: lower it, or leave it out"
+        raise EngineOutOfMemoryError(f"{reason}; {advice}") from error
+    # Tiles that fade into each other are no smaller than twice what they overlap by.
+    floor = max(SMALLEST_TILE, engine.info.multiple, 2 * engine.info.halo * (engine.info.tiling == "blended"))
+    if side <= floor:
+        raise EngineOutOfMemoryError(f"{reason}, even in tiles of {side} pixels: close other programs") from error
+    return max(floor, side // 2)
+
+
 def _run_exactly(
     pixels: Pixels,
     result: Pixels,
     engine: Engine,
     settings: InferenceSettings,
     noise: NoiseLevel,
+    side: int,
     on_tile: Callable[[int, int], None],
 ) -> float:
     """Fill `result` tile by tile; returns the mean strength."""
@@ -110,7 +145,6 @@ def _run_exactly(
     rows = reflected_indices(pixels.shape[0], info.multiple)
     cols = reflected_indices(pixels.shape[1], info.multiple)
     halo = info.halo + settings.reach
-    side = settings.tile or info.tile or _auto_tile(halo)
     tiles = list(plan_tiles(len(rows), len(cols), tile=side, halo=halo, multiple=info.multiple))
     strengths = 0.0
     for done, tile in enumerate(tiles, 1):
@@ -128,12 +162,12 @@ def _run_fading(
     engine: Engine,
     settings: InferenceSettings,
     noise: NoiseLevel,
+    side: int,
     on_tile: Callable[[int, int], None],
 ) -> float:
     """Fill `result` with tiles that fade into each other, a row of tiles at a time; returns the mean strength."""
     scale, multiple = engine.info.scale, engine.info.multiple
     rows, cols = reflected_indices(pixels.shape[0], multiple), reflected_indices(pixels.shape[1], multiple)
-    side = settings.tile or engine.info.tile or _auto_tile(engine.info.halo)
     down = plan_fading_spans(len(rows), side, engine.info.halo, multiple)
     across = plan_fading_spans(len(cols), side, engine.info.halo, multiple)
     strength = 0.0
@@ -164,6 +198,8 @@ def _run_tile(
     image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
     told = (noise.table,) if engine.info.told_noise else ()
     estimate = engine.run(image[None], *told)[0]
+    if not np.isfinite(estimate).all():
+        raise UntrustedResultError("the result holds values that are not numbers")
     if len(noisy) == 1:
         estimate = estimate.mean(0, keepdims=True)
     scale = engine.info.scale

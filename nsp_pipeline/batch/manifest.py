@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -25,7 +25,7 @@ from nsp_pipeline.batch.plan import RECORD_FOLDER, printable
 from nsp_pipeline.errors import OutputError, UsageError
 
 MANIFEST_FILE = "manifest.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6E73706D  # "nspm"
 BUSY_SECONDS = 60.0
 
@@ -85,6 +85,8 @@ class Row:
     run: int | None = None
     finished: float | None = None
     """Seconds since 1970."""
+    fallback: str | None = None
+    """Why a faster engine or precision did not make it, if one was tried."""
 
     @property
     def output_stamp(self) -> Stamp | None:
@@ -100,7 +102,7 @@ input_size INTEGER, input_mtime_ns INTEGER, input_sha256 TEXT,
 settings TEXT, profile TEXT, profile_sha256 TEXT, why TEXT, engine TEXT, provider TEXT, precision TEXT,
 error TEXT, lasting INTEGER, version TEXT, seconds REAL, megapixels REAL,
 strength REAL, noise_before REAL, noise_after REAL,
-output_size INTEGER, output_mtime_ns INTEGER, output_sha256 TEXT, run INTEGER, finished REAL
+output_size INTEGER, output_mtime_ns INTEGER, output_sha256 TEXT, run INTEGER, finished REAL, fallback TEXT
 """
 _NAMES = ", ".join(field.name for field in fields(Row))
 _MARKS = ", ".join("?" for _ in fields(Row))
@@ -114,6 +116,9 @@ CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, ve
                    outcome TEXT, done INTEGER, skipped INTEGER, failed INTEGER, remaining INTEGER);
 CREATE TABLE identity (uuid TEXT NOT NULL);
 """
+
+SINCE = {2: "".join(f"ALTER TABLE {table} ADD COLUMN fallback TEXT;" for table in ("photos", "publishing", "unmade"))}
+"""What each version of the schema changed in the one before it."""
 
 
 class Manifest:
@@ -140,6 +145,7 @@ class Manifest:
                 connection.execute("PRAGMA synchronous = FULL")
                 _create_schema(connection)
                 _check(connection, path)
+                _update(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -278,12 +284,14 @@ def read_manifest(root: Path) -> Iterator[Manifest | None]:
 
 
 def _open_for_reading(path: Path, scratch: Path) -> sqlite3.Connection:
-    """Open the file itself; or, where a killed run left a journal to play back, a copy on which that can be done."""
+    """Open the file itself; or a copy, where an older nsp made it or a killed run left a journal to play back."""
     with _explained(path):
         connection = _connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             _check(connection, path)
-            return connection
+            return (
+                connection if _version(connection) == SCHEMA_VERSION else _updated_copy(connection, scratch / path.name)
+            )
         except sqlite3.OperationalError:
             connection.close()
             journal = path.with_name(f"{path.name}-journal")
@@ -293,6 +301,7 @@ def _open_for_reading(path: Path, scratch: Path) -> sqlite3.Connection:
             shutil.copy(journal, scratch)
             connection = _connect(str(scratch / path.name))
             _check(connection, path)
+            _update(connection)
             return connection
         except BaseException:
             connection.close()
@@ -321,10 +330,34 @@ def _create_schema(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
+def _update(connection: sqlite3.Connection) -> None:
+    """Change the tables of an older nsp to what they are now; several shards may come here at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    for version in range(_version(connection) + 1, SCHEMA_VERSION + 1):
+        for statement in SINCE[version].split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _updated_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """Copy a manifest of an older nsp, close it, and return the copy with the tables of today."""
+    copy = _connect(str(path))
+    with closing(connection):
+        connection.backup(copy)
+    _update(copy)
+    return copy
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse files that are not ours, newer than we are, or damaged."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = _version(connection)
     if application != APPLICATION_ID:
         raise OutputError(f"{printable(path)}: not a manifest of nsp; choose another OUTPUT")
     if version > SCHEMA_VERSION:

@@ -36,6 +36,9 @@ class Result:
     noise_after: float | None = None
     traceback: str | None = None
     """Of a bug of ours."""
+    precision: str | None = None
+    fallback: str | None = None
+    """Why a faster engine or precision did not make it, if one was tried."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; what is not known is left out."""

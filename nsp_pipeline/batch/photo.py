@@ -14,8 +14,9 @@ from nsp_pipeline.batch.outcome import Fate, Result
 from nsp_pipeline.batch.plan import RECORD_FOLDER, Refused, printable
 from nsp_pipeline.batch.publish import NotOursError, Publisher
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.errors import NspError, PhotoError
+from nsp_pipeline.batch.trust import require_its_colours
+from nsp_pipeline.engines.engine import Engine, EngineInfo
+from nsp_pipeline.errors import EngineOutOfMemoryError, NspError, PhotoError, UntrustedResultError
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.read import read_frame
 
@@ -26,7 +27,7 @@ class ChangedError(PhotoError):
     """The photo was being written while we read it."""
 
 
-PASSING = (NotOursError, ChangedError, MemoryError, OSError)
+PASSING = (NotOursError, ChangedError, EngineOutOfMemoryError, MemoryError, OSError)
 """Causes that may be gone the next time; any other failure would come again."""
 
 
@@ -41,13 +42,27 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """What a photo is made with."""
+
+    engine: Engine
+    reference: Callable[[], Engine | None]
+    """Opens the engine that stands in where the first one's result cannot be trusted; gives None if there is none."""
+    on_tile: Callable[[int, int], None]
+    """Takes (tiles done, tiles in all)."""
+    say: Callable[[str], None]
+    """Takes a line for the user."""
+
+
+@dataclass(frozen=True)
 class Made:
     """A photo that went through its engine."""
 
     task: Task
     source: Stamp
     inferred: Inferred
-    engine: Engine
+    info: EngineInfo
+    """Of the engine that made it; `fallback` says why, if another one should have."""
     megapixels: float
     seconds: float
 
@@ -97,23 +112,45 @@ class PhotoSteps:
             raise ChangedError(path, "changed while it was read; run again when it is complete")
         return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
 
-    def infer(self, ready: Ready, engine: Engine, on_tile: Callable[[int, int], None]) -> Made:
-        """Denoise a photo that was read."""
+    def infer(self, ready: Ready, bench: Bench) -> Made:
+        """Denoise a photo that was read; again on the reference engine, where the result cannot be its picture.
+
+        Raises UntrustedResultError when that one does no better, or is not to be used.
+        """
         began = time.monotonic()
-        inferred = denoise_frame(ready.frame, engine, self.settings.inference, on_tile)
+        info = bench.engine.info
+        try:
+            inferred = self._denoised(ready, bench.engine, bench)
+        except UntrustedResultError as error:
+            trouble = f"{info.name} ({info.provider}, {info.precision}): {error}"
+            reference = bench.reference()
+            if reference is None or reference.info.provider == info.provider:
+                raise UntrustedResultError(f"{trouble}; try another --engine, --precision or --profile") from error
+            bench.say(f"{ready.task.job.name}: {trouble}; made again on {reference.info.provider}")
+            inferred = self._denoised(ready, reference, bench)
+            info = replace(reference.info, fallback=trouble)
         height, width = ready.frame.pixels.shape[:2]
         seconds = ready.seconds + time.monotonic() - began
-        return Made(ready.task, ready.source, inferred, engine, height * width / 1e6, seconds)
+        return Made(ready.task, ready.source, inferred, info, height * width / 1e6, seconds)
+
+    def _denoised(self, ready: Ready, engine: Engine, bench: Bench) -> Inferred:
+        def on_smaller(side: int) -> None:
+            bench.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
+
+        inferred = denoise_frame(ready.frame, engine, self.settings.inference, bench.on_tile, on_smaller)
+        require_its_colours(ready.frame.pixels, inferred.frame.pixels)
+        return inferred
 
     def publish(self, made: Made) -> Result:
         """Write a photo and record it; raises as Publisher.publish does."""
         began = time.monotonic()
-        info, inferred = made.engine.info, made.inferred
+        info, inferred = made.info, made.inferred
         row = replace(
             self._row(made.task, made.source),
             engine=info.name,
             provider=info.provider,
             precision=info.precision,
+            fallback=info.fallback or None,
             seconds=made.seconds,
             megapixels=made.megapixels,
             strength=inferred.strength,
@@ -126,6 +163,8 @@ class PhotoSteps:
             self._result(made.task, Fate.DONE, None),
             engine=info.name,
             provider=info.provider,
+            precision=info.precision,
+            fallback=info.fallback or None,
             seconds=made.seconds + time.monotonic() - began,
             megapixels=made.megapixels,
             strength=inferred.strength,

@@ -16,7 +16,7 @@ from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_shelf import EngineShelf
 from nsp_pipeline.batch.headroom import COPIES, POLL_SECONDS, Headroom, guess_bytes
 from nsp_pipeline.batch.outcome import Ended, Result
-from nsp_pipeline.batch.photo import Made, PhotoSteps, Ready
+from nsp_pipeline.batch.photo import Bench, Made, PhotoSteps, Ready
 from nsp_pipeline.batch.publish import Stopped
 from nsp_pipeline.batch.reporter import Reporter
 from nsp_pipeline.engines.engine import Engine
@@ -164,9 +164,16 @@ class Pipeline:
                 raise Stopped
             self._tell(lambda: self._reporter.working(name, done / total))
 
-        engine = self._engine(ready.task)
+        profile = ready.task.profile
+        assert profile is not None
+        bench = Bench(
+            self._engine(ready.task),
+            reference=lambda: self._engines.reference(profile),
+            on_tile=on_tile,
+            say=lambda text: self._tell(lambda: self._reporter.say(text)),
+        )
         on_tile(0, 1)
-        return self._steps.infer(ready, engine, on_tile)
+        return self._steps.infer(ready, bench)
 
     def _engine(self, task: Task) -> Engine:
         assert task.profile is not None

@@ -22,7 +22,7 @@ from nsp_pipeline.batch.plan import Plan, printable
 from nsp_pipeline.batch.publish import Publisher, recover, remove_strays
 from nsp_pipeline.batch.reporter import Reporter
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import MissingCapabilityError, OutputError
 from nsp_pipeline.profiles.bundle import Profile
@@ -52,7 +52,7 @@ def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter) -> Summary:
     """
     began = time.monotonic()
     tasks = _assign(plan, settings)
-    with EngineShelf(lambda profile: _open(profile, settings)) as engines, _interruptible() as interrupted:
+    with _shelf(settings, reporter) as engines, _interruptible() as interrupted:
         if tasks and tasks[0].profile:
             engines.get(tasks[0].profile)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root) as manifest:
@@ -97,14 +97,23 @@ def _assign(plan: Plan, settings: RunSettings) -> list[Task]:
     return assign_profiles(plan.jobs, profile=settings.profile, on_missing=settings.on_missing, mode=mode)
 
 
-def _open(profile: Profile, settings: RunSettings) -> Engine:
+def _shelf(settings: RunSettings, reporter: Reporter) -> EngineShelf:
+    mode = settings.inference.mode
+    on_gpu = settings.require_gpu or settings.device.startswith("cuda")
+    # Who asks for the GPU is not to wait for the CPU.
+    reference = None if on_gpu else lambda profile: open_reference(profile, mode=mode)
+    return EngineShelf(lambda profile: _open(profile, settings, reporter), reference)
+
+
+def _open(profile: Profile, settings: RunSettings, reporter: Reporter) -> Engine:
     engine = open_engine(
         profile,
         mode=settings.inference.mode,
         engine=settings.engine,
-        device=settings.device,
+        device="cuda" if settings.require_gpu and settings.device == "auto" else settings.device,
         precision=settings.precision,
         threads=None,
+        on_build=reporter.say,
     )
     if settings.require_gpu and "CPU" in engine.info.provider:
         engine.close()

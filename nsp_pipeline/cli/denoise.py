@@ -16,10 +16,10 @@ from nsp_pipeline.batch.publish import Encoding
 from nsp_pipeline.batch.reporter import Everybody
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.cli.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
+from nsp_pipeline.cli.engine_options import engine_options
+from nsp_pipeline.cli.quantities import DurationType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.cli.strength_options import inference_settings, strength_options
-from nsp_pipeline.engines.choose import CPU_PRECISIONS, ENGINES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.write import OutputKind
 
@@ -42,15 +42,7 @@ MODES = ("denoise", "sr", "sr-direct")
 )
 @click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
 @strength_options
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", *ENGINES]),
-    default="auto",
-    show_default=True,
-    help="auto: the fastest that is installed and agrees with the float32 network.",
-)
-@click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
-@click.option("--precision", type=click.Choice(["auto", *CPU_PRECISIONS]), default="auto", show_default=True)
+@engine_options
 @click.option("--require-gpu", is_flag=True, help="Fail rather than compute on the CPU.")
 @click.option(
     "--tile",

@@ -3,7 +3,7 @@
 import json
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nsp_pipeline import __version__
 from nsp_pipeline.calibration.camera_names import aliases_file
+from nsp_pipeline.cli.gpu_findings import Finding, gpu_findings
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx_runtime import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
@@ -27,21 +28,12 @@ OPTIONAL = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: `ok` True, False, or None where it is merely absent and not needed for denoising."""
-
-    what: str
-    ok: bool | None
-    detail: str
-
-
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def command(as_json: bool) -> None:
-    """Check this installation: versions, engines, the provider that would be used, the built-in profile.
+    """Check this installation: versions, engines, the GPU and what would use it, the built-in profile.
 
-    Exits with 3 when `nsp denoise` could not run.
+    Exits with 3 when `nsp denoise` could not run, or when something that is installed for it does not work.
     """
     findings = examine()
     if as_json:
@@ -62,7 +54,7 @@ def examine() -> list[Finding]:
     findings = [Finding("nsp", True, __version__), Finding("Python", sys.version_info >= (3, 11), python)]
     findings += [_library(name) for name in LIBRARIES]
     findings += [_optional(name, hint) for name, hint in OPTIONAL.items()]
-    findings += [_onnxruntime_wheels(), _engine(), _builtin_profile()]
+    findings += [_onnxruntime_wheels(), *gpu_findings(_version), _engine(), _builtin_profile()]
     findings.append(Finding("your profiles", True, str(user_folder())))
     findings.append(Finding("names of cameras", True, str(aliases_file())))
     return findings
@@ -76,21 +68,27 @@ def _library(name: str) -> Finding:
 
 
 def _optional(name: str, hint: str) -> Finding:
+    found = _version(name)
+    return Finding(name, True, found) if found else Finding(name, None, f"needed for {hint}")
+
+
+def _version(name: str) -> str | None:
     try:
-        return Finding(name, True, version(name))
+        return version(name)
     except PackageNotFoundError:
-        return Finding(name, None, f"needed for {hint}")
+        return None
 
 
 def _onnxruntime_wheels() -> Finding:
     """onnxruntime and onnxruntime-gpu share an import name: with both, which one runs is an accident."""
-    wheels = [name for name in ("onnxruntime", "onnxruntime-gpu") if _optional(name, "").ok]
+    wheels = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
     if len(wheels) > 1:
         return Finding(
-            "onnxruntime wheels", False, "both installed: pip uninstall onnxruntime onnxruntime-gpu, then install one"
+            "onnxruntime wheels",
+            False,
+            "both installed, and they overwrite each other: pip uninstall -y onnxruntime onnxruntime-gpu, then "
+            "pip install 'nsp-pipeline[gpu]' (or [cpu])",
         )
-    if wheels == ["onnxruntime-gpu"]:
-        return Finding("onnxruntime wheels", True, "onnxruntime-gpu (this version of nsp uses its CPU provider)")
     return Finding("onnxruntime wheels", True if wheels else None, ", ".join(wheels) or INSTALL_HINT)
 
 
@@ -103,11 +101,10 @@ def _engine() -> Finding:
     except NspError as error:
         return Finding("engine", False, f"cannot open the built-in profile: {error}")
     engine.close()
-    return Finding(
-        "engine",
-        True,
-        f"{engine.info.name}, {engine.info.provider}, {engine.info.precision} would be used (offered: {providers})",
-    )
+    info = engine.info
+    fallback = f"; {info.fallback}" if info.fallback else ""
+    taken = f"{info.name}, {info.provider}, {info.precision} would be used{fallback}"
+    return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})")
 
 
 def _builtin_profile() -> Finding:

@@ -1,7 +1,7 @@
 """`nsp evaluate`: a profile against ground truth, or what a benchmark's server wants to be sent."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nsp_pipeline.batch.infer import InferenceSettings
-from nsp_pipeline.cli.quantities import DeviceType, OrWord
+from nsp_pipeline.cli.engine_options import engine_options
+from nsp_pipeline.cli.quantities import OrWord
 from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.cli.score_table import comparison_document, comparison_table, score_document, score_table
 from nsp_pipeline.cli.strength_options import inference_settings, strength_options
-from nsp_pipeline.engines.choose import ENGINES, open_engine
+from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
 from nsp_pipeline.evaluation.compare import compare, contact_sheet
@@ -41,11 +42,19 @@ class Asked:
     profile: str
     engine: str
     device: str
+    precision: str
     inference: InferenceSettings
 
-    def open(self) -> Engine:
+    def open(self, on_build: Callable[[str], None]) -> Engine:
         """Open the profile on the engine."""
-        return open_engine(find_profile(self.profile), mode=self.inference.mode, engine=self.engine, device=self.device)
+        return open_engine(
+            find_profile(self.profile),
+            mode=self.inference.mode,
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            on_build=on_build,
+        )
 
 
 @click.command(name="evaluate")
@@ -72,8 +81,7 @@ class Asked:
 )
 @click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
 @strength_options
-@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
-@click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@engine_options
 @click.option(
     "--tile",
     type=OrWord("auto", click.IntRange(min=32)),
@@ -127,7 +135,7 @@ def command(
     that do not fit; 3 this machine cannot do it; 4 the submission cannot be written; 130 interrupted.
     """
     inference = inference_settings(options)
-    asked = Asked(options["profile"], options["engine"], options["device"], inference)
+    asked = Asked(options["profile"], options["engine"], options["device"], options["precision"], inference)
     if sheet and not against:
         raise UsageError("--sheet shows denoisers side by side: name some with --against")
     if submission is None:
@@ -249,7 +257,10 @@ def _submit(asked: Asked, noisy: Path, target: Path, as_json: bool) -> None:
 
 @contextmanager
 def _engine(asked: Asked) -> Iterator[Engine]:
-    engine = asked.open()
+    console = Console(stderr=True)
+    engine = asked.open(lambda line: _say(console, line))
+    if engine.info.fallback:
+        _say(console, engine.info.fallback)
     try:
         yield engine
     finally:
@@ -264,7 +275,7 @@ def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
         "strength": asked.inference.strength,
         "chroma": asked.inference.chroma,
         "detail": asked.inference.detail,
-        "engine": {"name": info.name, "provider": info.provider, "precision": info.precision},
+        "engine": {key: getattr(info, key) for key in ("name", "provider", "precision", "fallback")},
     }
 
 

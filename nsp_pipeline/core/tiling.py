@@ -1,13 +1,16 @@
 """Tile arithmetic: cut an image so that the joined results equal the result on the whole.
 
 A network looks `halo` pixels around each output pixel. A tile therefore reads its own core plus a halo on every
-side, cut off at the image's border, where the network must see the same padding as on the whole image. Origins are
-multiples of `multiple`, so that the phases of PD stay the same.
+side but those at the image's border, where the network must see the same padding as on the whole image. Origins are
+multiples of `multiple`, so that the phases of PD stay the same. All tiles along a side read the same number of pixels,
+so that an engine meets few shapes: each new one costs it time, and memory that it keeps.
 
 A network that looks everywhere has no halo that would do. Its tiles are all of one size, overlap, and fade into each
 other.
 """
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import UsageError
+
+ROUND = 64
+"""What tiles read is a multiple of this many pixels, where that is no more than it may be."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +64,28 @@ class FadingSpan:
 
 
 def plan_spans(size: int, tile: int, halo: int, multiple: int) -> list[Span]:
-    """Cover a side of `size` pixels with tiles whose kept parts are at most `tile` long and never overlap.
+    """Cover a side of `size` pixels with tiles that read equally many pixels, at most `tile` and a halo on either side.
 
-    `size` must be a multiple of `multiple`; tile and halo are rounded up to multiples of it.
-    Raises UsageError for sizes that are not positive or not multiples.
+    What they keep never overlaps. A side of that length or less is one tile. `size` must be a multiple of `multiple`;
+    tile and halo are rounded up to multiples of it. Raises UsageError for sizes that are not positive or not multiples.
     """
     if size < 1 or tile < 1 or halo < 0 or multiple < 1 or size % multiple:
         raise UsageError(f"cannot plan tiles: size {size}, tile {tile}, halo {halo}, multiple {multiple}")
     tile, halo = _round_up(tile, multiple), _round_up(halo, multiple)
-    count = -(-size // tile)
-    # Even shares instead of full tiles and a sliver: the last tile would cost its halo for a few pixels.
-    share = _round_up(-(-size // count), multiple)
-    return [
-        Span(max(0, begin - halo), min(size, begin + share + halo), begin, min(size, begin + share))
-        for begin in range(0, size, share)
-    ]
+    most = tile + 2 * halo
+    if size <= most:
+        return [Span(0, size, 0, size)]
+    # The first and the last keep a halo more than those between them.
+    count = -(-(size - 2 * halo) // tile)
+    # No longer than it must be, but a round number: photos of nearly the same size then share a shape.
+    length = min(most, _round_up(-(-(size + 2 * halo * (count - 1)) // count), math.lcm(multiple, ROUND)))
+    keeps = [*range(length - halo, size, length - 2 * halo)][: count - 1]
+    spans = []
+    for begin, end in itertools.pairwise([0, *keeps, size]):
+        # The last is moved back into the image.
+        start = max(0, min(begin - halo, size - length))
+        spans.append(Span(start, start + length, begin, end))
+    return spans
 
 
 def plan_tiles(height: int, width: int, *, tile: int, halo: int, multiple: int) -> Iterator[Tile]:

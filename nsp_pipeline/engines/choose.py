@@ -1,18 +1,91 @@
 """Opening the engine that was asked for, or the best one this machine has."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-from nsp_pipeline.engines import openvino_cpu
-from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines import onnx_runtime, openvino_cpu
+from nsp_pipeline.engines.cuda_driver import find_driver, require_gpu
+from nsp_pipeline.engines.engine import Engine, memory_watched
 from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.openvino_cpu import OpenVinoEngine
 from nsp_pipeline.engines.parity import disagreement
-from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.profiles.bundle import Profile
 
-ENGINES = ("onnx", "openvino")
-CPU_PRECISIONS = ("fp32", "bf16")
+ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "openvino", "torch")
+PRECISIONS = ("fp32", "fp16", "bf16")
+NAMES = {
+    "onnx": "ONNX Runtime",
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT-RTX",
+    "openvino": "OpenVINO",
+    "torch": "PyTorch",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run a network."""
+
+    engine: str
+    precision: str
+    device: str
+    """"cpu" or "cuda"."""
+    provider: str = ""
+    """Of ONNX Runtime."""
+    asked_only: bool = False
+    """Taken only where its engine is asked for by name."""
+
+    def __str__(self) -> str:
+        provider = f" with {self.provider}" if self.provider else ""
+        return f"{NAMES[self.engine]}{provider} in {self.precision}"
+
+
+CANDIDATES = (
+    Candidate("tensorrt-rtx", "fp16", "cuda"),
+    Candidate("tensorrt", "fp16", "cuda"),
+    # What ONNX Runtime does with TensorRT, the two above do directly.
+    Candidate("onnx", "fp16", "cuda", onnx_runtime.TENSORRT_RTX, asked_only=True),
+    Candidate("onnx", "fp16", "cuda", onnx_runtime.TENSORRT, asked_only=True),
+    Candidate("onnx", "fp16", "cuda", onnx_runtime.CUDA),
+    Candidate("torch", "fp16", "cuda", asked_only=True),
+    Candidate("torch", "bf16", "cuda", asked_only=True),
+    Candidate("tensorrt-rtx", "fp32", "cuda"),
+    Candidate("tensorrt", "fp32", "cuda"),
+    Candidate("onnx", "fp32", "cuda", onnx_runtime.CUDA),
+    Candidate("torch", "fp32", "cuda", asked_only=True),
+    Candidate("openvino", "bf16", "cpu"),
+    Candidate("openvino", "fp32", "cpu", asked_only=True),
+    Candidate("torch", "bf16", "cpu", asked_only=True),
+    Candidate("torch", "fp32", "cpu", asked_only=True),
+    Candidate("onnx", "fp32", "cpu", onnx_runtime.CPU),
+)
+"""The fastest first. The last is the reference that all others must agree with."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for; see `open_engine`."""
+
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    on_build: Callable[[str], None] = field(default=lambda line: None)
+
+    @property
+    def gpu(self) -> int:
+        """Number of the GPU."""
+        return int(self.device.partition(":")[2] or 0)
+
+    def candidates(self) -> tuple[list[Candidate], list[Candidate]]:
+        """What fits the wish, and what stands in for it when nothing of it can be trusted; each the best first."""
+        there = [one for one in CANDIDATES if self.device == "auto" or self.device.startswith(one.device)]
+        named = [one for one in there if one.engine == self.engine or (self.engine == "auto" and not one.asked_only)]
+        fitting = [one for one in named if self.precision in ("auto", one.precision)]
+        onnx = [one for one in there if one.engine == "onnx" and not one.asked_only]
+        instead = [one for one in dict.fromkeys([*named, *onnx]) if one.precision == "fp32" and one not in fitting]
+        return fitting, sorted(instead, key=CANDIDATES.index)
 
 
 def open_engine(
@@ -23,65 +96,143 @@ def open_engine(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    on_build: Callable[[str], None] = lambda line: None,
 ) -> Engine:
     """Open a profile on an engine. Whatever is not the float32 reference must agree with it on a probe first.
 
+    What does not agree is not taken, whatever was asked for: float32, and at last ONNX Runtime, take its place, and
+    `info.fallback` says so. It also says why a GPU that is there is not used.
+
     Args:
         mode: "denoise", "sr" or "sr-direct".
-        engine: one of ENGINES, or "auto": OpenVINO where it is installed and the CPU computes in bfloat16, else ONNX
-            Runtime.
-        device: "auto" or "cpu".
-        precision: "fp32", "bf16" (OpenVINO only), or "auto", the fastest that passes.
+        engine: one of ENGINES, or "auto", the fastest of CANDIDATES that this machine has.
+        device: "auto", "cpu", "cuda" or "cuda:N". With the latter two, nothing ever runs on the CPU.
+        precision: one of PRECISIONS, or "auto", the fastest that passes.
         threads: CPU threads to compute with; None for all.
+        on_build: takes a line for the user when an engine has to be built first, which can take minutes.
 
     Raises:
         MissingCapabilityError: this version or this machine cannot do what was asked.
-        ProfileError: the profile has no graph for the mode.
+        ProfileError: the profile has no graph for the mode, or one that is not ours.
     """
     if engine not in ("auto", *ENGINES):
         raise MissingCapabilityError(f"engine '{engine}' is not built into this version; it has: {', '.join(ENGINES)}")
-    if device not in ("auto", "cpu"):
-        raise MissingCapabilityError(f"device '{device}': this version runs on the CPU only; use --device cpu")
-    if precision not in ("auto", *CPU_PRECISIONS):
-        has = ", ".join(CPU_PRECISIONS)
+    if precision not in ("auto", *PRECISIONS):
+        has = ", ".join(PRECISIONS)
         raise MissingCapabilityError(f"precision '{precision}' is not built into this version; it has: {has}")
-    if engine == "onnx":
-        if precision == "bf16":
-            raise MissingCapabilityError("ONNX Runtime computes in fp32 on the CPU; bf16 wants --engine openvino")
-        return OnnxRuntimeEngine(profile, mode=mode, threads=threads)
-    if engine == "openvino" or precision == "bf16":
-        openvino_cpu.import_openvino()
-    in_bf16 = precision != "fp32" and openvino_cpu.computes_in_bf16()
-    if precision == "bf16" and not in_bf16:
-        raise MissingCapabilityError("this CPU has no instructions for bfloat16; use --precision fp32")
+    wish = Wish(engine, device, precision, threads, on_build)
+    fitting, instead = wish.candidates()
+    if not fitting:
+        raise MissingCapabilityError(_no_such_way(wish))
+    if device.startswith("cuda"):
+        require_gpu(wish.gpu)
     reference = OnnxRuntimeEngine(profile, mode=mode, threads=threads)
-    if engine == "auto":
-        return _first_trusted(profile, reference, ("bf16",) if in_bf16 else (), threads)
-    in_turn = ("bf16",) if precision == "bf16" else ("bf16", "fp32") if in_bf16 else ("fp32",)
-    found = _first_trusted(profile, reference, in_turn, threads)
-    if found is reference:
+    try:
+        return _first_trusted(profile, reference, wish, fitting, instead)
+    except BaseException:
         reference.close()
-        raise MissingCapabilityError(found.info.fallback)
-    return found
+        raise
+
+
+def open_reference(profile: Profile, *, mode: str, threads: int | None = None) -> Engine:
+    """Open a profile on the engine that all others are held to: ONNX Runtime on the CPU in float32.
+
+    Raises as open_engine does.
+    """
+    return OnnxRuntimeEngine(profile, mode=mode, threads=threads)
 
 
 def _first_trusted(
-    profile: Profile, reference: OnnxRuntimeEngine, precisions: Sequence[str], threads: int | None
+    profile: Profile,
+    reference: OnnxRuntimeEngine,
+    wish: Wish,
+    fitting: Sequence[Candidate],
+    instead: Sequence[Candidate],
 ) -> Engine:
-    """OpenVINO in the first precision that agrees with the reference, which is closed then; else the reference."""
-    reasons: list[str] = []
-    for precision in precisions:
-        try:
-            candidate = OpenVinoEngine(profile, reference.info, precision=precision, threads=threads)
-        except ProfileError as error:
-            reasons.append(str(error))
+    """The first candidate that opens and agrees with the reference, which is closed unless it is the one.
+
+    Candidates that are merely not installed are passed over. Those that were tried and are no good are spoken of.
+    """
+    missing: list[str] = []
+    unused: list[str] = []
+    untrusted: list[str] = []
+    gpus = bool(wish.device != "cpu" and (driver := find_driver()) and driver.devices)
+    for candidate in (*fitting, *instead):
+        if candidate not in fitting and not untrusted:
+            raise MissingCapabilityError("; ".join(dict.fromkeys(missing)))
+        if candidate.device == "cuda" and not gpus:
+            what = NAMES[candidate.engine] + (f" in {wish.precision}" if wish.precision != "auto" else "")
+            missing.append(f"{what} wants an NVIDIA GPU, and there is none; `nsp doctor` says more")
             continue
-        trouble = disagreement(candidate, reference)
+        try:
+            opened = _open(candidate, profile, reference, wish)
+            trouble = disagreement(opened, reference) if opened is not reference else None
+        except MissingCapabilityError as error:
+            missing.append(str(error))
+            if candidate.device == "cuda":
+                unused.append(str(error))
+            continue
+        except NspError as error:
+            untrusted.append(str(error))
+            continue
         if trouble is None:
-            candidate.info = replace(candidate.info, fallback="; ".join(reasons))
-            reference.close()
-            return candidate
-        reasons.append(f"OpenVINO in {precision} is not trusted: {trouble}")
-        candidate.close()
-    reference.info = replace(reference.info, fallback="; ".join(reasons))
-    return reference
+            if unused and candidate.device == "cpu":
+                untrusted.append(f"the GPU is not used: {'; '.join(dict.fromkeys(unused))}")
+            opened.info = replace(opened.info, fallback="; ".join(untrusted))
+            if opened is not reference:
+                reference.close()
+            return opened
+        untrusted.append(f"{candidate} is not trusted: {trouble}")
+        opened.close()
+    raise MissingCapabilityError("; ".join(dict.fromkeys([*untrusted, *missing])))
+
+
+def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, wish: Wish) -> Engine:
+    """Open a candidate; raises MissingCapabilityError where it is not installed or not of this machine."""
+    info, precision, threads = reference.info, candidate.precision, wish.threads
+    with memory_watched("the CPU" if candidate.device == "cpu" else f"cuda:{wish.gpu}"):
+        if candidate == CANDIDATES[-1]:
+            return reference
+        if candidate.engine == "onnx":
+            return OnnxRuntimeEngine(
+                profile,
+                mode=info.mode,
+                threads=threads,
+                provider=candidate.provider,
+                precision=precision,
+                device=wish.gpu,
+            )
+        if candidate.engine == "openvino":
+            openvino_cpu.import_openvino()
+            if precision == "bf16" and not openvino_cpu.computes_in_bf16():
+                raise MissingCapabilityError("this CPU has no instructions for bfloat16; use --precision fp32")
+            return OpenVinoEngine(profile, info, precision=precision, threads=threads)
+        if candidate.engine == "torch":
+            from nsp_pipeline.engines import torch_engine
+
+            if candidate.device == "cpu" and precision == "bf16" and not torch_engine.computes_in_bf16():
+                torch_engine.import_torch()
+                raise MissingCapabilityError("this CPU has no instructions for bfloat16; use --precision fp32")
+            device = "cpu" if candidate.device == "cpu" else f"cuda:{wish.gpu}"
+            return torch_engine.TorchEngine(profile, info, precision=precision, device=device, threads=threads)
+        from nsp_pipeline.engines.tensorrt import TensorRtEngine, unavailable
+
+        if reason := unavailable(candidate.engine):
+            raise MissingCapabilityError(reason)
+        return TensorRtEngine(
+            profile, info, flavour=candidate.engine, precision=precision, device=wish.gpu, on_build=wish.on_build
+        )
+
+
+def _no_such_way(wish: Wish) -> str:
+    """Why no candidate fits a wish, and what would."""
+    named = [one for one in CANDIDATES if wish.engine in ("auto", one.engine)]
+    devices = {one.device for one in named}
+    if not any(wish.device == "auto" or wish.device.startswith(device) for device in devices):
+        where = "the CPU" if devices == {"cpu"} else "a GPU"
+        return f"{NAMES[wish.engine]} runs on {where} only; --device {wish.device} wants another --engine"
+    others = [one.engine for one in CANDIDATES if one.precision == wish.precision and one.engine != wish.engine]
+    able = sorted(set(others), key=ENGINES.index)
+    where = "" if wish.device == "auto" else f" on {wish.device}"
+    what = "no engine" if wish.engine == "auto" else f"{NAMES[wish.engine]} never"
+    return f"{what} computes in {wish.precision}{where}; {wish.precision} wants --engine {' or '.join(able)}"

@@ -1,13 +1,32 @@
 """What every inference back end offers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.errors import EngineOutOfMemoryError
+
 NOISE_INPUT = "noise"
 """Name of the graph's second input, where it has one; it has a default, so that other programs may leave it out."""
+
+NO_MEMORY = (
+    "out of memory",  # CUDA's runtime, PyTorch, TensorRT
+    "out_of_memory",  # CUDA's driver
+    "cudaerrormemoryallocation",
+    "alloc_failed",  # cuDNN, cuBLAS
+    "bad allocation",  # C++ on Windows, and what ONNX Runtime makes of it
+    "bad_alloc",
+    "failed to allocate",
+    "is smaller than requested bytes",  # ONNX Runtime's arena at its limit
+    "can't allocate memory",  # PyTorch on the CPU
+    "cannot allocate memory",
+    "could not create a memory object",  # oneDNN
+)
+"""What engines say, in lower case, when memory has run out: few have an exception of their own for it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +52,7 @@ class EngineInfo:
     tiling: str = "exact"
     """"exact": tiles with a halo give what the whole image gives; "blended": tiles must overlap and fade."""
     tile: int | None = None
-    """Side of a tile near which the network works best; None: any."""
+    """Side of a tile near which the network works best, or the largest that found memory here; None: any."""
     blind: bool = True
     """Whether the network cannot see the pixel that it estimates."""
     told_noise: bool = False
@@ -56,9 +75,25 @@ class Engine(Protocol):
 
         Returns:
             (1, 3, scale·H, scale·W) float32.
+
+        Raises:
+            EngineOutOfMemoryError: the device's memory does not hold an image of this size.
         """
         ...
 
     def close(self) -> None:
         """Give back memory and device."""
         ...
+
+
+@contextmanager
+def memory_watched(where: str) -> Iterator[None]:
+    """Turn whatever a back end raises when memory runs out on `where` into EngineOutOfMemoryError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise EngineOutOfMemoryError(f"out of memory on {where}") from error
+    except Exception as error:  # back ends raise bare classes of their own
+        if not any(sign in str(error).lower() for sign in NO_MEMORY):
+            raise
+        raise EngineOutOfMemoryError(f"out of memory on {where}: {str(error).strip().splitlines()[0]}") from error

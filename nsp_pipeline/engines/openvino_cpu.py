@@ -9,20 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import NoiseLevel
-from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo
+from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
+from nsp_pipeline.engines.openvino_head import REST, rest_of, take_the_rest
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
 INSTALL_HINT = "pip install 'nsp-pipeline[cpu,openvino]'"
-TELEMETRY = "openvino_telemetry"
+NOT_WANTED = ("openvino_telemetry", "openvino.tools.ovc")
+"""What writes an id into the user's home and reports to its maker, and the converter that brings it along."""
+
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def import_openvino() -> ModuleType:
     """Import OpenVINO, its telemetry off; raises MissingCapabilityError with the command that installs it."""
-    # Its converter, which comes along with the import, writes an id into the user's home and reports to its maker,
-    # unless the package that does so cannot be imported.
-    sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]
+    for name in NOT_WANTED:
+        # A module that is None cannot be imported.
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
@@ -45,7 +48,7 @@ class OpenVinoEngine:
     def __init__(
         self, profile: Profile, checked: EngineInfo, *, precision: str = "fp32", threads: int | None = None
     ) -> None:
-        """Compile the graph.
+        """Compile the graph: in a quarter of a second, so that nothing is kept for the next start.
 
         Args:
             checked: what another engine, which has looked at the graph and its metadata, says of it.
@@ -69,7 +72,10 @@ class OpenVinoEngine:
             model = core.read_model(profile.read(file))
             if checked.told_noise:
                 _take_noise(runtime, model)
+            if precision == "bf16":
+                model = take_the_rest(runtime, model)
             compiled = core.compile_model(model, "CPU", options)
+            self._takes_rest = any(REST in part.get_names() for part in compiled.inputs)
             self._output = compiled.output(0)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
@@ -78,12 +84,15 @@ class OpenVinoEngine:
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run."""
-        inputs = {"image": np.ascontiguousarray(image)}
-        if self.info.told_noise:
-            inputs[NOISE_INPUT] = NoiseLevel.unknown().table if noise is None else noise
-        result = self._request.infer(inputs)[self._output]
-        # The request writes its next result over this one.
-        return np.array(result, dtype=np.float32)
+        with memory_watched("the CPU"):
+            inputs = {"image": np.ascontiguousarray(image)}
+            if self._takes_rest:
+                inputs[REST] = rest_of(inputs["image"])
+            if self.info.told_noise:
+                inputs[NOISE_INPUT] = NoiseLevel.unknown().table if noise is None else noise
+            result = self._request.infer(inputs)[self._output]
+            # The request writes its next result over this one.
+            return np.array(result, dtype=np.float32)
 
     def close(self) -> None:
         """Free the compiled graph."""

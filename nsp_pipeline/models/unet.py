@@ -65,7 +65,10 @@ class UNet(Backbone):
         self.told_noise = told_noise
         self.multiple = FOLD * 2 ** (len(channels) - 1)
         self.halo = self._reach(pairs)
-        self.head = nn.Conv2d(3 * FOLD**2 + TABLE_ROWS * told_noise, channels[0], 3, padding=1)
+        self.head = nn.Conv2d(3 * FOLD**2, channels[0], 3, padding=1)
+        if told_noise:
+            # A convolution of its own, so that what sees the image itself sees nothing else (see openvino_head).
+            self.told = nn.Conv2d(TABLE_ROWS, channels[0], 3, padding=1, bias=False)
         self.levels = nn.ModuleList(
             nn.Sequential(*(Pair(width) for _ in range(count))) for width, count in zip(channels, pairs, strict=True)
         )
@@ -92,10 +95,10 @@ class UNet(Backbone):
 
     def _features(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         cells = pixel_unshuffle(image, FOLD)
+        features = self.head(cells)
         if self.told_noise:
             table = torch.full((1, TABLE_ROWS, TABLE_NODES), UNKNOWN, device=image.device) if noise is None else noise
-            cells = torch.cat([cells, NOISE_GAIN * noise_map(cells, table)], 1)
-        features = self.head(cells)
+            features = features + self.told(NOISE_GAIN * noise_map(cells, table))
         kept = []
         for level, down in zip(self.levels[:-1], self.down, strict=True):
             features = level(features)

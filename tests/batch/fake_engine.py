@@ -26,6 +26,7 @@ from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import Choice
 
+REFERENCE = "ReferenceCPUProvider"
 BROKEN_LEVEL = 7
 """A photo all of whose pixels are this makes the engine fail as a bug would."""
 
@@ -40,10 +41,10 @@ def fake_profile(name: str = "fake", sha256: str = "0" * 64) -> Profile:
 class FakeEngine:
     """Takes NSP_FAKE_SECONDS for each tile; enlarges by repeating in the sr modes."""
 
-    def __init__(self, profile: Profile, mode: str) -> None:
+    def __init__(self, profile: Profile, mode: str, provider: str = "FakeCPUProvider") -> None:
         scale = 1 if mode == "denoise" else 2
         self.info = EngineInfo(
-            "fake", "FakeCPUProvider", "fp32", mode, scale, multiple=2, halo=2, profile=profile.name, sha256="0" * 64
+            "fake", provider, "fp32", mode, scale, multiple=2, halo=2, profile=profile.name, sha256="0" * 64
         )
         self.closed = False
 
@@ -82,6 +83,7 @@ def install(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
     setattr_(nsp_pipeline.batch.assign, "choose_profile", choose_profile)
     setattr_(nsp_pipeline.batch.assign, "find_profile", lambda name: fake_profile(name))
     setattr_(nsp_pipeline.batch.run, "open_engine", open_engine)
+    setattr_(nsp_pipeline.batch.run, "open_reference", lambda profile, mode: FakeEngine(profile, mode, REFERENCE))
 
 
 def die_at(moment: str, published: int) -> None:

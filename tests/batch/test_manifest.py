@@ -24,7 +24,7 @@ def test_the_tables_have_the_columns_of_a_record(tmp_path: Path) -> None:
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     row = Row(
         "a.jpg", "/in/a.jpg", Status.DONE, 1, 2**62, "aa", "bb", "fake", "cc", "why", "onnx", "CPU", "fp32",
-        None, False, "0.1.0", 1.5, 24.1, 0.7, 6.1, 1.2, 3, 2**61, "dd", 1, 1e9,
+        None, False, "0.1.0", 1.5, 24.1, 0.7, 6.1, 1.2, 3, 2**61, "dd", 1, 1e9, "slow",
     )  # fmt: skip
     with Manifest.open(tmp_path) as manifest:
         manifest.published(row)
@@ -90,6 +90,31 @@ def test_the_next_run_mends_a_killed_runs_manifest(tmp_path: Path) -> None:
     with Manifest.open(dead) as manifest:
         assert [row.output for row in manifest.rows()] == ["a.jpg"]
     assert [path.name for path in (dead / ".nsp").iterdir()] == ["manifest.sqlite"]
+
+
+def made_by_an_older_nsp(tmp_path: Path) -> Path:
+    """A manifest of the first schema, with one photo."""
+    with Manifest.open(tmp_path / "old") as manifest:
+        manifest.published(Row("a.jpg", "/in/a.jpg", Status.DONE))
+    connection = sqlite3.connect(tmp_path / "old" / ".nsp" / "manifest.sqlite")
+    for table in ("photos", "publishing", "unmade"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN fallback")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    return tmp_path / "old"
+
+
+def test_a_manifest_of_an_older_nsp_is_read_as_it_is_and_updated_by_the_next_run(tmp_path: Path) -> None:
+    old = made_by_an_older_nsp(tmp_path)
+    before = contents(old)
+    with read_manifest(old) as manifest:
+        assert manifest is not None
+        assert [row.output for row in manifest.rows()] == ["a.jpg"]
+    assert contents(old) == before
+    with Manifest.open(old) as manifest:
+        manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE, fallback="slow"))
+        assert [(row.output, row.fallback) for row in manifest.rows()] == [("a.jpg", None), ("b.jpg", "slow")]
 
 
 def test_looking_where_nothing_is_finds_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from run_nsp import Finished
 
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.publish
+from nsp_pipeline.batch.manifest import SCHEMA_VERSION
 from nsp_pipeline.errors import OutputError
 
 Nsp = Callable[..., Finished]
@@ -358,10 +359,11 @@ def test_a_broken_manifest_is_named_and_left_alone(nsp: Nsp, photos: Path, out: 
 def test_a_manifest_of_a_newer_nsp_is_left_alone(nsp: Nsp, photos: Path, out: Path) -> None:
     nsp("denoise", photos, out)
     with sqlite3.connect(out / ".nsp" / "manifest.sqlite") as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     result = nsp("denoise", photos, out)
     assert result.code == 4
-    assert "written by a newer nsp (manifest version 2, this one reads 1); update nsp" in result.err
+    versions = f"manifest version {SCHEMA_VERSION + 1}, this one reads {SCHEMA_VERSION}"
+    assert f"written by a newer nsp ({versions}); update nsp" in result.err
 
 
 def test_somebody_elses_database_is_left_alone(nsp: Nsp, photos: Path, out: Path) -> None:

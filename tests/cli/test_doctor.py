@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime
@@ -13,12 +14,33 @@ import pytest
 from run_nsp import Finished
 
 from nsp_pipeline import __version__
-from nsp_pipeline.cli import doctor
+from nsp_pipeline.cli import doctor, gpu_findings
+from nsp_pipeline.engines import choose as choose_engine
+from nsp_pipeline.engines import onnx_runtime
+from nsp_pipeline.engines.cuda_driver import CudaDriver
+from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles import choose
 from nsp_pipeline.profiles.bundle import Profile
 
 Nsp = Callable[..., Finished]
 pytestmark = pytest.mark.usefixtures("user_profiles", "tiny_builtin")
+
+
+def with_tensorrt(monkeypatch: pytest.MonkeyPatch, reason: str | None) -> None:
+    """Let TensorRT be there (None), or be unavailable for a reason; an engine of it cannot be opened here."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise MissingCapabilityError("no GPU here, after all")
+
+    module: Any = SimpleNamespace(unavailable=lambda flavour: reason, TensorRtEngine=refuse)
+    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.tensorrt", module)
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this machine have no GPU, as most have that run the tests."""
+    with_driver(monkeypatch, None)
+    with_tensorrt(monkeypatch, "not installed: pip install it")
 
 
 def findings(ended: Finished) -> dict[str, Any]:
@@ -44,7 +66,7 @@ def test_all_is_well(real_nsp: Nsp) -> None:
     assert found["nsp"] == (True, __version__)
     assert found["onnxruntime"] == (True, onnxruntime.__version__)
     assert found["engine"][0] is True
-    assert found["engine"][1].startswith("onnx, CPUExecutionProvider, fp32 would be used (offered: ")
+    assert found["engine"][1].startswith("onnx, CPUExecutionProvider, fp32 would be used (ONNX Runtime offers: ")
     assert found["built-in profile"] == (True, "tiny, verified; licence: any")
 
 
@@ -95,11 +117,108 @@ def test_a_damaged_built_in_profile_is_named(
     assert detail.endswith("; reinstall nsp-pipeline")
 
 
+def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+    """Let packages look as if they were installed; underscores stand for dashes."""
+    known = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda name: versions.get(name.replace("-", "_")) or known(name))
+
+
+def with_driver(monkeypatch: pytest.MonkeyPatch, driver: CudaDriver | None) -> None:
+    for module in (gpu_findings, choose_engine):
+        monkeypatch.setattr(module, "find_driver", lambda: driver)
+
+
+GPU = CudaDriver((13, 0), ("Fast GPU",))
+
+
 def test_two_runtimes_of_one_name_are_an_accident_to_come(real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+    with_versions(monkeypatch, onnxruntime="1.0", onnxruntime_gpu="1.0")
     ended = real_nsp("doctor", "--json")
-    assert ended.code == 3
-    assert findings(ended)["onnxruntime wheels"] == (
-        False,
-        "both installed: pip uninstall onnxruntime onnxruntime-gpu, then install one",
-    )
+    ok, detail = findings(ended)["onnxruntime wheels"]
+    assert (ended.code, ok) == (3, False)
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'nsp-pipeline[gpu]'" in detail
+
+
+@pytest.mark.parametrize(
+    ("driver", "ok", "detail"),
+    [
+        (None, None, "no driver is installed; photos are denoised on the CPU"),
+        (CudaDriver((12, 4), ()), None, "the driver (up to CUDA 12.4) lists no GPU"),
+        (CudaDriver((12, 4), (), "it fails with CUDA error 803"), False, "CUDA error 803: restart the machine"),
+        (GPU, True, "cuda:0 Fast GPU; the driver runs up to CUDA 13.0"),
+    ],
+)
+def test_the_driver_says_which_gpus_there_are(
+    real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch, driver: CudaDriver | None, ok: bool | None, detail: str
+) -> None:
+    with_driver(monkeypatch, driver)
+    found = findings(real_nsp("doctor", "--json"))["NVIDIA GPU"]
+    assert found[0] is ok
+    assert detail in found[1]
+
+
+def test_a_gpu_that_only_the_cpu_wheel_stands_before_is_spoken_of(
+    real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_driver(monkeypatch, GPU)
+    lacking(monkeypatch, "onnxruntime-gpu", "tensorrt-rtx", "tensorrt")
+    ended = real_nsp("doctor", "--json")
+    hint = "pip uninstall onnxruntime, then pip install 'nsp-pipeline[gpu]'"
+    assert ended.code == 0
+    assert findings(ended)["onnxruntime CUDA"] == (None, f"needed for denoising on the GPU: {hint}")
+    assert "the GPU is not used: " in findings(ended)["engine"][1]
+
+
+def test_a_driver_older_than_onnx_runtime_wants_is_named_with_the_one_it_wants(
+    real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_driver(monkeypatch, CudaDriver((12, 4), ("Fast GPU",)))
+    with_versions(monkeypatch, onnxruntime_gpu="1.32.0")
+    monkeypatch.setattr(onnxruntime, "cuda_version", "13.0")
+    ended = real_nsp("doctor", "--json")
+    ok, detail = findings(ended)["onnxruntime CUDA"]
+    assert (ended.code, ok) == (3, False)
+    assert "built for CUDA 13.0, and the driver runs up to CUDA 12.4: update it to 580 or later" in detail
+
+
+def test_missing_cuda_libraries_are_named_with_the_command_that_brings_them(
+    real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(command: Any, **options: Any) -> Any:
+        assert command[-1].endswith("providers_cuda.so"), "what is loaded, in a process of its own"
+        reason = "libcublasLt.so.13: cannot open shared object file: No such file or directory"
+        return SimpleNamespace(returncode=onnx_runtime.MISSING, stderr=f"{reason}\n")
+
+    with_driver(monkeypatch, GPU)
+    with_versions(monkeypatch, onnxruntime_gpu="1.32.0")
+    offered = [onnx_runtime.CUDA, onnx_runtime.CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setattr(onnx_runtime.subprocess, "run", load)
+    halved: Any = SimpleNamespace(to_half=lambda content: content)
+    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.half_precision", halved)
+    ended = real_nsp("doctor", "--json")
+    ok, detail = findings(ended)["onnxruntime CUDA"]
+    assert (ended.code, ok) == (3, False)
+    assert "libcublasLt.so.13: cannot open shared object file" in detail
+    assert detail.endswith("pip install 'onnxruntime-gpu[cuda,cudnn]'")
+    assert "the GPU is not used: " in findings(ended)["engine"][1]
+    assert detail in findings(ended)["engine"][1]
+
+
+@pytest.mark.parametrize(
+    ("driver", "installed", "reason", "expected"),
+    [
+        (GPU, {"tensorrt_rtx": "1.7"}, None, (True, "1.7")),
+        (GPU, {}, "not installed: pip install it", (None, "not installed: pip install it")),
+        (GPU, {"tensorrt_rtx": "1.7"}, "no cuda-python: pip install it", (False, "no cuda-python: pip install it")),
+        (None, {"tensorrt_rtx": "1.7"}, "no GPU", (None, "1.7, but there is no GPU to run it on")),
+    ],
+)
+def test_tensorrt_is_looked_at(
+    real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch, driver: Any, installed: Any, reason: Any, expected: Any
+) -> None:
+    with_driver(monkeypatch, driver)
+    lacking(monkeypatch, "tensorrt-rtx", "tensorrt")
+    with_versions(monkeypatch, **installed)
+    with_tensorrt(monkeypatch, reason)
+    assert findings(real_nsp("doctor", "--json"))["TensorRT-RTX"] == expected

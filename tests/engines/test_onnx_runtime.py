@@ -8,10 +8,13 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from run_nsp import finish, start_python
 from tiny import tiny_network
 
 from nsp_export.graph import ImageToImage
+from nsp_pipeline.engines import onnx_runtime
 from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
@@ -92,7 +95,51 @@ def test_without_onnx_runtime_the_command_that_mends_it_is_named(
     assert missing.value.exit_code == ExitCode.ENVIRONMENT
 
 
-@pytest.mark.parametrize("wish", [{"engine": "magic"}, {"device": "cuda"}, {"precision": "fp8"}])
+@pytest.mark.parametrize("wish", [{"engine": "magic"}, {"precision": "fp8"}])
 def test_what_this_version_cannot_do_is_said(tiny_profile: Profile, wish: dict[str, str]) -> None:
     with pytest.raises(MissingCapabilityError, match=r"this version|built into"):
         open_engine(tiny_profile, mode="denoise", **wish)
+
+
+def test_a_provider_that_leaves_the_network_to_the_cpu_is_refused(
+    tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ONNX Runtime says of a session on the CPU, taken for one that is said to be on a GPU."""
+    monkeypatch.setattr(onnx_runtime, "require_provider", lambda provider: None)
+    monkeypatch.setattr(onnx_runtime, "_with_options", lambda *args: onnx_runtime.CPU)
+    monkeypatch.setattr(onnx_runtime, "missing_library", lambda provider: None)
+    with pytest.raises(MissingCapabilityError, match="took CPUExecutionProvider instead of CUDAExecutionProvider"):
+        OnnxRuntimeEngine(tiny_profile, mode="denoise", provider=onnx_runtime.CUDA)
+    session = type(OnnxRuntimeEngine(tiny_profile, mode="denoise")._session)
+    monkeypatch.setattr(session, "get_providers", lambda self: [onnx_runtime.CUDA, onnx_runtime.CPU])
+    with pytest.raises(MissingCapabilityError, match=r"CUDAExecutionProvider leaves \d+ \w*Conv.* to the CPU"):
+        OnnxRuntimeEngine(tiny_profile, mode="denoise", provider=onnx_runtime.CUDA)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on memory that is kept")
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_memory_that_runs_out_is_told_from_other_failures(tiny_profile: Profile, name: str) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from nsp_pipeline.engines import onnx_runtime
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
+from nsp_pipeline.errors import EngineOutOfMemoryError
+from nsp_pipeline.profiles.bundle import load_profile
+engine = open_engine(load_profile(Path(sys.argv[1])), mode="denoise", engine=sys.argv[2], precision="fp32", threads=1)
+assert engine.info.name == sys.argv[2]
+small, large = (np.zeros((1, 3, side, side), np.float32) for side in (64, 6000))
+before = engine.run(small)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+try:
+    engine.run(large)
+except EngineOutOfMemoryError as error:
+    assert str(error).startswith("out of memory on ")
+    assert (engine.run(small) == before).all()
+    sys.exit(42)
+"""
+    ended = finish(start_python("-c", code, tiny_profile.path, name))
+    assert ended.code == 42, ended.err

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.batch.progress import profile_line
-from nsp_pipeline.engines import choose, openvino_cpu
-from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines import openvino_cpu
+from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.openvino_cpu import OpenVinoEngine
+from nsp_pipeline.engines.openvino_head import rest_of
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
@@ -39,8 +41,9 @@ needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this CPU has no instruct
 def test_float32_is_the_reference_s_picture(name: str, mode: str) -> None:
     profile = find_profile(name)
     image = np.random.default_rng(0).random((1, 3, 48, 64), dtype=np.float32)
-    ours, reference = (open_engine(profile, mode=mode, engine=engine, precision="fp32") for engine in choose.ENGINES)
-    assert (ours.info.name, reference.info.name) == ("onnx", "openvino")
+    names = ("onnx", "openvino")
+    reference, ours = (open_engine(profile, mode=mode, engine=name, precision="fp32") for name in names)
+    assert (reference.info.name, ours.info.name) == names
     assert np.abs(ours.run(image) - reference.run(image)).max() <= 1e-4
 
 
@@ -56,6 +59,31 @@ def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.Monkey
     assert 10 * np.log10(1 / error) > 55
     tiled = denoise_pixels(photo, quick, InferenceSettings("denoise", 1.0, 64)).pixels
     assert np.abs(tiled.astype(np.float64) - results[0]).max() < 1.5 / 255, "no edge of a tile shows"
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", ["standard", "fast", "dbsn-noncommercial"])
+def test_the_network_sees_the_image_in_more_than_eight_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = add_camera_noise(night_street(160, 200), shot=0.01, read=0.005, seed=0).transpose(2, 0, 1)[None]
+    exact = open_engine(find_profile(name), mode="denoise", engine="onnx").run(np.ascontiguousarray(image))
+
+    def decibels() -> float:
+        profile = find_profile(name)
+        engine = OpenVinoEngine(profile, open_reference(profile, mode="denoise").info, precision="bf16")
+        return -10 * float(np.log10(((engine.run(image).astype(np.float64) - exact) ** 2).mean()))
+
+    whole = decibels()
+    monkeypatch.setattr(openvino_cpu, "take_the_rest", lambda runtime, model: model)
+    assert whole > decibels() + 3
+    assert whole > 60
+
+
+def test_what_bfloat16_drops_is_all_that_is_missing() -> None:
+    image = np.random.default_rng(0).random((1, 3, 20, 30), dtype=np.float32)
+    rest = rest_of(image)
+    rounded = torch.from_numpy(image).bfloat16().float().numpy()
+    np.testing.assert_array_equal(image - rest, rounded)
+    assert np.abs(rest - torch.from_numpy(rest).bfloat16().float().numpy()).max() < 2**-17
 
 
 @pytest.mark.parametrize(
@@ -74,8 +102,10 @@ def test_an_engine_that_fails_the_probe_is_not_taken(
     right = OpenVinoEngine.run
     monkeypatch.setattr(OpenVinoEngine, "run", lambda self, image: broken(right(self, image)))
     monkeypatch.setattr(openvino_cpu, "computes_in_bf16", has_bf16)
-    with pytest.raises(MissingCapabilityError, match=f"OpenVINO in fp32 is not trusted: .*{reason}"):
-        open_engine(tiny_profile, mode="denoise", engine="openvino")
+    asked = open_engine(tiny_profile, mode="denoise", engine="openvino", precision="fp32")
+    assert (asked.info.name, asked.info.provider, asked.info.precision) == ("onnx", "CPUExecutionProvider", "fp32")
+    assert asked.info.fallback.startswith("OpenVINO in fp32 is not trusted: ")
+    assert reason in asked.info.fallback
     if has_bf16():
         engine = open_engine(tiny_profile, mode="denoise")
         assert (engine.info.name, engine.info.precision) == ("onnx", "fp32")
@@ -90,6 +120,9 @@ def test_what_is_not_there_is_said(tiny_profile: Profile, monkeypatch: pytest.Mo
         return str(refused.value)
 
     assert "bf16 wants --engine openvino" in ask(engine="onnx", precision="bf16")
+    assert "TensorRT runs on a GPU only; --device cpu" in ask(engine="tensorrt", device="cpu")
+    assert "OpenVINO runs on the CPU only; --device cuda:1" in ask(engine="openvino", device="cuda:1")
+    assert "no engine computes in fp16 on cpu" in ask(device="cpu", precision="fp16")
     assert "no instructions for bfloat16" in ask(precision="bf16")
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     assert "pip install 'nsp-pipeline[cpu,openvino]'" in ask(engine="openvino")
