@@ -24,6 +24,7 @@ from nsp_pipeline.batch.reporter import Reporter
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.with_pd import open_with_pd
 from nsp_pipeline.errors import MissingCapabilityError, OutputError
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -94,18 +95,25 @@ def foresee(plan: Plan, settings: RunSettings) -> list[Foreseen]:
 
 def _assign(plan: Plan, settings: RunSettings) -> list[Task]:
     mode = settings.inference.mode
-    return assign_profiles(plan.jobs, profile=settings.profile, on_missing=settings.on_missing, mode=mode)
+    tasks = assign_profiles(plan.jobs, profile=settings.profile, on_missing=settings.on_missing, mode=mode)
+    for task in tasks:
+        if task.profile:
+            task.profile.spec.inference_with(settings.inference.pd)  # refuse a student's PD before any work
+    return tasks
 
 
 def _open(profile: Profile, settings: RunSettings) -> Engine:
-    engine = open_engine(
-        profile,
-        mode=settings.inference.mode,
-        engine=settings.engine,
-        device=settings.device,
-        precision=settings.precision,
-        threads=None,
-    )
+    def open_mode(mode: str) -> Engine:
+        return open_engine(
+            profile,
+            mode=mode,
+            engine=settings.engine,
+            device=settings.device,
+            precision=settings.precision,
+            threads=None,
+        )
+
+    engine = open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
     if settings.require_gpu and "CPU" in engine.info.provider:
         engine.close()
         raise MissingCapabilityError(

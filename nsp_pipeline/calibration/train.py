@@ -187,6 +187,7 @@ class _Training:
         if ranks.count > 1:
             self._stepped = DistributedDataParallel(self._network)
         if device.startswith("cuda"):
+            # Not on a CPU: 95 s to compile the network of `camera-scratch`, and steps no more than 6 % quicker.
             self._stepped = cast(nn.Module, torch.compile(self._stepped))
         self._averaged = AveragedModel(self._network, avg_fn=_running_average(settings.ema_decay))
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
@@ -197,7 +198,7 @@ class _Training:
         self._losses: list[float] = []
         self._judgement: Judgement | None = None
         self._course: list[tuple[int, float]] = []
-        self._best: tuple[int, float, dict[str, torch.Tensor]] | None = None
+        self._best: tuple[int, tuple[bool, float], dict[str, torch.Tensor]] | None = None
         self._base_judgement = lesson.judge(self._network) if base is not None else None
 
     @property
@@ -230,9 +231,9 @@ class _Training:
         if self._judgement is None:
             return
         self._course.append((self.step, self._judgement.mean))
-        if self._best is None or self._judgement.mean < self._best[1]:
+        if self._best is None or self._judgement.rank < self._best[1]:
             weights = {key: value.detach().cpu().clone() for key, value in self._averaged.module.state_dict().items()}
-            self._best = (self.step, self._judgement.mean, weights)
+            self._best = (self.step, self._judgement.rank, weights)
 
     def row(self, judged: bool) -> dict[str, float]:
         """The course at this step, for the log."""

@@ -203,6 +203,7 @@ def _calibrate(plan: _Plan, files: Sequence[Path], out: Path) -> _Made:
                 base=plan.start,
                 shot_pairs=plan.shot_pairs,
                 noise=noise,
+                pd_by_noise="pd_factor" in plan.measured,
                 course=Course(
                     plan.device,
                     folder,

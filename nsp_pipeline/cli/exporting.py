@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 if TYPE_CHECKING:
     from nsp_pipeline.models.backbone import Backbone
@@ -23,9 +24,9 @@ def require_training() -> None:
         raise MissingCapabilityError(f"this command needs PyTorch ({error}): {TRAIN_HINT}") from None
 
 
-def make_onnx(network: "Backbone", mode: str, pd_factor: int, metadata: Mapping[str, str]) -> bytes:
+def make_onnx(network: "Backbone", mode: str, inference: InferenceSpec, metadata: Mapping[str, str]) -> bytes:
     """Export a network as a checked image-in, image-out ONNX file (see nsp_export.onnx_file.onnx_bytes)."""
     from nsp_export.graph import ImageToImage
     from nsp_export.onnx_file import onnx_bytes
 
-    return onnx_bytes(ImageToImage(network, mode=mode, pd_factor=pd_factor), metadata)
+    return onnx_bytes(ImageToImage(network, mode=mode, **inference.model_dump()), metadata)
