@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -150,21 +151,31 @@ def train(
         judged = stop or training.step == training.steps or training.step % settings.judge_every == 0
         if judged and course.ranks.first:
             training.judge()
-        if log and (judged or training.step % LOG_EVERY == 0):
-            log.record(training.row(judged))
-        if judged and log and course.folder:
-            if previews := training.previews():
-                log.picture(training.step, previews)
+        if log and course.folder and (judged or training.step % LOG_EVERY == 0):
+            # The checkpoint last: a resumed training takes away what was logged after it, and lacks nothing before.
             try:
-                save_checkpoint(course.folder / CHECKPOINT_FILE, training.state())
+                _note(log, training, judged)
+            except OutputError as error:
+                course.on_trouble(f"{error}; training goes on")
+            try:
+                if judged:
+                    save_checkpoint(course.folder / CHECKPOINT_FILE, training.state())
             except OutputError as error:
                 course.on_trouble(f"{error}; training goes on, and the last checkpoint stays")
         if stop:
             break
 
     if log:
-        log.close()
+        with suppress(OutputError):  # what is missing in the log was said
+            log.close()
     return training.result()
+
+
+def _note(log: TrainingLog, training: "_Training", judged: bool) -> None:
+    """Log the course at this step, and after a judgement what it looks like."""
+    log.record(training.row(judged))
+    if judged and (previews := training.previews()):
+        log.picture(training.step, previews)
 
 
 class _Training:
