@@ -18,6 +18,7 @@ from nsp_pipeline.calibration.settings import CourseSettings
 from nsp_pipeline.calibration.shot_pairs import ShotPairs
 from nsp_pipeline.calibration.train import Trained
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.camera_names import camera_name
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
@@ -105,11 +106,13 @@ def publish(
 
 
 def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
-    """What `profile.json` says of the camera: make and model where all photos agree, and the range of ISO."""
+    """What `profile.json` says of the camera: make and model where all photos are of one, and the range of ISO."""
     isos = [photo.camera.iso for photo in photos if photo.camera.iso]
+    # Spellings of one camera are one; the first photo's stands for all.
+    one = len({camera_name(photo.camera, {}) for photo in photos}) == 1
     return {
-        "camera_make": _only([photo.camera.make for photo in photos]),
-        "camera_model": _only([photo.camera.model for photo in photos]),
+        "camera_make": photos[0].camera.make if one else None,
+        "camera_model": photos[0].camera.model if one else None,
         "iso_min": min(isos, default=None),
         "iso_max": max(isos, default=None),
     }
@@ -148,8 +151,3 @@ def _scores(
         if trained.base_judgement:
             scores["base_noisy_mse"] = trained.base_judgement.mean
     return scores
-
-
-def _only(values: Sequence[str | None]) -> str | None:
-    """The value that all share, or None."""
-    return values[0] if len(set(values)) == 1 else None

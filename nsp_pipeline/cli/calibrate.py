@@ -11,7 +11,6 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
-from nsp_pipeline.calibration.camera_names import aliases_file, read_aliases
 from nsp_pipeline.calibration.grouping import by_camera, group_photos, merge_alike, only
 from nsp_pipeline.calibration.survey import TOO_LITTLE, measure_groups
 from nsp_pipeline.cli.exporting import make_onnx, require_training
@@ -20,6 +19,7 @@ from nsp_pipeline.cli.training import inherited_licence, progress, say, stop_on_
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
+from nsp_pipeline.frames.camera_names import aliases_file, read_aliases
 from nsp_pipeline.profiles.bundle import Profile, require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe

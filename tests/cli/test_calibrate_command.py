@@ -131,6 +131,16 @@ def test_noise_decides_what_a_recipe_leaves_open(real_nsp: Nsp, recipe: Path, tm
     assert (refused.code, "cannot be written" in refused.err) == (4, True)
 
 
+def test_two_processes_make_one_profile(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nsp_pipeline"]
+    arguments = ["calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe]
+    made = finish(start_python(*torchrun, *arguments, OMP_NUM_THREADS="1"))
+    assert made.code == 0, made.err
+    assert made.err.count(f"profile {tmp_path / 'm.nsp'}: 3 steps") == 1
+    assert left(tmp_path) == {"m.nsp", "m.nsp.training"}
+    assert not list((tmp_path / "m.nsp.training").glob("cache-*"))
+
+
 def until(process: Any, words: str) -> None:
     """Read the messages of a process up to a line with these words."""
     for line in process.stderr:
