@@ -94,11 +94,11 @@ def foresee(plan: Plan, settings: RunSettings) -> list[Foreseen]:
 
 
 def _assign(plan: Plan, settings: RunSettings) -> list[Task]:
-    mode = settings.inference.mode
+    mode, pd = settings.inference.mode, settings.inference.pd
     tasks = assign_profiles(plan.jobs, profile=settings.profile, on_missing=settings.on_missing, mode=mode)
     for task in tasks:
-        if task.profile:
-            task.profile.spec.inference_with(settings.inference.pd)  # refuse a student's PD before any work
+        if task.profile and pd != "auto":
+            task.profile.spec.inference_with(pd)  # a student's PD is refused before any work
     return tasks
 
 

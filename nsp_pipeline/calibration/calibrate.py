@@ -57,7 +57,10 @@ def calibrate(
     usual = InferenceChoice(InferenceSpec(pd_factor=settings.pd_factor or settings.t), {})
 
     def choose(network: Backbone) -> InferenceChoice:
-        found = choose_inference(network, held_out or training, noise) if noise and pd_by_noise else None
+        if noise is None or not pd_by_noise:
+            return usual
+        found = choose_inference(network.to(course.torch_device), held_out or training, noise)
+        network.cpu()
         return found or usual
 
     return publish(
