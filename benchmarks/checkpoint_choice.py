@@ -26,6 +26,7 @@ from nsp_pipeline.evaluation.metrics import psnr, to_eight_bit
 from nsp_pipeline.evaluation.pairs import find_pairs
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.choose import find_profile
+from nsp_pipeline.profiles.spec import InferenceSpec
 from nsp_pipeline.recipe import load_recipe
 
 Pixels = NDArray[np.generic]
@@ -43,7 +44,7 @@ class WatchedLesson(NextScaleLesson):
     ) -> None:
         super().__init__(images, held_out, settings)
         self._pairs = pairs
-        self._factor = settings.pd_factor or settings.t
+        self._inference = InferenceSpec(pd_factor=settings.pd_factor or settings.t)
         self.seen: list[tuple[float, float]] = []
 
     def judge(self, network: Backbone) -> Judgement | None:
@@ -56,7 +57,7 @@ class WatchedLesson(NextScaleLesson):
         return found
 
     def _score(self, network: Backbone, noisy: Pixels, clean: Pixels) -> float:
-        estimate = denoised(network, to_tensor(noisy)[None], self._factor)[0].clamp(0, 1)
+        estimate = denoised(network, to_tensor(noisy)[None], self._inference)[0].clamp(0, 1)
         return psnr(to_eight_bit(estimate.permute(1, 2, 0).numpy()), to_eight_bit(clean))
 
 
@@ -80,6 +81,8 @@ def main() -> None:
             "backbone": base.spec.backbone.name,
         } | fields
         fields.pop("scale", None)
+    # What the noise decides is left at its default: all checkpoints are scored alike.
+    fields = {key: value for key, value in fields.items() if value != "auto"}
     settings = TrainingSettings.model_validate(fields)
     found = find_pairs(asked.noisy, asked.clean)
     pairs = [tuple(middle(pixels, asked.side) for pixels in pair.load()) for pair in found]

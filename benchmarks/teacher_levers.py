@@ -25,6 +25,7 @@ from nsp_pipeline.calibration.train import train
 from nsp_pipeline.evaluation.metrics import psnr, ssim, to_eight_bit
 from nsp_pipeline.evaluation.pairs import find_pairs
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 NETWORK = {"backbone": "dbsn", "base_channels": 32, "modules": 4, "batch": 4, "inputs_per_step": 6}
 PAPER = {
@@ -86,7 +87,7 @@ def score(network: Backbone, pairs: list[tuple[Pixels, ...]], factor: int) -> tu
     """Mean PSNR and SSIM with PD by `factor`."""
     scores = []
     for noisy, clean in pairs:
-        estimate = denoised(network, to_tensor(noisy)[None], factor)[0].clamp(0, 1)
+        estimate = denoised(network, to_tensor(noisy)[None], InferenceSpec(pd_factor=factor))[0].clamp(0, 1)
         picture = to_eight_bit(estimate.permute(1, 2, 0).numpy())
         scores.append((psnr(picture, to_eight_bit(clean)), ssim(picture, to_eight_bit(clean))))
     mean = np.mean(scores, 0)

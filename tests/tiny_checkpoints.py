@@ -7,6 +7,7 @@ import torch
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.dbsn import Dbsn
 from nsp_pipeline.models.tbsn import Tbsn
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 LAYOUTS = {
     "dbsn": (lambda: Dbsn(base_channels=6, modules=2, local_mean_skip=False)),
@@ -21,6 +22,6 @@ def authors_state(backbone: str) -> dict[str, torch.Tensor]:
     return dict(LAYOUTS[backbone]().state_dict())
 
 
-def fake_onnx(network: Backbone, mode: str, pd_factor: int, metadata: Mapping[str, str]) -> bytes:
+def fake_onnx(network: Backbone, mode: str, inference: InferenceSpec, metadata: Mapping[str, str]) -> bytes:
     """In place of the export, which takes seconds for a DBSN and half a minute for a TBSN."""
-    return f"{mode} {pd_factor} {metadata['profile']}".encode()
+    return f"{mode} {inference.pd_factor} {metadata['profile']}".encode()

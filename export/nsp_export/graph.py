@@ -2,10 +2,11 @@
 
 import torch
 from torch import nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import pixel_shuffle
 
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.inference import Denoiser, pixel_shuffle_down
 
 MODES = ("denoise", "sr", "sr-direct")
 
@@ -13,9 +14,7 @@ MODES = ("denoise", "sr", "sr-direct")
 class ImageToImage(nn.Module):
     """(1, 3, H, W) in 0..1 -> (1, 3, H, W) for `denoise`, (1, 3, t·H, t·W) for `sr` and `sr-direct`.
 
-    `denoise`: PD by `pd_factor`, network, PU of what remains and mean (paper, Sec. 3.4). With pd_factor = t every
-    sub-image's estimate has the full size and the mean is over the t² of them; with pd_factor = 1 the network sees
-    the whole image and the mean is over each t×t cell of its output.
+    `denoise`: see `Denoiser`, whose arguments `pd_factor`, `shifted_grids` and `whole_share` are.
     `sr`: PD by t, network, PU. `sr-direct`: the network alone, and so is `sr` of a network that is not blind.
 
     H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away. Where
@@ -23,37 +22,36 @@ class ImageToImage(nn.Module):
     by `halo`. Where `told_noise` is true, it takes a noise table as well (see core/noise.py).
     """
 
-    def __init__(self, network: Backbone, *, mode: str, pd_factor: int) -> None:
+    def __init__(
+        self, network: Backbone, *, mode: str, pd_factor: int, shifted_grids: bool = False, whole_share: float = 0.0
+    ) -> None:
         super().__init__()
         if mode not in MODES:
             raise UsageError(f"mode '{mode}' is not one of {', '.join(MODES)}")
         t = network.scale
-        factor = {"denoise": pd_factor, "sr": t if network.blind else 1, "sr-direct": 1}[mode]
-        if factor not in (1, t):
-            raise UsageError(f"PD at inference by {factor} is not possible for a network of scale {t}: use 1 or {t}")
         self.network = network.folded()
         self.mode = mode
         self.t = t
-        self.factor = factor
-        self.scale = 1 if mode == "denoise" else t
-        self.multiple = factor * network.multiple
-        self.halo = factor * network.halo
+        if mode == "denoise":
+            self.denoiser = Denoiser(
+                self.network, pd_factor=pd_factor, shifted_grids=shifted_grids, whole_share=whole_share
+            )
+            self.factor, self.scale = pd_factor, 1
+            self.halo = self.denoiser.halo
+        else:
+            self.factor, self.scale = t if mode == "sr" and network.blind else 1, t
+            self.halo = self.factor * network.halo
+        self.multiple = self.factor * network.multiple
         self.tiling = network.tiling
         self.told_noise = network.told_noise
-        self.tile = factor * network.tile if network.tile else None
+        self.tile = self.factor * network.tile if network.tile else None
 
     def forward(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         told = () if noise is None else (noise,)
-        if self.factor == 1:
-            return self.network.cell_means(image, *told) if self.mode == "denoise" else self.network(image, *told)
-        estimates = self.network(_pixel_shuffle_down(image, self.factor))
         if self.mode == "denoise":
-            return estimates.mean(0, keepdim=True)
+            return self.denoiser(image, *told)  # type: ignore[no-any-return]
+        if self.factor == 1:
+            return self.network(image, *told)
+        estimates = self.network(pixel_shuffle_down(image, self.factor))
         # PU: channel c of phase k is channel c·t² + k of a pixel shuffle.
         return pixel_shuffle(estimates.transpose(0, 1).flatten(0, 1)[None], self.factor)
-
-
-def _pixel_shuffle_down(image: torch.Tensor, t: int) -> torch.Tensor:
-    """PD: (1, C, H, W) -> (t², C, H/t, W/t), phases in row-major order."""
-    phases = pixel_unshuffle(image, t)[0]
-    return phases.reshape(image.shape[1], t * t, *phases.shape[1:]).transpose(0, 1)

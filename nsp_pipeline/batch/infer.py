@@ -34,7 +34,7 @@ class InferenceSettings:
     `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
     neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
     that suits its halo. `chroma` is `strength` for colour alone, None the same; `detail` is the share of the finest
-    grain that comes back, in brightness only.
+    grain that comes back, in brightness only. `pd` is one of PD_WORDS (see profiles/spec.py).
     """
 
     mode: str = "denoise"
@@ -42,6 +42,7 @@ class InferenceSettings:
     tile: int | None = None
     chroma: float | None = None
     detail: float = 0.0
+    pd: str = "auto"
 
     @property
     def removes_nothing(self) -> bool:

@@ -24,6 +24,7 @@ from nsp_pipeline.batch.reporter import Reporter
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.with_pd import open_with_pd
 from nsp_pipeline.errors import MissingCapabilityError, OutputError
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -93,28 +94,39 @@ def foresee(plan: Plan, settings: RunSettings) -> list[Foreseen]:
 
 
 def _assign(plan: Plan, settings: RunSettings) -> list[Task]:
-    mode = settings.inference.mode
-    return assign_profiles(plan.jobs, profile=settings.profile, on_missing=settings.on_missing, mode=mode)
+    mode, pd = settings.inference.mode, settings.inference.pd
+    tasks = assign_profiles(plan.jobs, profile=settings.profile, on_missing=settings.on_missing, mode=mode)
+    for task in tasks:
+        if task.profile and pd != "auto":
+            task.profile.spec.inference_with(pd)  # a student's PD is refused before any work
+    return tasks
 
 
 def _shelf(settings: RunSettings, reporter: Reporter) -> EngineShelf:
-    mode = settings.inference.mode
     on_gpu = settings.require_gpu or settings.device.startswith("cuda")
     # Who asks for the GPU is not to wait for the CPU.
-    reference = None if on_gpu else lambda profile: open_reference(profile, mode=mode)
+    reference = None if on_gpu else lambda profile: _open_reference(profile, settings)
     return EngineShelf(lambda profile: _open(profile, settings, reporter), reference)
 
 
+def _open_reference(profile: Profile, settings: RunSettings) -> Engine:
+    inference = settings.inference
+    return open_with_pd(profile, inference.mode, inference.pd, lambda mode: open_reference(profile, mode=mode))
+
+
 def _open(profile: Profile, settings: RunSettings, reporter: Reporter) -> Engine:
-    engine = open_engine(
-        profile,
-        mode=settings.inference.mode,
-        engine=settings.engine,
-        device="cuda" if settings.require_gpu and settings.device == "auto" else settings.device,
-        precision=settings.precision,
-        threads=None,
-        on_build=reporter.say,
-    )
+    def open_mode(mode: str) -> Engine:
+        return open_engine(
+            profile,
+            mode=mode,
+            engine=settings.engine,
+            device="cuda" if settings.require_gpu and settings.device == "auto" else settings.device,
+            precision=settings.precision,
+            threads=None,
+            on_build=reporter.say,
+        )
+
+    engine = open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
     if settings.require_gpu and "CPU" in engine.info.provider:
         engine.close()
         raise MissingCapabilityError(

@@ -47,6 +47,8 @@ class RunSettings:
             "bit_depth": self.encoding.bit_depth or "keep",
             "quality": self.encoding.quality or "keep",
         }
+        if self.inference.pd != "auto":
+            parts["pd"] = self.inference.pd
         return json.dumps(parts, sort_keys=True)
 
     def decide(self, task: Task, manifest: Manifest | None) -> Decision:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from nsp_pipeline.calibration.inference_choice import InferenceChoice, choose_inference
 from nsp_pipeline.calibration.next_scale import NextScaleLesson
 from nsp_pipeline.calibration.photos import PhotoSet
 from nsp_pipeline.calibration.publish import MakeOnnx, Origin, about_photos, base_network, publish
@@ -10,7 +11,9 @@ from nsp_pipeline.calibration.shot_pairs import ShotPairs
 from nsp_pipeline.calibration.survey import noise_spec
 from nsp_pipeline.calibration.train import Course, train
 from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 
 def calibrate(
@@ -23,14 +26,16 @@ def calibrate(
     base: Profile | None = None,
     shot_pairs: ShotPairs | None = None,
     noise: NoiseField | None = None,
+    pd_by_noise: bool = False,
     course: Course = Course(),  # noqa: B008  frozen
 ) -> Profile | None:
     """Train on the photos and write a profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
     With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
     errors; otherwise the profile holds the base's weights, and says so. Stopped early, the profile holds the
-    network so far. The profile says the measured `noise` of the photos. Returns None in all processes of a training
-    but the first, which writes.
+    network so far. The profile says the measured `noise` of the photos; with `pd_by_noise`, how the network is run (PD,
+    none, or a blend) is chosen by it and by the photos kept out, or by others where none were. Returns None in all
+    processes of a training but the first, which writes.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -49,12 +54,21 @@ def calibrate(
         "noise_correlation": [round(float(shared), 4) for shared in noise.by_lag] if noise else None,
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(photos.training)},
     }
+    usual = InferenceChoice(InferenceSpec(pd_factor=settings.pd_factor or settings.t), {})
+
+    def choose(network: Backbone) -> InferenceChoice:
+        if noise is None or not pd_by_noise:
+            return usual
+        found = choose_inference(network.to(course.torch_device), held_out or training, noise)
+        network.cpu()
+        return found or usual
+
     return publish(
         target,
         trained,
         settings,
         fields,
-        pd_factor=settings.pd_factor or settings.t,
+        choose=choose,
         held_out_photos=len(photos.held_out),
         base=base,
         shot_pairs=shot_pairs,

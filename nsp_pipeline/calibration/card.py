@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nsp_pipeline.profiles.spec import InferenceSpec
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -24,7 +26,7 @@ def profile_card(fields: Mapping[str, Any]) -> str:
 | licence | {data["licence"]} |
 | network | {backbone["name"]} ({sizes}), halo {backbone["halo"]} pixels |
 | pairs | {_pairs(pairs)} |
-| PD at inference | {fields["inference"]["pd_factor"]} |
+| PD at inference | {_inference(fields)} |
 {_noise(fields)}| training | {training["steps"]} steps in {training["seconds"]:.0f} s, nsp {training["version"]} |
 
 ## Score
@@ -56,6 +58,14 @@ def _pairs(pairs: Mapping[str, Any] | None) -> str:
     if pairs is None:
         return "none: it learnt from clean pictures made noisy, and from a teacher where there was one"
     return f"s {pairs['s']}, t {pairs['t']}, n {pairs['n']}, {pairs['strategy']}"
+
+
+def _inference(fields: Mapping[str, Any]) -> str:
+    """How the network is run, and what each way leaves."""
+    way = InferenceSpec.model_validate(fields["inference"]).in_words
+    errors = fields["scores"].get("inference_errors") or {}
+    told = "; ".join(f"{name} {error:.3g}" for name, error in errors.items())
+    return f"{way} (squared error, 0..1, estimated on noisy photos: {told})" if told else way
 
 
 def _noise(fields: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from nsp_pipeline.errors import OutputError, UsageError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.apply import denoised
+from nsp_pipeline.calibration.inference_choice import InferenceChoice
 from nsp_pipeline.calibration.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.publish import MakeOnnx, Origin, about_photos, base_network, publish
 from nsp_pipeline.calibration.shot_pairs import ShotPairs
@@ -18,6 +19,7 @@ from nsp_pipeline.calibration.train import Course, train
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 
@@ -75,7 +77,7 @@ def distill(
         trained,
         settings,
         fields,
-        pd_factor=1,
+        choose=lambda network: InferenceChoice(InferenceSpec(pd_factor=1), {}),
         held_out_photos=held_out,
         base=base,
         shot_pairs=shot_pairs,
@@ -97,20 +99,15 @@ def _material(sources: Sources, settings: StudentSettings) -> Material:
 
 
 def _teacher(profile: Profile, device: str) -> Teacher:
-    """Denoise as the profile does, averaged over the t² shifts of its PD grid and over flips."""
+    """Denoise as the profile does, averaged over the t² shifts of its PD grid, where it has one, and over flips."""
     spec = profile.spec
     network = load_backbone(spec.backbone.name, spec.backbone.sizes, profile.read(WEIGHTS_FILE)).to(device)
     if not network.blind:
         raise UsageError(f"{profile.path}: a teacher must be a blind-spot network, this is a {spec.backbone.name}")
-    factor = spec.inference.pd_factor
+    inference = spec.inference.model_copy(update={"shifted_grids": True})
 
     def denoise(image: torch.Tensor) -> torch.Tensor:
-        estimates = []
-        for flip in FLIPS:
-            flipped = image.flip(flip)
-            shifts = [(y, x) for y in range(factor) for x in range(factor)]
-            shifted = torch.stack([denoised(network, flipped, factor, shift) for shift in shifts])
-            estimates.append(shifted.mean(0).flip(flip))
+        estimates = [denoised(network, image.flip(flip), inference).flip(flip) for flip in FLIPS]
         return torch.stack(estimates).mean(0).clamp(0, 1)
 
     return denoise

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nsp_pipeline.calibration.camera_names import camera_name
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.camera_names import camera_name
 from nsp_pipeline.frames.frame import Facts, Kind
 from nsp_pipeline.frames.read import read_facts
 

@@ -51,6 +51,16 @@ class Judgement:
         """Mean squared error over all crops."""
         return float(self.mse.mean())
 
+    @property
+    def leaks(self) -> bool:
+        """Whether the error is below the noise, which only noise that was foreseen can make it."""
+        return self.leak < LEAK_BELOW
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What orders checkpoints, the best first: an error that a leak made small speaks for nothing."""
+        return self.leaks, self.mean
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -84,7 +94,7 @@ class HeldOut:
         share = CROPS // max(1, len(images))
         for image in images:
             noise = measure_noise(image)
-            for top, left in _places(image, side, max(1, share), dice):
+            for top, left in places(image, side, max(1, share), dice):
                 crop = to_tensor(image[top : top + side, left : left + side])[None]
                 generator = torch.Generator().manual_seed(len(self._inputs))
                 inputs, targets = construct_pairs(crop, settings.geometry, generator)
@@ -121,7 +131,7 @@ class HeldOut:
 def compare(candidate: Judgement, base: Judgement) -> Verdict:
     """Accept a candidate that beats its base by more than two standard errors, on the same crops."""
     verdict = compare_errors(candidate.mse, base.mse, "held-out squared error")
-    if candidate.leak < LEAK_BELOW:
+    if candidate.leaks:
         reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
         return replace(verdict, accepted=False, reason=reason)
     return verdict
@@ -138,7 +148,8 @@ def compare_errors(candidate: NDArray[np.float64], base: NDArray[np.float64], wh
     return Verdict(False, gain, error, f"not better than the base by two standard errors: {measured}")
 
 
-def _places(image: NDArray[np.generic], side: int, count: int, dice: np.random.Generator) -> list[tuple[int, int]]:
+def places(image: NDArray[np.generic], side: int, count: int, dice: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw (top, left) of at most `count` squares of an image (H, W, ...) that do not overlap, in order."""
     rows, cols = image.shape[0] // side, image.shape[1] // side
     chosen = dice.choice(rows * cols, size=min(count, rows * cols), replace=False)
     return [(int(place) // cols * side, int(place) % cols * side) for place in np.sort(chosen)]

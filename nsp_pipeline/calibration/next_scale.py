@@ -14,6 +14,7 @@ from nsp_pipeline.calibration.judge import HeldOut, Judgement
 from nsp_pipeline.calibration.settings import TrainingSettings
 from nsp_pipeline.core.pairs import construct_pairs
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 PREVIEWS = 4
 
@@ -65,10 +66,11 @@ class NextScaleLesson:
 
     def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
         """Rows of a held-out crop and its denoised version."""
-        factor = self._settings.pd_factor or self._settings.t
+        inference = InferenceSpec(pd_factor=self._settings.pd_factor or self._settings.t)
         rows = []
         for pixels in self._previews:
-            side = self._side - self._side % (factor * network.multiple)
+            side = self._side - self._side % (inference.pd_factor * network.multiple)
             noisy = to_tensor(pixels[:side, :side])
-            rows.append([part.permute(1, 2, 0).numpy() for part in (noisy, denoised(network, noisy[None], factor)[0])])
+            clean = denoised(network, noisy[None], inference)[0]
+            rows.append([part.permute(1, 2, 0).numpy() for part in (noisy, clean)])
         return rows

@@ -11,18 +11,21 @@ import safetensors.torch
 
 from nsp_pipeline import __version__
 from nsp_pipeline.calibration.card import profile_card
+from nsp_pipeline.calibration.inference_choice import InferenceChoice
 from nsp_pipeline.calibration.judge import Verdict, compare, compare_errors
 from nsp_pipeline.calibration.photos import Photo
 from nsp_pipeline.calibration.settings import CourseSettings
 from nsp_pipeline.calibration.shot_pairs import ShotPairs
 from nsp_pipeline.calibration.train import Trained
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.camera_names import camera_name
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
+from nsp_pipeline.profiles.spec import InferenceSpec
 
-MakeOnnx = Callable[[Backbone, str, int, Mapping[str, str]], bytes]
-"""(network, mode, PD factor, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
+MakeOnnx = Callable[[Backbone, str, InferenceSpec, Mapping[str, str]], bytes]
+"""(network, mode, PD at inference, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def publish(
     settings: CourseSettings,
     fields: Mapping[str, object],
     *,
-    pd_factor: int,
+    choose: Callable[[Backbone], InferenceChoice],
     held_out_photos: int,
     base: Profile | None,
     shot_pairs: ShotPairs | None,
@@ -52,25 +55,29 @@ def publish(
 
     Args:
         fields: what `profile.json` says of photos, data and pairs.
+        choose: says how a network of this training should be run.
 
     Raises:
         OutputError: the target exists or cannot be written.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
     start = base_network(base, settings) if base else None
-    errors = shot_pairs.errors(trained.network, pd_factor) if shot_pairs else None
+    choice = choose(trained.network)
+    errors = shot_pairs.errors(trained.network, choice.inference) if shot_pairs else None
     verdict = None
     if start and shot_pairs and errors is not None:
-        verdict = compare_errors(errors, shot_pairs.errors(start, pd_factor), "squared error on pairs of shots")
+        verdict = compare_errors(errors, shot_pairs.errors(start, choice.inference), "squared error on pairs of shots")
     elif start:
         verdict = _verdict(trained)
-    network = start if start and not (verdict and verdict.accepted) else trained.network
+    network = trained.network
+    if start and not (verdict and verdict.accepted):
+        network, choice = start, choose(start)
     name = target.name.removesuffix(".nsp")
     weights = safetensors.torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
     everything = {
         "name": name,
         **fields,
-        "inference": {"pd_factor": pd_factor},
+        "inference": choice.inference.model_dump(),
         "backbone": {
             "name": settings.backbone,
             "sizes": settings.backbone_sizes,
@@ -87,22 +94,25 @@ def publish(
         },
         "scores": {
             **_scores(held_out_photos, trained, verdict, base, student=fields["pairs"] is None),
+            "inference_errors": choice.errors or None,
             "pair_gain": shot_pairs.gain(errors) if shot_pairs and errors is not None else None,
         },
     }
     metadata = {"profile": name, "sha256": hashlib.sha256(weights).hexdigest()}
-    files = {mode_file: make_onnx(network, mode, pd_factor, metadata) for mode, mode_file in MODEL_FILES.items()}
+    files = {mode_file: make_onnx(network, mode, choice.inference, metadata) for mode, mode_file in MODEL_FILES.items()}
     files[WEIGHTS_FILE] = weights
     files[CARD_FILE] = profile_card(everything).encode()
     return write_profile(target, everything, files)
 
 
 def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
-    """What `profile.json` says of the camera: make and model where all photos agree, and the range of ISO."""
+    """What `profile.json` says of the camera: make and model where all photos are of one, and the range of ISO."""
     isos = [photo.camera.iso for photo in photos if photo.camera.iso]
+    # Spellings of one camera are one; the first photo's stands for all.
+    one = len({camera_name(photo.camera, {}) for photo in photos}) == 1
     return {
-        "camera_make": _only([photo.camera.make for photo in photos]),
-        "camera_model": _only([photo.camera.model for photo in photos]),
+        "camera_make": photos[0].camera.make if one else None,
+        "camera_model": photos[0].camera.model if one else None,
         "iso_min": min(isos, default=None),
         "iso_max": max(isos, default=None),
     }
@@ -141,8 +151,3 @@ def _scores(
         if trained.base_judgement:
             scores["base_noisy_mse"] = trained.base_judgement.mean
     return scores
-
-
-def _only(values: Sequence[str | None]) -> str | None:
-    """The value that all share, or None."""
-    return values[0] if len(set(values)) == 1 else None

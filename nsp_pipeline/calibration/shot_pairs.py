@@ -18,6 +18,7 @@ from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 TILE = 256
 MOST_TILES = 64
@@ -42,12 +43,12 @@ class ShotPairs:
         """σ²: half the mean squared difference."""
         return float(((_inner(self.first) - _inner(self.second)) ** 2).mean()) / 2
 
-    def errors(self, network: Backbone, pd_factor: int) -> NDArray[np.float64]:
+    def errors(self, network: Backbone, inference: InferenceSpec) -> NDArray[np.float64]:
         """Squared error of each tile (N,): what is made of A against B, and of B against A. It contains σ²."""
         found = []
         for one, other in zip(self.first, self.second, strict=True):
             both = [
-                float(((_inner(denoised(network, seen[None], pd_factor)[0]) - _inner(unseen)) ** 2).mean())
+                float(((_inner(denoised(network, seen[None], inference)[0]) - _inner(unseen)) ** 2).mean())
                 for seen, unseen in ((one, other), (other, one))
             ]
             found.append(sum(both) / 2)

@@ -1,7 +1,8 @@
 """What a training leaves to look at: a table of its course, TensorBoard's files, and pictures of held-out crops."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsp_pipeline.core.depth import from_unit
+from nsp_pipeline.errors import OutputError
 
 CSV_FILE = "log.csv"
 PICTURES = "held-out-*.png"
@@ -23,41 +25,53 @@ class TrainingLog:
     def __init__(self, folder: Path, *, after_step: int = 0) -> None:
         """Open the log in an existing folder; `after_step` is the step of the checkpoint that training goes on from."""
         self._folder = folder
-        self._rows = [row for row in read_log(folder) if int(row["step"]) <= after_step]
-        self._rewrite()
+        _start(folder, [row for row in read_log(folder) if int(row["step"]) <= after_step])
         self._board = _tensor_board(folder, after_step)
 
     def record(self, row: Mapping[str, float]) -> None:
-        """Append one row, values by the names in COLUMNS."""
+        """Append one row, values by the names in COLUMNS; raises OutputError when it cannot be written."""
         written = {name: f"{row[name]:.8g}" for name in COLUMNS if name in row}
-        self._rows.append(written)
-        with (self._folder / CSV_FILE).open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS).writerow(written)
-        if self._board is not None:
-            for name, value in row.items():
-                if name != "step":
-                    self._board.add_scalar(name, value, int(row["step"]))  # type: ignore[attr-defined]
+        with _writing(self._folder / CSV_FILE) as path:
+            with path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, COLUMNS).writerow(written)
+            if self._board is not None:
+                for name, value in row.items():
+                    if name != "step":
+                        self._board.add_scalar(name, value, int(row["step"]))  # type: ignore[attr-defined]
 
     def picture(self, step: int, rows: Sequence[Sequence[NDArray[np.float32]]]) -> None:
-        """Save crops side by side: one row each, (H, W, 3) in 0..1, all of one size."""
+        """Save crops side by side: one row each, (H, W, 3) in 0..1, all of one size; raises OutputError."""
         height, width = rows[0][0].shape[:2]
         sheet = Image.new("RGB", (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP), color="white")
         for down, row in enumerate(rows):
             for across, crop in enumerate(row):
                 place = (across * (width + GAP), down * (height + GAP))
                 sheet.paste(Image.fromarray(from_unit(crop, np.dtype(np.uint8))), place)
-        sheet.save(self._folder / PICTURES.replace("*", f"{step:06}"))
+        with _writing(self._folder / PICTURES.replace("*", f"{step:06}")) as path:
+            sheet.save(path)
 
     def close(self) -> None:
-        """Flush TensorBoard's file."""
-        if self._board is not None:
-            self._board.close()  # type: ignore[attr-defined]
+        """Flush TensorBoard's file; raises OutputError when it cannot be written."""
+        with _writing(self._folder / BOARD):
+            if self._board is not None:
+                self._board.close()  # type: ignore[attr-defined]
 
-    def _rewrite(self) -> None:
-        with (self._folder / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self._rows)
+
+def _start(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write the table anew; raises OutputError."""
+    with _writing(folder / CSV_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Say of what cannot be written, on a full disk say, which file it is; training need not end for it."""
+    try:
+        yield path
+    except OSError as error:
+        raise OutputError(f"{path}: the log cannot be written: {error.strerror or error}") from error
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:

@@ -11,15 +11,15 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
-from nsp_pipeline.calibration.camera_names import aliases_file, read_aliases
 from nsp_pipeline.calibration.grouping import by_camera, group_photos, merge_alike, only
 from nsp_pipeline.calibration.survey import TOO_LITTLE, measure_groups
 from nsp_pipeline.cli.exporting import make_onnx, require_training
 from nsp_pipeline.cli.quantities import DeviceType, DurationType, IsoRangeType
 from nsp_pipeline.cli.training import inherited_licence, progress, say, stop_on_interrupt, tell, training_folder, usable
 from nsp_pipeline.core.noise_field import NoiseField
-from nsp_pipeline.core.pair_choice import choose_pd, choose_s
+from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
+from nsp_pipeline.frames.camera_names import aliases_file, read_aliases
 from nsp_pipeline.profiles.bundle import Profile, require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
@@ -203,6 +203,7 @@ def _calibrate(plan: _Plan, files: Sequence[Path], out: Path) -> _Made:
                 base=plan.start,
                 shot_pairs=plan.shot_pairs,
                 noise=noise,
+                pd_by_noise="pd_factor" in plan.measured,
                 course=Course(
                     plan.device,
                     folder,
@@ -263,16 +264,29 @@ def _calibrate_each(plan: _Plan, files: Sequence[Path], folder: Path, split: str
 
 
 def _suited(plan: _Plan, noise: NoiseField | None, console: Console) -> "TrainingSettings":
-    """Fill in what the recipe leaves to the noise of the photos; raises NoiseError where no s works."""
+    """Fill in what the recipe leaves to the noise of the photos; raises NoiseError where no s works.
+
+    Where the recipe has an s of its own, what the noise would ask for is said, and the verdict on a leak has the last
+    word.
+    """
     if noise is None:
         usual = {"s": plan.settings.s, "pd_factor": plan.settings.pd_factor or plan.settings.t}
         kept = ", ".join(f"{name} = {usual[name]}" for name in LEFT_TO_NOISE if name in plan.measured)
         say(console, f"{TOO_LITTLE}; {kept}, as nothing else is known" if kept else TOO_LITTLE, style="yellow")
         return plan.settings
     chosen: dict[str, Any] = {}
-    if "s" in plan.measured:
+    try:
         # Targets are a level of their own between input and photo: 1 < t < s.
-        chosen["s"] = max(choose_s(noise), plan.settings.t + 1)
+        s = max(choose_s(noise), plan.settings.t + 1)
+    except NoiseError as error:
+        if "s" in plan.measured:
+            raise
+        say(console, f"{error}; the recipe's s = {plan.settings.s} is kept", style="yellow")
+    else:
+        if "s" in plan.measured:
+            chosen["s"] = s
+        elif s > plan.settings.s:
+            say(console, f"pixels share no noise from {s} apart; the recipe's s = {plan.settings.s} is kept")
     if "pd_factor" in plan.measured:
         chosen["pd_factor"] = min(choose_pd(noise), plan.settings.t)
     said = ", ".join(f"{name} = {value}" for name, value in chosen.items())

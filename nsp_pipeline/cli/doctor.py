@@ -10,12 +10,12 @@ import click
 from rich.console import Console
 
 from nsp_pipeline import __version__
-from nsp_pipeline.calibration.camera_names import aliases_file
 from nsp_pipeline.cli.gpu_findings import Finding, gpu_findings
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx_runtime import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError
+from nsp_pipeline.frames.camera_names import aliases_file
 from nsp_pipeline.profiles.choose import BUILTIN, find_profile, user_folder
 
 LIBRARIES = ("numpy", "pillow", "tifffile", "imagecodecs", "rawpy", "pydantic", "click", "rich")

@@ -19,6 +19,7 @@ from nsp_pipeline.cli.score_table import comparison_document, comparison_table, 
 from nsp_pipeline.cli.strength_options import inference_settings, strength_options
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.with_pd import open_with_pd
 from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
 from nsp_pipeline.evaluation.compare import compare, contact_sheet
 from nsp_pipeline.evaluation.denoise import denoise_pixels
@@ -47,13 +48,19 @@ class Asked:
 
     def open(self, on_build: Callable[[str], None]) -> Engine:
         """Open the profile on the engine."""
-        return open_engine(
-            find_profile(self.profile),
-            mode=self.inference.mode,
-            engine=self.engine,
-            device=self.device,
-            precision=self.precision,
-            on_build=on_build,
+        profile = find_profile(self.profile)
+        return open_with_pd(
+            profile,
+            self.inference.mode,
+            self.inference.pd,
+            lambda mode: open_engine(
+                profile,
+                mode=mode,
+                engine=self.engine,
+                device=self.device,
+                precision=self.precision,
+                on_build=on_build,
+            ),
         )
 
 

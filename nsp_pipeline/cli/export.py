@@ -9,9 +9,10 @@ import click
 from rich.console import Console
 
 from nsp_pipeline.cli.exporting import make_onnx, require_training
-from nsp_pipeline.errors import OutputError
+from nsp_pipeline.errors import OutputError, UsageError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE
 from nsp_pipeline.profiles.choose import find_profile
+from nsp_pipeline.profiles.spec import PD_WORDS
 
 
 @click.command(name="export")
@@ -20,10 +21,17 @@ from nsp_pipeline.profiles.choose import find_profile
 @click.option(
     "--mode", type=click.Choice(list(MODEL_FILES)), default="denoise", show_default=True, help="What the file computes."
 )
+@click.option(
+    "--pd",
+    type=click.Choice(PD_WORDS),
+    default="auto",
+    show_default=True,
+    help="In mode denoise, PD at inference; auto: as the profile says.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON on stdout.")
-def command(profile: str, target: str, mode: str, out: Path, overwrite: bool, as_json: bool) -> None:
+def command(profile: str, target: str, mode: str, pd: str, out: Path, overwrite: bool, as_json: bool) -> None:
     """Write PROFILE (a name, a .nsp file or a folder) as an image-in, image-out model.
 
     The file takes `image` float32 [1,3,H,W] in 0..1 and gives `denoised`. It is published only if it agrees with
@@ -32,13 +40,16 @@ def command(profile: str, target: str, mode: str, out: Path, overwrite: bool, as
     require_training()
     from nsp_pipeline.models.registry import load_backbone
 
+    if pd != "auto" and mode != "denoise":
+        raise UsageError(f"--pd acts in --mode denoise only, not in {mode}")
     bundle = find_profile(profile)
     if os.path.lexists(out) and not overwrite:
         raise OutputError(f"{out}: exists already; --overwrite replaces it")
     spec = bundle.spec
+    inference = spec.inference_with(pd)
     network = load_backbone(spec.backbone.name, spec.backbone.sizes, bundle.read(WEIGHTS_FILE))
     metadata = {"profile": spec.name, "sha256": spec.files[WEIGHTS_FILE]}
-    content = make_onnx(network, mode, spec.inference.pd_factor, metadata)
+    content = make_onnx(network, mode, inference, metadata)
     _publish(out, content)
     line = f"{out}: {mode}, {len(content) / 1e6:.1f} MB, agrees with PyTorch"
     Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)

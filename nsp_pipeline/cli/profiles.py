@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from nsp_pipeline.calibration.profile_report import profile_report
+from nsp_pipeline.cli.exporting import compare_with_weights
 from nsp_pipeline.cli.page import write_page
 from nsp_pipeline.cli.profile_files import export, import_, install, remove
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
-from nsp_pipeline.profiles.bundle import CARD_FILE, load_profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, WEIGHTS_FILE, load_profile
 from nsp_pipeline.profiles.choose import find_profile, installed_profiles
 
 
@@ -82,8 +83,10 @@ def show(profile: str, report: Path | None, as_json: bool) -> None:
 @click.argument("profile")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify(profile: str, as_json: bool) -> None:
-    """Check a profile's hashes, and run each of its models once."""
-    findings = verify_profile(find_profile(profile))
+    """Check a profile's hashes, run each of its models, and compare each with the weights (which takes PyTorch)."""
+    bundle = find_profile(profile)
+    findings = verify_profile(bundle)
+    findings[WEIGHTS_FILE] = compare_with_weights(bundle)
     if as_json:
         click.echo(json.dumps(findings, indent=2))
     else:

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from nsp_pipeline.calibration.camera_names import aliases_file, read_aliases
 from nsp_pipeline.calibration.grouping import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.noise_report import noise_report
 from nsp_pipeline.calibration.photos import find_photos
@@ -20,6 +19,7 @@ from nsp_pipeline.cli.page import write_page
 from nsp_pipeline.cli.recipe_options import recipe_option
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
+from nsp_pipeline.frames.camera_names import aliases_file, read_aliases
 
 EXPLAINED = (
     "σ: standard deviation of the noise, of 255; shared: correlation of neighbouring pixels; s: to calibrate with; "

@@ -1,4 +1,4 @@
-"""`--strength`, `--chroma` and `--detail`: how much a photographer wants removed."""
+"""`--strength`, `--chroma` and `--detail`: how much a photographer wants removed; and `--pd`, by which way."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +8,7 @@ import click
 from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.cli.quantities import OrWord
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.profiles.spec import PD_WORDS
 
 OPTIONS = (
     click.option(
@@ -33,11 +34,19 @@ OPTIONS = (
         show_default=True,
         help="Share of the finest grain to put back, in brightness only; 1 keeps all of it.",
     ),
+    click.option(
+        "--pd",
+        type=click.Choice(PD_WORDS),
+        default="auto",
+        show_default=True,
+        help="Run a blind-spot network on every other pixel (on), on the whole photo (off), or both (blend: twice the "
+        "time); auto: as the profile says.",
+    ),
 )
 
 
 def strength_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a click command the three options."""
+    """Give a click command the options."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -46,11 +55,12 @@ def strength_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def inference_settings(options: Mapping[str, Any]) -> InferenceSettings:
     """The settings that a command line with these options, `mode` and `tile` asks for.
 
-    Raises UsageError where the mode does not blend with the noisy photo.
+    Raises UsageError where the mode has no use for one of them.
     """
     mode, strength, chroma, detail = (options[name] for name in ("mode", "strength", "chroma", "detail"))
     asked = {"--strength": strength is not None, "--chroma": chroma is not None, "--detail": detail > 0}
+    asked["--pd"] = options["pd"] != "auto"
     for name, given in asked.items():
         if given and mode != "denoise":
             raise UsageError(f"{name} acts in --mode denoise only, not in {mode}")
-    return InferenceSettings(mode, strength, options["tile"], chroma, detail)
+    return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"])

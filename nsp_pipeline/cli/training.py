@@ -28,12 +28,21 @@ def say(console: Console, text: str, style: str = "") -> None:
 
 def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> None:
     """Say what came of a training, and with `as_json` print the profile's description on stdout."""
+    from nsp_pipeline.calibration.judge import LEAK_BELOW
+
     scores = profile.spec.scores
     if scores.accepted is not None:
         accepted = "accepted" if scores.accepted else f"not accepted, the weights of {scores.base} stay"
         say(console, f"{accepted}: {scores.verdict}")
     if scores.pair_gain is not None:
         say(console, f"on the pairs of shots: {scores.pair_gain:+.2f} dB over a single shot")
+    if scores.inference_errors:
+        say(console, f"PD at inference: {profile.spec.inference.in_words}; it leaves the least error on noisy photos")
+    if scores.leak is not None:
+        edges = f", at edges {scores.edges:.2f} times that" if scores.edges is not None else ""
+        say(console, f"held out: colour drift {scores.drift:.2f}/255, residual {scores.leak:.2f} of the noise{edges}")
+        if scores.leak < LEAK_BELOW:
+            say(console, "noise leaks into the estimate: s is too small for these photos", style="yellow")
     say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")
     say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
     if as_json:

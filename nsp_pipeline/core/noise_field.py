@@ -41,12 +41,13 @@ class NoiseField:
     """Noise of a camera at one setting.
 
     `curves` has one for each channel; `correlation` is (C, 2·LAGS + 1, 2·LAGS + 1) with 1 in the middle;
-    `flat_patches` says how many it rests on.
+    `flat_patches` says how many it rests on. `colour` (C, C) is the correlation of the channels at one pixel.
     """
 
     curves: tuple[NoiseCurve, ...]
     correlation: NDArray[np.float64]
     flat_patches: int
+    colour: NDArray[np.float64]
 
     @property
     def sigma(self) -> float:
@@ -102,7 +103,23 @@ def measure_field(photos: Sequence[Patches]) -> NoiseField | None:
         scale = true[LAGS, LAGS] / ((even[here, c] / expected).mean() * _mean_in_window(found.scatter))
         curves.append(fit_curve(mean[here, c], even[here, c] * scale - quantisation, expected))
         correlations.append(true / true[LAGS, LAGS])
-    return NoiseField(tuple(curves), np.stack(correlations), int(found.flat.sum()))
+    colour = _among_channels(residuals, known.all(1))
+    return NoiseField(tuple(curves), np.stack(correlations), int(found.flat.sum()), colour)
+
+
+def _among_channels(residuals: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Correlation (C, C) of the channels of residuals (P, C, SIDE, SIDE), over the patches that are known in all."""
+    if not known.any():
+        return np.eye(residuals.shape[1])
+    covariance = np.zeros((residuals.shape[1],) * 2)
+    places = np.flatnonzero(known)
+    for start in range(0, len(places), CHUNK):
+        some = residuals[places[start : start + CHUNK]].astype(np.float64)
+        both = np.einsum("pcyx,pdyx->pcd", some, some)
+        # Every patch counts alike, however strong the noise is at its brightness.
+        covariance += (both / np.trace(both, axis1=1, axis2=2)[:, None, None]).sum(0)
+    strength = np.sqrt(np.diag(covariance))
+    return np.asarray(covariance / np.outer(strength, strength), dtype=np.float64)
 
 
 def _settle(

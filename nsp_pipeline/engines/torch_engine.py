@@ -73,7 +73,7 @@ class TorchEngine:
             self._torch.set_num_threads(threads)
         spec = profile.spec
         network = load_backbone(spec.backbone.name, spec.backbone.sizes, profile.read(WEIGHTS_FILE))
-        graph = ImageToImage(network, mode=checked.mode, pd_factor=spec.inference.pd_factor).eval()
+        graph = ImageToImage(network, mode=checked.mode, **spec.inference.model_dump()).eval()
         self._device = device
         with memory_watched(device):
             # PyTorch's stubs know no module.to(memory_format=).

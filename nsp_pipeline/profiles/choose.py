@@ -1,6 +1,7 @@
 """Finding a profile by name, and choosing one for a photo."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -9,6 +10,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from nsp_pipeline.errors import ProfileError, UsageError
+from nsp_pipeline.frames.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
 
@@ -82,15 +84,19 @@ def _builtin() -> Profile:
 def choose_profile(camera: Camera, *, on_missing: str) -> Choice:
     """Choose for a photo: same camera and its ISO range, else same camera and nearest ISO, else as `on_missing` says.
 
+    Cameras go by the names that `nsp scan` has for them, so spellings and the user's own names are one.
+
     Args:
         camera: what the photo's metadata say.
         on_missing: "nearest" (same camera, nearest ISO; the built-in profile for other cameras), "builtin",
             "skip" or "error": what to do where no profile covers camera and ISO.
 
     Raises:
-        UsageError: nothing fits and `on_missing` is "error".
+        UsageError: nothing fits and `on_missing` is "error"; or the user's table of names is broken.
     """
-    same = [profile for profile in _installed() if camera.model and profile.spec.camera_model == camera.model]
+    aliases = read_aliases(aliases_file())
+    called = camera_name(camera, aliases)
+    same = [profile for profile in _installed() if called and called == _made_for(profile, aliases)]
     shot = f"{camera.model or 'unknown camera'}, ISO {camera.iso or 'unknown'}"
     for profile in same:
         if camera.iso and (profile.spec.iso_min or 0) <= camera.iso <= (profile.spec.iso_max or 1 << 30):
@@ -103,6 +109,11 @@ def choose_profile(camera: Camera, *, on_missing: str) -> Choice:
         nearest = min(same, key=lambda profile: _iso_distance(profile, camera.iso or 0))
         return Choice(nearest, f"nearest ISO of the same camera for {shot}")
     return Choice(_builtin(), f"built-in, as no profile was made for {shot}")
+
+
+def _made_for(profile: Profile, aliases: Mapping[str, str]) -> str | None:
+    """The camera's name, however the photos that the profile was made from spell it."""
+    return camera_name(Camera(profile.spec.camera_make, profile.spec.camera_model), aliases)
 
 
 def _iso_distance(profile: Profile, iso: int) -> float:

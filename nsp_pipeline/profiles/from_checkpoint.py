@@ -11,9 +11,10 @@ from nsp_pipeline import __version__
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.checkpoint import load_checkpoint
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, require_writable, write_profile
+from nsp_pipeline.profiles.spec import InferenceSpec
 
-MakeOnnx = Callable[[Backbone, str, int, Mapping[str, str]], bytes]
-"""(network, mode, PD factor, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
+MakeOnnx = Callable[[Backbone, str, InferenceSpec, Mapping[str, str]], bytes]
+"""(network, mode, PD at inference, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
 
 PAIRS = {"s": 5, "t": 2, "n": 1, "strategy": "consecutive"}
 """The paper's defaults: a checkpoint does not say how it was trained."""
@@ -50,7 +51,8 @@ def profile_from_checkpoint(path: Path, target: Path, *, backbone: str | None, m
         "scores": {"held_out_photos": 0},
         "data": {"origin": source, "licence": "not stated", "photos": 0},
     }
-    files = {file: make_onnx(network, mode, network.scale, metadata) for mode, file in MODEL_FILES.items()}
+    inference = InferenceSpec(**fields["inference"])
+    files = {file: make_onnx(network, mode, inference, metadata) for mode, file in MODEL_FILES.items()}
     files[WEIGHTS_FILE] = weights
     files[CARD_FILE] = _card(fields).encode()
     return write_profile(target, fields, files)

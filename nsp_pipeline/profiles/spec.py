@@ -4,7 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nsp_pipeline.errors import UsageError
+
 SCHEMA_VERSION = 1
+
+PD_WORDS = ("auto", "off", "on", "blend")
+"""What a user may ask for instead of the profile's own way (auto); see `ProfileSpec.inference_with`."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -23,10 +28,21 @@ class PairSpec(_Strict):
 
 
 class InferenceSpec(_Strict):
-    """PD at inference: the factor (1: the network sees the whole image) and whether shifted grids are averaged."""
+    """How the network denoises: with PD by a factor, or without (1), or by a blend of both."""
 
     pd_factor: Annotated[int, Field(ge=1, le=8)]
     shifted_grids: bool = False
+    """Whether the mean is over all placements of the PD grid; it takes no longer."""
+    whole_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the estimate without PD in a blend with the one with PD; it takes twice as long."""
+
+    @property
+    def in_words(self) -> str:
+        """How the network is run, for people."""
+        if self.pd_factor == 1:
+            return "none: the network sees the whole image"
+        words = f"by {self.pd_factor}" + ", on shifted grids" * self.shifted_grids
+        return words + f", with {self.whole_share:.0%} of the estimate without PD" * bool(self.whole_share)
 
 
 class BackboneSpec(_Strict):
@@ -87,6 +103,8 @@ class ScoreSpec(_Strict):
     accepted: bool | None = None
     """Whether the network beat its base; where it did not, the profile holds the base's weights."""
     verdict: str | None = None
+    inference_errors: dict[str, float] | None = None
+    """Squared error (0..1, estimated without clean photos) that each way to run the network leaves on noisy photos."""
     pair_gain: float | None = None
     """PSNR gained over a single shot, in dB, measured on pairs of shots of one scene."""
     drift: float | None = None
@@ -121,3 +139,17 @@ class ProfileSpec(_Strict):
     data: DataSpec
     files: dict[str, Sha256]
     """SHA-256 of every other file of the bundle."""
+
+    def inference_with(self, pd: str) -> InferenceSpec:
+        """Return how to run the network as one of PD_WORDS asks: without PD, with it, or half and half.
+
+        Raises UsageError when a student is asked for anything but "auto": it sees every pixel and has no PD.
+        """
+        if pd == "auto":
+            return self.inference
+        if self.pairs is None:
+            raise UsageError(f"--pd {pd}: profile {self.name} is a student, which has no PD; leave --pd out")
+        if pd == "off":
+            return InferenceSpec(pd_factor=1)
+        share = (self.inference.whole_share or 0.5) if pd == "blend" else 0.0
+        return InferenceSpec(pd_factor=self.backbone.scale, shifted_grids=True, whole_share=share)

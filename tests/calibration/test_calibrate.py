@@ -16,6 +16,7 @@ from nsp_pipeline.errors import NspError, OutputError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, load_profile
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 ORIGIN = Origin("my photos of the night", "CC0-1.0")
 SETTINGS = TrainingSettings(base_channels=4, modules=1, crop=20, batch=2, steps=4, pd_factor=1)
@@ -27,8 +28,8 @@ class Exports:
     def __init__(self) -> None:
         self.calls: list[tuple[Backbone, str, int, Mapping[str, str]]] = []
 
-    def __call__(self, network: Backbone, mode: str, pd_factor: int, metadata: Mapping[str, str]) -> bytes:
-        self.calls.append((network, mode, pd_factor, metadata))
+    def __call__(self, network: Backbone, mode: str, inference: InferenceSpec, metadata: Mapping[str, str]) -> bytes:
+        self.calls.append((network, mode, inference.pd_factor, metadata))
         return f"graph of {mode}".encode()
 
 

@@ -44,7 +44,7 @@ def noise(sigma: float, low: float = 0.1, high: float = 0.9) -> NoiseField:
     curve = NoiseCurve(0.0, sigma**2, BrokenLine(np.array([low, high]), np.full(2, sigma**2)), straight=True)
     correlation = np.zeros((1, 2 * LAGS + 1, 2 * LAGS + 1))
     correlation[0, LAGS, LAGS] = 1
-    return NoiseField((curve,), correlation, 100)
+    return NoiseField((curve,), correlation, 100, np.eye(1))
 
 
 def test_two_spellings_of_a_camera_are_one_group(tmp_path: Path) -> None:

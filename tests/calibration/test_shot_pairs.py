@@ -13,8 +13,10 @@ from nsp_pipeline.calibration.judge import compare_errors
 from nsp_pipeline.calibration.shot_pairs import read_shot_pairs
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 HEIGHT, WIDTH = 300, 520
+WITHOUT_PD = InferenceSpec(pd_factor=1)
 CLEAN = clean_scene(HEIGHT, WIDTH)
 
 
@@ -48,14 +50,14 @@ def test_the_gain_is_the_one_against_the_clean_scene(tmp_path: Path) -> None:
     with torch.inference_mode():
         estimate = network(noisy)[0].permute(1, 2, 0).numpy() * 255
     before, after = (float(((image - CLEAN) ** 2).mean()) for image in (np.array(Image.open(first), float), estimate))
-    gain = pairs.gain(pairs.errors(network, 1))
+    gain = pairs.gain(pairs.errors(network, WITHOUT_PD))
     assert gain == pytest.approx(10 * np.log10(before / after), abs=0.2)
 
 
 def test_the_better_network_is_told_from_the_worse(tmp_path: Path) -> None:
     pairs = read_shot_pairs([(save(tmp_path, "a.png", 1), save(tmp_path, "b.png", 2))])
     assert pairs is not None
-    better, worse = (pairs.errors(Towards(share), 1) for share in (0.9, 0.6))
+    better, worse = (pairs.errors(Towards(share), WITHOUT_PD) for share in (0.9, 0.6))
     assert compare_errors(better, worse, "x").accepted
     assert not compare_errors(worse, better, "x").accepted
 

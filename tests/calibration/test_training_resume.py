@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from small_training import noisy_picture, small_settings, train_on
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nsp_pipeline.calibration import checkpoint
 from nsp_pipeline.calibration.checkpoint import load_checkpoint, save_checkpoint
 from nsp_pipeline.calibration.train import CHECKPOINT_FILE, Trained
-from nsp_pipeline.calibration.training_log import read_log
+from nsp_pipeline.calibration.training_log import BOARD, read_log
 from nsp_pipeline.errors import OutputError, UsageError
 
 TESTS = Path(__file__).parents[1]
@@ -26,6 +27,24 @@ from pathlib import Path
 from small_training import noisy_picture, small_settings, train_on
 train_on([noisy_picture(1), noisy_picture(2)], [noisy_picture(3)], small_settings(steps=24), folder=Path(sys.argv[1]),
       on_step=lambda progress: time.sleep(0.05))
+"""
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from small_training import noisy_picture, small_settings, train_on
+from nsp_pipeline.calibration.checkpoint import load_checkpoint
+folder, told = Path(sys.argv[1]), []
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+def fill(progress):
+    if progress.step == 6:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, resource.RLIM_INFINITY))
+
+trained = train_on([noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_step=fill,
+                   on_trouble=told.append)
+print(trained.steps, "steps, checkpoint of step", load_checkpoint(folder / "checkpoint.pt")["step"])
+print(told)
 """
 
 
@@ -149,6 +168,22 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_training_goes_on(
     assert not list(folder.glob("*.nsp-part"))
 
 
+def test_on_a_disk_that_is_full_for_good_training_ends_with_its_network(tmp_path: Path) -> None:
+    """The system itself refuses every file above 16 KiB, as a full disk would."""
+    script = tmp_path / "script.py"
+    script.write_text(FULL_DISK)
+    paths = [str(Path(__file__).parent), str(TESTS), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    (tmp_path / "t").mkdir()
+
+    done = subprocess.run([sys.executable, script, tmp_path / "t"], env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert "12 steps, checkpoint of step 4" in done.stdout
+    assert "the checkpoint cannot be written" in done.stdout
+    assert not list((tmp_path / "t").glob("*.nsp-part"))
+
+
 def test_an_unwritable_checkpoint_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"gone/checkpoint\.pt.*No such file"):
         save_checkpoint(tmp_path / "gone" / CHECKPOINT_FILE, {})
@@ -172,6 +207,10 @@ def test_pictures_and_tables_are_left_to_look_at(tmp_path: Path) -> None:
     assert [path.name for path in sorted((tmp_path / "t").glob("*.png"))] == [
         f"held-out-{step:06}.png" for step in (4, 8, 12, 16, 20, 24)
     ]
+    board = EventAccumulator(str(tmp_path / "t" / BOARD))
+    board.Reload()
+    assert {"loss", "held_out_mse", "drift", "leak"} <= set(board.Tags()["scalars"])
+    assert [event.step for event in board.Scalars("held_out_mse")] == [4, 8, 12, 16, 20, 24]
     rates = [float(row["learning_rate"]) for row in read_log(tmp_path / "t")]
     assert np.argmax(rates) < 2
     assert rates[-1] == min(rates)

@@ -73,6 +73,24 @@ def test_without_a_flat_place_the_usual_settings_are_named(
     assert load_profile(tmp_path / "mine.nsp").spec.noise is None
 
 
+@pytest.mark.parametrize(("s", "code"), [('"auto"', 2), ("5", 0)])
+def test_noise_that_no_s_parts_is_refused_unless_the_recipe_insists(
+    calibrate: Callable[[Path], Finished], tmp_path: Path, s: str, code: int
+) -> None:
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text(RECIPE.replace('s = "auto"', f"s = {s}"))
+    (tmp_path / "in").mkdir()
+    for seed in range(3):
+        noise = np.random.default_rng(seed).standard_normal((420, 420, 3))
+        for axis in (0, 1):
+            noise = np.lib.stride_tricks.sliding_window_view(noise, 20, axis=axis).sum(-1) / 20**0.5
+        Image.fromarray((128 + 12 * noise).clip(0, 255).astype(np.uint8)).save(tmp_path / "in" / f"{seed}.png")
+    made = calibrate(tmp_path / "in")
+    assert made.code == code, made.err
+    assert "no s up to 10 parts pixels whose noise is independent: 10 pixels apart" in made.err
+    assert (tmp_path / "mine.nsp").exists() == (code == 0)
+
+
 def test_a_camera_may_call_itself_anything(
     real_nsp: Nsp, calibrate: Callable[[Path], Finished], tmp_path: Path
 ) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from run_nsp import Finished
+from tiny import tiny_model
 
-from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, Profile, write_profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 
 Nsp = Callable[..., Finished]
 
@@ -58,10 +59,22 @@ def test_verify_runs_every_model(real_nsp: Nsp, tiny_profile: Profile) -> None:
     verified = real_nsp("profiles", "verify", tiny_profile.path, "--json")
     expected = {"hashes": f"{len(tiny_profile.spec.files)} files match"}
     expected |= dict.fromkeys(MODEL_FILES.values(), "runs on CPUExecutionProvider")
-    assert (verified.code, json.loads(verified.out), verified.err) == (0, expected, "")
+    assert (verified.code, verified.err) == (0, "")
+    found = json.loads(verified.out)
+    assert found.pop(WEIGHTS_FILE).startswith("all models agree with them to ")
+    assert found == expected
     verified = real_nsp("profiles", "verify", tiny_profile.path)
     assert (verified.code, verified.out) == (0, "")
-    assert verified.err.splitlines() == [f"{name}: {finding}" for name, finding in expected.items()]
+    assert verified.err.splitlines()[:-1] == [f"{name}: {finding}" for name, finding in expected.items()]
+
+
+def test_verify_finds_a_model_of_other_weights(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
+    fields = tiny_profile.spec.model_dump(mode="json", exclude={"schema_version", "files"})
+    other = tiny_model("denoise", 2)
+    write_profile(tmp_path / "odd.nsp", fields, {**tiny_profile.content, MODEL_FILES["denoise"]: other})
+    ended = real_nsp("profiles", "verify", tmp_path / "odd.nsp")
+    assert ended.code == 2
+    assert f"{tmp_path / 'odd.nsp'}: model.onnx is not the network of the weights" in ended.err
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])

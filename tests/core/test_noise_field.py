@@ -31,7 +31,7 @@ def field_of(correlation: dict[int, float], sigma: float = 10.0) -> NoiseField:
     known = np.vectorize(lambda lag: 1.0 if lag == 0 else correlation.get(int(lag), 0.0))(ring)
     variance = (sigma / 255) ** 2
     curve = NoiseCurve(0.0, variance, BrokenLine(np.array([0.0, 1.0]), np.full(2, variance)), straight=True)
-    return NoiseField((curve,), known[None], 100)
+    return NoiseField((curve,), known[None], 100, np.eye(1))
 
 
 @pytest.mark.parametrize(("reach", "s"), [(0, 2), (1, 2), (2, 3), (4, 5)])

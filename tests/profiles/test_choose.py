@@ -51,6 +51,32 @@ def test_camera_first_then_iso(model: str | None, iso: int | None, expected: str
 
 
 @pytest.mark.usefixtures("two_installed")
+@pytest.mark.parametrize(
+    ("make", "model", "expected"),
+    [
+        ("MAKER CORPORATION", "One", "low"),
+        ("maker", "MAKER One", "low"),
+        ("Other", "One", "tiny"),
+        (None, None, "tiny"),
+    ],
+)
+def test_a_camera_is_known_however_it_is_spelt(make: str | None, model: str | None, expected: str) -> None:
+    choice = choose_profile(Camera(make, model, 800), on_missing="nearest")
+    assert choice.profile is not None
+    assert choice.profile.name == expected
+
+
+@pytest.mark.usefixtures("two_installed")
+def test_a_camera_goes_by_the_user_s_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "cameras.toml"
+    table.write_text('[aliases]\n"Second Body" = "Maker One"\n')
+    monkeypatch.setattr(choose, "aliases_file", lambda: table)
+    choice = choose_profile(Camera("Maker", "Second Body", 800), on_missing="nearest")
+    assert choice.profile is not None
+    assert (choice.profile.name, choice.why) == ("low", "made for Second Body, ISO 800")
+
+
+@pytest.mark.usefixtures("two_installed")
 def test_what_to_do_where_none_was_made() -> None:
     camera = Camera("Maker", "Maker One", 3200)
 

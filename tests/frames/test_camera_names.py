@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nsp_pipeline.calibration.camera_names import camera_name, read_aliases
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.camera_names import camera_name, read_aliases
 from nsp_pipeline.frames.frame import Camera
 
 

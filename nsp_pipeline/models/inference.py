@@ -1,0 +1,86 @@
+"""How a blind network denoises: the whole image, its PD phases, or a blend of both; as one torch module.
+
+PD by t splits the image into t² sub-images; each one's estimate is t times larger and covers the whole image. Where the
+cells of an estimate lie is a choice: a sub-image's pixel stands anywhere in its t×t cell. Moving the PD grid over all
+its t² places and averaging ("cycle spinning") takes the chequered pattern away. The sub-images stay the same ones when
+the grid moves, so the network runs no more often: their estimates are only laid down t² times.
+"""
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, pad, pixel_unshuffle
+
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.backbone import Backbone
+
+
+class Denoiser(nn.Module):
+    """(1, 3, H, W) in 0..1 -> (1, 3, H, W); H and W multiples of `multiple`.
+
+    Without PD (factor 1) the network sees the whole image and the mean is over each t×t cell of its output. With PD the
+    mean is over the t² sub-images' estimates (paper, Sec. 3.4), and over the grids where they are shifted. In all ways
+    a pixel of a blind network's output never depends on that pixel of the input.
+
+    An output pixel depends on input pixels at most `halo` away. A network that is told the noise takes its table too.
+
+    Args:
+        pd_factor: 1, or the network's t. The other two ask for PD, and mean nothing without.
+        shifted_grids: average over all t² placements of the PD grid.
+        whole_share: 0 to 1, part of the estimate without PD.
+
+    Raises UsageError for another factor.
+    """
+
+    def __init__(
+        self, network: Backbone, *, pd_factor: int, shifted_grids: bool = False, whole_share: float = 0.0
+    ) -> None:
+        super().__init__()
+        if pd_factor not in (1, network.scale):
+            raise UsageError(
+                f"PD at inference by {pd_factor} is not possible for a network of scale {network.scale}: "
+                f"use 1 or {network.scale}"
+            )
+        self.network = network
+        self.factor = pd_factor
+        self.whole_share = whole_share
+        self.shifted = shifted_grids and pd_factor > 1
+        self.multiple = self.factor * network.multiple
+        self.halo = self.factor * (network.halo + self.shifted)
+        if self.shifted:
+            self.register_buffer("places", _places(self.factor), persistent=False)
+            self.places: torch.Tensor
+
+    def forward(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        if self.factor == 1:
+            return self.network.cell_means(image, *told)
+        estimate = self._joined(self.network(pixel_shuffle_down(image, self.factor)))
+        if not self.whole_share:
+            return estimate
+        return torch.lerp(estimate, self.network.cell_means(image), self.whole_share)
+
+    def _joined(self, estimates: torch.Tensor) -> torch.Tensor:
+        """Mean of the sub-images' estimates, (t², 3, H, W) -> (1, 3, H, W)."""
+        if not self.shifted:
+            return estimates.mean(0, keepdim=True)
+        reach = self.factor - 1
+        # At the image's border a moved estimate has nothing to lay down; its outermost pixels stand in.
+        wide = pad(estimates.transpose(0, 1), (reach, reach, reach, reach), mode="replicate")
+        return conv2d(wide, self.places.to(wide.dtype)).transpose(0, 1)
+
+
+def pixel_shuffle_down(image: torch.Tensor, t: int) -> torch.Tensor:
+    """PD: (1, C, H, W) -> (t², C, H/t, W/t), phases in row-major order."""
+    phases = pixel_unshuffle(image, t)[0]
+    return phases.reshape(image.shape[1], t * t, *phases.shape[1:]).transpose(0, 1)
+
+
+def _places(t: int) -> torch.Tensor:
+    """Weights (1, t², 2t - 1, 2t - 1) of each phase's estimate at each displacement, t - 1 in the middle.
+
+    A pixel of phase k stands at place j of its cell in one of the shifted grids: its estimate then moves by k - j.
+    """
+    weights = torch.zeros(t * t, 2 * t - 1, 2 * t - 1)
+    for phase in range(t * t):
+        top, left = t - 1 - phase // t, t - 1 - phase % t
+        weights[phase, top : top + t, left : left + t] = 1 / t**4
+    return weights[None]
