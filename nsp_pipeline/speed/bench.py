@@ -53,7 +53,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Timed:
-    """A configuration that ran; `seconds` of one photo, one entry a round."""
+    """A configuration that ran; `seconds` and `cpu_seconds` of one photo, one entry a round.
+
+    Where the processor time is far below clock times threads, something else had the machine.
+    """
 
     configuration: Configuration
     provider: str
@@ -61,6 +64,7 @@ class Timed:
     note: str
     gpu: bool
     seconds: tuple[float, ...]
+    cpu_seconds: tuple[float, ...]
     start_seconds: float
     peak_bytes: int | None
     gpu_bytes: int | None
@@ -184,6 +188,7 @@ def _summary(configuration: Configuration, plan: Plan, laps: _Laps, work: Mappin
         note=last["note"],
         gpu=last["gpu"],
         seconds=tuple(seconds),
+        cpu_seconds=tuple(answer["cpu_seconds"] for answer in answers),
         start_seconds=statistics.median(answer["start_seconds"] for answer in answers),
         peak_bytes=_largest([answer["peak_bytes"] for answer in answers]),
         gpu_bytes=_largest([answer["gpu_bytes"] for answer in answers]),

@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,14 @@ WARM_UP = 256
 
 Pixels = NDArray[np.generic]
 Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of the photo took: by the clock, and of processor time in all threads."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 def time_engine(
@@ -94,25 +103,26 @@ def measure_rate(precision: str, gpu: bool, threads: int | None) -> Answer:
     return {"flops": matrix_rate(precision, gpu=gpu, threads=threads)}
 
 
-def _time_passes(run: Callable[[Pixels], object], photo: str, seconds: float, *, gpu: bool) -> list[float]:
-    """Seconds of each pass of the photo; as many passes as `seconds` hold, at least one, after one to warm up.
+def _time_passes(run: Callable[[Pixels], object], photo: str, seconds: float, *, gpu: bool) -> list[Pass]:
+    """Time each pass of the photo; as many passes as `seconds` hold, at least one, after one to warm up.
 
     GPU libraries choose their algorithms anew for every shape, so there the whole photo warms up.
     """
     pixels: Pixels = np.load(photo)
     run(pixels if gpu else pixels[:WARM_UP, :WARM_UP])
-    spent: list[float] = []
-    while not spent or sum(spent) < seconds:
-        begun = time.perf_counter()
+    passes: list[Pass] = []
+    while not passes or sum(one.seconds for one in passes) < seconds:
+        begun, computed = time.perf_counter(), time.process_time()
         run(pixels)
-        spent.append(time.perf_counter() - begun)
-    return spent
+        passes.append(Pass(time.perf_counter() - begun, time.process_time() - computed))
+    return passes
 
 
-def _outcome(start: float, spent: list[float], gpu_bytes: int | None) -> Answer:
+def _outcome(start: float, spent: list[Pass], gpu_bytes: int | None) -> Answer:
     return {
         "start_seconds": start,
-        "seconds": statistics.median(spent),
+        "seconds": statistics.median(one.seconds for one in spent),
+        "cpu_seconds": statistics.median(one.cpu_seconds for one in spent),
         "passes": len(spent),
         "peak_bytes": peak_memory(),
         "gpu_bytes": gpu_bytes,

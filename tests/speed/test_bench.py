@@ -30,7 +30,14 @@ def answering(seconds: dict[str, Iterator[float]], asked: list[str]) -> Ask:
         if what not in seconds:
             raise RefusedTrialError(f"no {what}")
         precision = fields.get("precision", "fp32")
-        facts = {"start_seconds": 0.5, "peak_bytes": 1000 + len(asked), "gpu_bytes": None, "passes": 1, "gpu": False}
+        facts = {
+            "start_seconds": 0.5,
+            "cpu_seconds": 1.0,
+            "peak_bytes": 1000 + len(asked),
+            "gpu_bytes": None,
+            "passes": 1,
+            "gpu": False,
+        }
         return {**facts, "seconds": next(seconds[what]), "provider": "CPU", "precision": precision, "note": ""}
 
     return ask
