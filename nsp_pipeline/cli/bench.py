@@ -155,7 +155,7 @@ def _show(bench: Bench, plan: Plan) -> None:
     machine = "; ".join([_cpu_name(), cores, *([name] if (name := gpu_name()) else [])])
     console.print(f"{machine}; photo of {plan.megapixels:.1f} MP, {plan.rounds} rounds", highlight=False, markup=False)
     console.print(_table(bench.timed))
-    providers = {row.configuration.engine: row.provider for row in bench.timed}
+    providers = {row.engine: row.provider for row in bench.timed}
     runs_on = ", ".join(f"{engine}: {provider}" for engine, provider in providers.items())
     console.print(f"computed by {runs_on or 'nothing'}", highlight=False, markup=False)
     rates = ", ".join(f"{key} {rate / 1e9:.0f} GFLOP/s" for key, rate in bench.rates.items())
@@ -179,8 +179,8 @@ def _table(rows: Sequence[Timed]) -> Table:
         bytes_used = (row.peak_bytes, row.gpu_bytes) if on_gpu else (row.peak_bytes,)
         table.add_row(
             Text(row.configuration.profile),
-            row.configuration.engine,
-            row.precision,
+            _instead(row.configuration.engine, row.engine),
+            _instead(row.configuration.precision, row.precision),
             f"{row.megapixels_per_second:.3g}",
             f"{row.real_photo_seconds:.3g} s",
             f"{row.start_seconds:.2f} s",
@@ -199,17 +199,26 @@ def _document(bench: Bench, plan: Plan) -> dict[str, Any]:
         "rounds": plan.rounds,
         "device": plan.device,
         "threads": plan.threads,
-        "measured": [{**asdict(row.configuration), **_without_configuration(row)} for row in bench.timed],
+        "measured": [_measured(row) for row in bench.timed],
         "refused": [{**asdict(row.configuration), "reason": row.reason} for row in bench.refused],
         "matrix_flops": bench.rates,
         "macs_per_pixel": bench.macs_per_pixel,
     }
 
 
-def _without_configuration(row: Timed) -> dict[str, Any]:
+def _measured(row: Timed) -> dict[str, Any]:
     fields = asdict(row)
     asked = fields.pop("configuration")
-    return {"asked_precision": asked["precision"], **fields}
+    return {
+        "profile": asked["profile"],
+        "asked_engine": asked["engine"],
+        "asked_precision": asked["precision"],
+        **fields,
+    }
+
+
+def _instead(asked: str, ran: str) -> str:
+    return ran if ran == asked else f"{asked} → {ran}"
 
 
 def _cpu_name() -> str:

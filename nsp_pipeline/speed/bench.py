@@ -59,6 +59,8 @@ class Timed:
     """
 
     configuration: Configuration
+    engine: str
+    """What ran: another than was asked for, where that one failed its probe; `note` says why."""
     provider: str
     precision: str
     note: str
@@ -183,6 +185,7 @@ def _summary(configuration: Configuration, plan: Plan, laps: _Laps, work: Mappin
     peaks = laps.rates.get(_device_key(last["gpu"], last["precision"]), [])
     return Timed(
         configuration=configuration,
+        engine=last["engine"],
         provider=last["provider"],
         precision=last["precision"],
         note=last["note"],

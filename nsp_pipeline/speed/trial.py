@@ -50,7 +50,7 @@ def time_engine(
         find_profile(profile), mode="denoise", engine=engine, device=device, precision=precision, threads=threads
     )
     start = time.perf_counter() - begun
-    gpu = "CPU" not in opened.info.provider
+    gpu = "cpu" not in opened.info.provider.lower()
     spent = _time_passes(lambda pixels: denoise_pixels(pixels, opened, InferenceSettings()), photo, seconds, gpu=gpu)
     held = gpu_memory(index) if gpu else None
     info = opened.info

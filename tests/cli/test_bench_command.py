@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from run_nsp import Finished
 
+from nsp_pipeline.cli import bench
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.speed.bench import Bench, Configuration, Timed
 
 Nsp = Callable[..., Finished]
 QUICK = ("--size", "64x96", "--repeats", "1", "--threads", "1", "--engine", "onnx")
@@ -51,6 +53,25 @@ def test_where_nothing_runs_it_ends_in_3_with_the_reason(real_nsp: Nsp, tiny_pro
     assert ended.code == 3
     assert "bf16 wants --engine openvino" in ended.out
     assert "nsp doctor" in ended.err
+
+
+def test_what_ran_instead_of_what_was_asked_for_is_said(
+    real_nsp: Nsp, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Configuration("tiny", "openvino", "bf16")
+    row = Timed(
+        asked, "onnx", "CPUExecutionProvider", "fp32", "its colours are off", False,
+        (2.0,), (2.0,), 0.1, 1 << 20, None, 0.5, 48.0, None, None,
+    )  # fmt: skip
+    monkeypatch.setattr(bench, "run_bench", lambda plan, on_step: Bench([row], [], {}, {}))
+    monkeypatch.setenv("COLUMNS", "120")
+
+    ended = real_nsp("bench", "--profile", tiny_profile.path)
+
+    assert ended.code == 0, ended.err
+    assert "openvino → onnx" in ended.out
+    assert "bf16 → fp32" in ended.out
+    assert "tiny, openvino, bf16: its colours are off" in ended.out
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def answering(seconds: dict[str, Iterator[float]], asked: list[str]) -> Ask:
             "passes": 1,
             "gpu": False,
         }
-        return {**facts, "seconds": next(seconds[what]), "provider": "CPU", "precision": precision, "note": ""}
+        engine = fields.get("engine", "eager")
+        ran = {"engine": engine, "provider": "CPU", "precision": precision, "note": ""}
+        return {**facts, **ran, "seconds": next(seconds[what])}
 
     return ask
 
