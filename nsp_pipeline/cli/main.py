@@ -31,6 +31,7 @@ COMMANDS = {
     "export": LazyCommand("nsp_pipeline.cli.export", "Write a profile's network for other programs."),
     "profiles": LazyCommand("nsp_pipeline.cli.profiles", "List, show, verify, import and move profiles."),
     "evaluate": LazyCommand("nsp_pipeline.cli.evaluate", "Measure a profile against clean photos."),
+    "bench": LazyCommand("nsp_pipeline.cli.bench", "Measure how fast this machine denoises."),
     "doctor": LazyCommand("nsp_pipeline.cli.doctor", "Check this installation."),
 }
 

@@ -1,5 +1,7 @@
 """Photos whose noise is known: a scene of shading, objects and textures, and noise of level a·x + b on it."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,8 @@ SIDE = 768
 LARGEST = {"uint8": 255, "uint16": 65535}
 
 
+# Noise of every reach is put on the same scenes, one after the other.
+@lru_cache(maxsize=8)
 def scene(seed: int, side: int = SIDE) -> NDArray[np.float64]:
     """A grey scene (side, side) in 0..1, from deep shadow to a blown sky, a good third of it textured."""
     rng = np.random.default_rng(seed)
@@ -21,11 +25,14 @@ def scene(seed: int, side: int = SIDE) -> NDArray[np.float64]:
     for _ in range(6):
         across, down, radius = *rng.uniform(0, 1, 2), rng.uniform(0.1, 0.2)
         inside = (np.abs(x - across) < radius) & (np.abs(y - down) < radius)
-        stripes = np.sin((x * np.cos(turn) + y * np.sin(turn)) * side * rng.uniform(0.2, 2))
-        cloth = np.sin(x * side * rng.uniform(0.2, 1)) * np.sin(y * side * rng.uniform(0.2, 1))
-        picture[inside] += rng.uniform(0.01, 0.12) * (stripes if rng.random() < 0.5 else cloth)[inside]
+        right, below = x[inside], y[inside]
+        stripes = np.sin((right * np.cos(turn) + below * np.sin(turn)) * side * rng.uniform(0.2, 2))
+        cloth = np.sin(right * side * rng.uniform(0.2, 1)) * np.sin(below * side * rng.uniform(0.2, 1))
+        picture[inside] += rng.uniform(0.01, 0.12) * (stripes if rng.random() < 0.5 else cloth)
     picture[: side // 12, : side // 5] = 1.0
-    return np.clip(picture, 0, 1)
+    picture = np.clip(picture, 0, 1)
+    picture.setflags(write=False)
+    return picture
 
 
 def correlated(rng: np.random.Generator, shape: tuple[int, int], reach: int) -> NDArray[np.float64]:

@@ -37,3 +37,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     missing = [target for target in targets if not (ROOT / page.parent / target).exists()]
 
     assert not missing
+
+
+def test_make_runs_what_ci_runs() -> None:
+    recipes = re.findall(r"^\t(.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    commands = [line.replace("$(BIN)", ".venv-test/bin").replace("$(PYTHON)", "python3") for line in recipes]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (options,) = re.findall(r'PYTEST_ADDOPTS="(.+)"', ci)
+
+    # CI hands pytest its options in the environment.
+    missing = [line for line in commands if line.removesuffix(f" {options}") not in ci]
+
+    assert missing == [".venv-test/bin/python docs/make_command_pages.py", ".venv-test/bin/nsp bench"]

@@ -1,0 +1,231 @@
+"""`nsp bench`: how fast this machine denoises, with each engine, precision and profile."""
+
+import importlib.util
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from nsp_pipeline import __version__
+from nsp_pipeline.cli.quantities import DeviceType
+from nsp_pipeline.cli.recipe_options import recipe_option
+from nsp_pipeline.engines.choose import ENGINES
+from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.profiles.choose import find_profile, shipped_profiles
+from nsp_pipeline.speed.bench import AUTHORS, REAL_PHOTO, Bench, Configuration, Plan, Timed, run_bench
+from nsp_pipeline.speed.memory import gpu_name
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+SMALLEST_SIDE, LARGEST_SIDE = 64, 1 << 15
+EXPLAINED = (
+    f"{REAL_PHOTO:.0f} MP: a photo of that size at this rate; start: to open the engine; MiB: peak of the process; "
+    "of peak: the network's multiply-adds over the matrix rate in the same precision; "
+    "eager: over PyTorch as the paper's authors run it"
+)
+
+
+class PixelsType(click.ParamType):  # type: ignore[type-arg]
+    """ "1024x1536" → (1024, 1536), height and width."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read a size in pixels."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)[x×](\d+)", str(value).strip().lower())
+        if not match or not all(SMALLEST_SIDE <= int(side) <= LARGEST_SIDE for side in match.groups()):
+            sides = f"{SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side"
+            self.fail(f"'{value}' is no size; write height and width like 1024x1536, {sides}", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+@click.command(name="bench")
+@recipe_option
+@click.option(
+    "--profile", "profiles", multiple=True, metavar="NAME|PATH", help="May be repeated; without it, all that ship."
+)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(ENGINES),
+    help="May be repeated; without it, all that open here.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    help="May be repeated; without it, all that open here.",
+)
+@click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@click.option(
+    "--size", type=PixelsType(), default="1024x1536", show_default=True, metavar="HxW", help="Of the photo, in pixels."
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Rounds; each measures everything once, and medians over the rounds are told.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads to compute with; without it, all."
+)
+@click.option(
+    "--against-eager/--no-against-eager",
+    default=None,
+    help="Also time PyTorch as the paper's authors run it; the default where PyTorch is installed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def command(
+    profiles: tuple[str, ...],
+    engines: tuple[str, ...],
+    precisions: tuple[str, ...],
+    device: str,
+    size: tuple[int, int],
+    repeats: int,
+    threads: int | None,
+    against_eager: bool | None,
+    as_json: bool,
+) -> None:
+    """Measure how fast this machine denoises, with every engine, precision and profile that opens here.
+
+    A photo made by nsp itself goes the whole way in memory: its noise is measured, its tiles go through the engine, and
+    the result is blended and stored. Each configuration runs in a process of its own, and its memory is told with it.
+
+    \b
+    This machine, everything that ships:
+      nsp bench
+    One profile on two engines, a photo of 24 megapixels, in numbers for another program:
+      nsp bench --profile camera.nsp --engine onnx --engine openvino --size 4000x6000 --json
+
+    Exit codes: 0 something was measured; 2 wrong usage; 3 nothing runs here; 130 interrupted.
+    """
+    names = profiles or tuple(shipped_profiles())
+    for name in names:
+        find_profile(name)
+    eager = against_eager if against_eager is not None else importlib.util.find_spec("torch") is not None
+    # Side by side: the authors' way next to the engines of the same profile.
+    configurations = [
+        configuration
+        for name in names
+        for configuration in (
+            *([Configuration(name, AUTHORS, "fp32")] if eager else []),
+            *(Configuration(name, *pair) for pair in product(engines or ENGINES, precisions or PRECISIONS)),
+        )
+    ]
+    plan = Plan(configurations, *size, rounds=repeats, device=device, threads=threads)
+    console = Console(stderr=True)
+    with _progress(console) as progress:
+        bar = progress.add_task("")
+        bench = run_bench(
+            plan,
+            lambda what, done, total: progress.update(bar, description=what, completed=done, total=total),
+        )
+    if as_json:
+        click.echo(json.dumps(_document(bench, plan), indent=2))
+    else:
+        _show(bench, plan)
+    if not any(row.configuration.engine != AUTHORS for row in bench.timed):
+        raise MissingCapabilityError("no engine runs here; `nsp doctor` says what is missing")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _show(bench: Bench, plan: Plan) -> None:
+    console = Console()
+    cores = f"{os.cpu_count()} cores, {plan.threads or 'all'} threads"
+    machine = "; ".join([_cpu_name(), cores, *([name] if (name := gpu_name()) else [])])
+    console.print(f"{machine}; photo of {plan.megapixels:.1f} MP, {plan.rounds} rounds", highlight=False, markup=False)
+    console.print(_table(bench.timed))
+    providers = {row.engine: row.provider for row in bench.timed}
+    runs_on = ", ".join(f"{engine}: {provider}" for engine, provider in providers.items())
+    console.print(f"computed by {runs_on or 'nothing'}", highlight=False, markup=False)
+    rates = ", ".join(f"{key} {rate / 1e9:.0f} GFLOP/s" for key, rate in bench.rates.items())
+    console.print(f"matrix rate: {rates or 'not measured'}", highlight=False, markup=False)
+    console.print(EXPLAINED, style="dim", highlight=False)
+    notes = [(row.configuration, row.note) for row in bench.timed if row.note]
+    for configuration, reason in notes + [(row.configuration, row.reason) for row in bench.refused]:
+        name = f"{configuration.profile}, {configuration.engine}, {configuration.precision}"
+        console.print(f"{name}: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(rows: Sequence[Timed]) -> Table:
+    on_gpu = any(row.gpu for row in rows)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("profile", "engine", "precision"):
+        table.add_column(title, overflow="fold")
+    memory = ("MiB", "GPU MiB") if on_gpu else ("MiB",)
+    for title in ("MP/s", f"{REAL_PHOTO:.0f} MP", "start", *memory, "of peak", "eager"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        bytes_used = (row.peak_bytes, row.gpu_bytes) if on_gpu else (row.peak_bytes,)
+        table.add_row(
+            Text(row.configuration.profile),
+            _instead(row.configuration.engine, row.engine),
+            _instead(row.configuration.precision, row.precision),
+            f"{row.megapixels_per_second:.3g}",
+            f"{row.real_photo_seconds:.3g} s",
+            f"{row.start_seconds:.2f} s",
+            *("" if size is None else f"{size / 2**20:.0f}" for size in bytes_used),
+            "" if row.share_of_peak is None else f"{row.share_of_peak:.0%}",
+            "" if row.times_authors is None else f"{row.times_authors:.2f}×",
+        )
+    return table
+
+
+def _document(bench: Bench, plan: Plan) -> dict[str, Any]:
+    return {
+        "nsp": __version__,
+        "machine": {"cpu": _cpu_name(), "cores": os.cpu_count(), "gpu": gpu_name()},
+        "photo": {"height": plan.height, "width": plan.width, "megapixels": plan.megapixels},
+        "rounds": plan.rounds,
+        "device": plan.device,
+        "threads": plan.threads,
+        "measured": [_measured(row) for row in bench.timed],
+        "refused": [{**asdict(row.configuration), "reason": row.reason} for row in bench.refused],
+        "matrix_flops": bench.rates,
+        "macs_per_pixel": bench.macs_per_pixel,
+    }
+
+
+def _measured(row: Timed) -> dict[str, Any]:
+    fields = asdict(row)
+    asked = fields.pop("configuration")
+    return {
+        "profile": asked["profile"],
+        "asked_engine": asked["engine"],
+        "asked_precision": asked["precision"],
+        **fields,
+    }
+
+
+def _instead(asked: str, ran: str) -> str:
+    return ran if ran == asked else f"{asked} → {ran}"
+
+
+def _cpu_name() -> str:
+    """The processor's name, as Linux knows it; elsewhere what Python does."""
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        match = re.search(r"^model name\s*:\s*(.+)$", facts.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        if match:
+            return match[1].strip()
+    return platform.processor() or platform.machine()
