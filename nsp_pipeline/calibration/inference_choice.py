@@ -18,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d
 
-from nsp_pipeline.calibration.apply import denoised
+from nsp_pipeline.calibration.apply import denoiser
 from nsp_pipeline.calibration.crops import to_tensor
 from nsp_pipeline.calibration.judge import places
 from nsp_pipeline.core.noise_draw import draw_noise
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.inference import pixel_shuffle_down
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 SIDE, SMALLEST = 192, 64
@@ -88,8 +89,8 @@ def choose_inference(
         inner = torch.zeros_like(counts)
         inner[..., MARGIN:-MARGIN, MARGIN:-MARGIN] = counts[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
         powers.append((probe[inner] ** 2).numpy())
-        for name, spec in specs.items():
-            found[name].append(_try(network, spec, crop, probe, inner))
+        for name, way in _try(network, specs, crop, probe, inner).items():
+            found[name].append(way)
     ways = {name: _together(parts) for name, parts in found.items()} if powers else {}
     if not ways or not len(ways[WITH].distance):
         return None
@@ -128,10 +129,22 @@ def _error(way: _Way, power: float) -> float:
 
 
 @torch.inference_mode()
-def _try(network: Backbone, spec: InferenceSpec, crop: torch.Tensor, probe: torch.Tensor, inner: torch.Tensor) -> _Way:
-    plain, moved = (denoised(network, image, spec) for image in (crop, crop + PROBE * probe))
-    follows = (probe * (moved - plain))[inner]
-    return _Way((plain - crop)[inner].numpy(), float(follows.mean()) / PROBE if len(follows) else 0.0)
+def _try(
+    network: Backbone, specs: dict[str, InferenceSpec], crop: torch.Tensor, probe: torch.Tensor, inner: torch.Tensor
+) -> dict[str, _Way]:
+    """What each way does to one square; the two with PD share the network's work."""
+    device = next(network.parameters()).device
+    ways = {name: denoiser(network, spec).to(device) for name, spec in specs.items()}
+    made: dict[str, list[torch.Tensor]] = {name: [] for name in specs}
+    for image in (crop.to(device), (crop + PROBE * probe).to(device)):
+        sub_images = network(pixel_shuffle_down(image, network.scale))
+        for name, way in ways.items():
+            made[name].append((way(image) if way.factor == 1 else way.joined(sub_images)).float().cpu())
+    tried = {}
+    for name, (plain, moved) in made.items():
+        follows = (probe * (moved - plain))[inner]
+        tried[name] = _Way((plain - crop)[inner].numpy(), float(follows.mean()) / PROBE if len(follows) else 0.0)
+    return tried
 
 
 def _crops(photos: Sequence[NDArray[np.generic]], multiple: int) -> Iterator[torch.Tensor]:

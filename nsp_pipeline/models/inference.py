@@ -53,12 +53,12 @@ class Denoiser(nn.Module):
     def forward(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:
             return self.network.cell_means(image, *told)
-        estimate = self._joined(self.network(pixel_shuffle_down(image, self.factor)))
+        estimate = self.joined(self.network(pixel_shuffle_down(image, self.factor)))
         if not self.whole_share:
             return estimate
         return torch.lerp(estimate, self.network.cell_means(image), self.whole_share)
 
-    def _joined(self, estimates: torch.Tensor) -> torch.Tensor:
+    def joined(self, estimates: torch.Tensor) -> torch.Tensor:
         """Mean of the sub-images' estimates, (t², 3, H, W) -> (1, 3, H, W)."""
         if not self.shifted:
             return estimates.mean(0, keepdim=True)

@@ -1,18 +1,21 @@
 """Which photos a calibration takes, how much of them, and which it keeps out to judge by."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from noisy_photos import noisy_scene, save_archive
 from PIL import Image
 
+from nsp_pipeline.calibration.crops import CropSampler
 from nsp_pipeline.calibration.photos import PhotoSet, find_photos, load_photos
-from nsp_pipeline.errors import ExitCode, UsageError
+from nsp_pipeline.errors import ExitCode, OutputError, UsageError
 
 
-def load(paths: list[Path], *, smallest_side: int = 20, memory: int = 1 << 30, seed: int = 0) -> PhotoSet:
-    return load_photos(paths, smallest_side=smallest_side, memory=memory, seed=seed)
+def load(paths: list[Path], *, smallest_side: int = 20, memory: int = 1 << 30, seed: int = 0, **cache: Any) -> PhotoSet:
+    return load_photos(paths, smallest_side=smallest_side, memory=memory, seed=seed, **cache)
 
 
 def names(photos: PhotoSet) -> tuple[list[str], list[str]]:
@@ -98,3 +101,40 @@ def test_a_window_is_never_smaller_than_a_crop(tmp_path: Path) -> None:
     paths = find_photos([save_archive(tmp_path, 4, size=(120, 90))])
     photos = load(paths, memory=1, smallest_side=33)
     assert {photo.pixels.shape for photo in photos.training} == {(33, 33, 3)}
+
+
+def test_what_memory_does_not_hold_is_mapped_from_the_cache(tmp_path: Path) -> None:
+    paths = find_photos([save_archive(tmp_path / "in", 6, size=(120, 90))])
+    one = 120 * 90 * 3
+    (tmp_path / "cache").mkdir()
+    photos = load(paths, memory=2 * one, cache=10 * one, cache_folder=tmp_path / "cache")
+
+    found = [*photos.training, *photos.held_out]
+    mapped = [photo for photo in found if isinstance(photo.pixels, np.memmap)]
+    assert (len(found), len(mapped), len(list((tmp_path / "cache").iterdir()))) == (6, 4, 4)
+    for photo in found:
+        np.testing.assert_array_equal(photo.pixels, noisy_scene(int(photo.path.stem), 90, 120))
+    in_memory = load(paths)
+    crops = [
+        CropSampler([photo.pixels for photo in part.training], 40, "cpu").draw(8, np.random.default_rng(0))
+        for part in (photos, in_memory)
+    ]
+    assert torch.equal(*crops), "where photos lie changes nothing"
+
+
+def test_the_cache_keeps_to_its_bound(tmp_path: Path) -> None:
+    paths = find_photos([save_archive(tmp_path / "in", 6, size=(120, 90))])
+    one = 120 * 90 * 3
+    (tmp_path / "cache").mkdir()
+    photos = load(paths, memory=one, cache=2 * one, cache_folder=tmp_path / "cache")
+
+    cached = [photo.pixels.nbytes for photo in photos.training if isinstance(photo.pixels, np.memmap)]
+    assert 0 < sum(cached) <= 2 * one
+    assert sum(photo.pixels.nbytes for photo in (*photos.training, *photos.held_out)) <= 3 * one
+    assert len(photos.training) == 5, "every photo contributes a window"
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    paths = find_photos([save_archive(tmp_path / "in", 2, size=(120, 90))])
+    with pytest.raises(OutputError, match=r"gone/1\.npy: photos cannot be cached there: No such file"):
+        load(paths, memory=1, cache=1 << 30, cache_folder=tmp_path / "gone")

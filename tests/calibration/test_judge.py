@@ -75,6 +75,13 @@ def test_a_loss_below_the_noise_is_a_leak() -> None:
     assert "s is too small" in verdict.reason
 
 
+def test_an_error_that_a_leak_made_small_wins_no_checkpoint() -> None:
+    honest, worse, leaking = judgement([0.5, 0.5]), judgement([0.6, 0.6]), judgement([0.1, 0.1], leak=0.4)
+    unknown = judgement([0.55, 0.55], leak=float("nan"))
+
+    assert sorted([leaking, worse, unknown, honest], key=lambda one: one.rank) == [honest, unknown, worse, leaking]
+
+
 def test_correlated_noise_shows_as_a_leak() -> None:
     """Noise that is equal over 10 pixels can be foreseen from the neighbours: the residual falls below it."""
     dice = np.random.default_rng(4)

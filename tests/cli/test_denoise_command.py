@@ -93,7 +93,7 @@ def test_without_torch_the_package_its_help_and_a_whole_run_work(tiny_profile: P
     code = f"""{NO_TRAINING}
 import nsp_pipeline
 from nsp_pipeline.cli.main import main
-for arguments in (["--help"], ["denoise", "--help"], ["profiles", "verify", sys.argv[1]]):
+for arguments in (["--help"], ["denoise", "--help"], ["profiles", "show", sys.argv[1]]):
     assert main(arguments) == 0
 assert main(["denoise", sys.argv[2], sys.argv[3], "--profile", sys.argv[1]]) == 0
 """

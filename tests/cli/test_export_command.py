@@ -44,6 +44,19 @@ def test_a_file_is_written_once_and_replaced_only_when_asked(
     assert third.out == ""
 
 
+def test_pd_is_the_profile_s_own_or_the_one_asked_for(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
+    multiples = {}
+    for pd in ("auto", "on"):
+        made = real_nsp("export", tiny_profile.path, "--pd", pd, "--out", tmp_path / f"{pd}.onnx")
+        assert made.code == 0, made.err
+        facts = {entry.key: entry.value for entry in onnx.load(tmp_path / f"{pd}.onnx").metadata_props}
+        multiples[pd] = facts["multiple"]
+    assert multiples == {"auto": "1", "on": "2"}
+    refused = real_nsp("export", tiny_profile.path, "--pd", "on", "--mode", "sr", "--out", tmp_path / "sr.onnx")
+    assert refused.code == 2
+    assert "--pd acts in --mode denoise only, not in sr" in refused.err
+
+
 @pytest.fixture
 def instant(monkeypatch: pytest.MonkeyPatch) -> None:
     """An export that takes no time."""

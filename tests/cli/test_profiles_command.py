@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_nsp import Finished
+from run_nsp import Finished, run_here
 from tiny import tiny_model
 
+from nsp_pipeline.cli import exporting
+from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 
 Nsp = Callable[..., Finished]
@@ -66,6 +68,18 @@ def test_verify_runs_every_model(real_nsp: Nsp, tiny_profile: Profile) -> None:
     verified = real_nsp("profiles", "verify", tiny_profile.path)
     assert (verified.code, verified.out) == (0, "")
     assert verified.err.splitlines()[:-1] == [f"{name}: {finding}" for name, finding in expected.items()]
+
+
+def test_without_torch_verify_says_what_it_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_profile: Profile
+) -> None:
+    def missing() -> None:
+        raise MissingCapabilityError("this command needs PyTorch")
+
+    monkeypatch.setattr(exporting, "require_training", missing)
+    verified = run_here(capsys, "profiles", "verify", tiny_profile.path)
+    assert verified.code == 0
+    assert f"{WEIGHTS_FILE}: not compared with the models: this command needs PyTorch" in verified.err.splitlines()
 
 
 def test_verify_finds_a_model_of_other_weights(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import CHECK_SIZES, ParityError, check_parity, onnx_bytes
 from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.inference import Denoiser
 
 ROOT = Path(__file__).parents[2]
 METADATA = {"profile": "tiny", "sha256": "0" * 64}
@@ -39,6 +40,22 @@ def test_every_mode_agrees_with_pytorch_and_says_what_it_needs(mode: str, factor
         "mode": mode,
         "tiling": "exact",
     }
+
+
+@pytest.mark.parametrize("whole_share", [0.0, 0.25])
+def test_shifted_grids_and_blends_are_inside_the_file(whole_share: float) -> None:
+    way = {"pd_factor": 2, "shifted_grids": True, "whole_share": whole_share}
+    graph = ImageToImage(tiny_network(), mode="denoise", **way)
+    content = onnx_bytes(graph, METADATA)
+    image = np.random.default_rng(2).random((1, 3, 50, 70), dtype=np.float32)
+    (got,) = onnxruntime.InferenceSession(content).run(None, {"image": image})
+    with torch.inference_mode():
+        expected = Denoiser(tiny_network(), **way)(torch.from_numpy(image)).numpy()
+
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    facts = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
+    # A moved estimate looks one pixel of its sub-image farther.
+    assert (facts["multiple"], facts["halo"]) == ("2", str(2 * (tiny_network().halo + 1)))
 
 
 def test_a_graph_that_computes_something_else_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
