@@ -1,7 +1,9 @@
 """What an engine gives is looked at before it is written: finite, and of the photo's colours."""
 
+import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from fake_engine import REFERENCE, FakeEngine
 from numpy.typing import NDArray
 from run_nsp import Finished
 
+import nsp_pipeline.batch.run
 from nsp_pipeline.batch.trust import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
+from nsp_pipeline.profiles.bundle import Profile
 
 Nsp = Callable[..., Finished]
 Array = NDArray[np.float32]
@@ -64,6 +68,22 @@ def test_a_photo_whose_result_cannot_be_its_picture_is_made_again_on_the_referen
     for provider, fallback in recorded(tmp_path / "mended"):
         assert provider == REFERENCE
         assert fallback.startswith("fake (FakeCPUProvider, fp32): the result")
+
+
+def test_why_another_engine_was_taken_is_said_at_the_start_and_recorded(
+    nsp: Nsp, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_engine(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
+        engine = FakeEngine(profile, mode)
+        engine.info = replace(engine.info, fallback="TensorRT in fp16 is not trusted: black")
+        return engine
+
+    monkeypatch.setattr(nsp_pipeline.batch.run, "open_engine", open_engine)
+    ended = nsp("denoise", photos, tmp_path / "out", "--json")
+    assert "on fake, FakeCPUProvider, fp32; TensorRT in fp16 is not trusted: black" in ended.err.splitlines()[0]
+    assert recorded(tmp_path / "out") == 3 * [("FakeCPUProvider", "TensorRT in fp16 is not trusted: black")]
+    for photo in json.loads(ended.out)["photos"]:
+        assert (photo["precision"], photo["fallback"]) == ("fp32", "TensorRT in fp16 is not trusted: black")
 
 
 @BREAKS
