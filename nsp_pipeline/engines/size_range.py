@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from nsp_pipeline.errors import UsageError
 
-LEAST_SIDE, BEST_SIDE, MOST_SIDE = 64, 1024, 2048
-"""What "dynamic" means where nothing else is said: the tiles of `nsp denoise` with their halo lie well inside."""
+BEST_SIDE, MOST_SIDE = 1024, 2048
+"""Of the range where nothing else is said: the tiles of `nsp denoise` with their halo lie well inside."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -57,6 +57,16 @@ def default_range(multiple: int, tile: int | None) -> SizeRange:
     most = -(-max(MOST_SIDE, 2 * (tile or 0)) // multiple) * multiple
     best = -(-(tile or BEST_SIDE) // multiple) * multiple
     return size_range((least, least), (best, best), (most, most), multiple)
+
+
+def chosen_range(least: Size | None, most: Size | None, multiple: int, tile: int | None) -> SizeRange:
+    """The default range with one end or both chosen; raises UsageError as `size_range` does."""
+    default = default_range(multiple, tile)
+    least, most = least or default.least, most or default.most
+    height, width = (
+        min(max(low, side), max(low, high)) for low, side, high in zip(least, default.best, most, strict=True)
+    )
+    return size_range(least, (height, width), most, multiple)
 
 
 def size_range(least: Size, best: Size, most: Size, multiple: int) -> SizeRange:
