@@ -54,9 +54,7 @@ from nsp_pipeline.profiles.choose import find_profile
     metavar="HxW|dynamic",
     help="One height and width in pixels, or any.",
 )
-@click.option(
-    "--min-size", type=HeightWidthType(), help="Smallest size of an engine.  [default: one cell]"
-)
+@click.option("--min-size", type=HeightWidthType(), help="Smallest size of an engine.  [default: one cell]")
 @click.option("--max-size", type=HeightWidthType(), help="Largest size of an engine.  [default: 2048x2048]")
 @click.option(
     "--compute-capability",

@@ -87,6 +87,7 @@ class EngineCache:
     def __init__(self, folder: Path, tell: Tell) -> None:
         self.folder = folder
         self._tell = tell
+        self._complained = False
 
     def engine(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
         """Return the engine of a key, built with `build` unless it is there and whole.
@@ -98,8 +99,8 @@ class EngineCache:
         found = self._whole(path, asdict(key))
         if found is not None:
             return found
-        with self._turn(key):
-            found = self._whole(path, asdict(key))
+        with self._turn(key) as waited:
+            found = self._whole(path, asdict(key)) if waited else None
             return found if found is not None else self._built(path, key, build)
 
     def rebuilt(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
@@ -134,7 +135,7 @@ class EngineCache:
         """The content of a file, or None where it is missing, damaged, or another's."""
         try:
             sealed = unseal(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             self._tell(f"{path}: cannot be read ({error.strerror or error}); made anew")
@@ -159,32 +160,37 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             seal(path, identity, body)
         except OSError as error:
+            if self._complained:
+                return
+            self._complained = True
             self._tell(
                 f"{self.folder}: engines cannot be kept there ({error.strerror or error}), so the next run makes them "
                 f"anew; {FOLDER_VARIABLE} names another folder"
             )
 
     @contextmanager
-    def _turn(self, key: EngineKey) -> Iterator[None]:
-        """Wait until no other process builds this engine; where nothing can be locked, do not wait."""
+    def _turn(self, key: EngineKey) -> Iterator[bool]:
+        """Wait until no other process builds this engine, and say whether one did; without locks there is no wait."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError:
-            yield
+            yield False
             return
         try:
-            place = int(key.digest[:8], 16) % LOCK_BYTES
-            waited = False
-            with suppress(OSError):  # a disk without locks: both build, and the later file stays
-                while not try_lock(descriptor, place, 1):
-                    if not waited:
-                        self._tell("another nsp is building this engine; waiting for it")
-                    waited = True
-                    time.sleep(POLL_SECONDS)
-            yield
+            yield self._waited(descriptor, int(key.digest[:8], 16) % LOCK_BYTES)
         finally:
             os.close(descriptor)
+
+    def _waited(self, descriptor: int, place: int) -> bool:
+        waited = False
+        with suppress(OSError):  # a disk without locks: both build, and the later file stays
+            while not try_lock(descriptor, place, 1):
+                if not waited:
+                    self._tell("another nsp is building this engine; waiting for it")
+                waited = True
+                time.sleep(POLL_SECONDS)
+        return waited
 
 
 def entries(folder: Path) -> list[Entry]:
