@@ -251,7 +251,7 @@ def two_inputs(model: Any) -> None:
         (other_mode, "is a graph for sr, not for denoise"),
         (two_inputs, "must take `image`.*it takes image, mask"),
         (lambda model: setattr(model.graph.output[0], "name", "clean"), "must give `denoised`; it gives clean"),
-        (lambda model: model.metadata_props.pop(), "lacks the metadata"),
+        (lambda model: model.metadata_props.pop(0), "lacks the metadata"),
         (lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", TensorProto.DOUBLE), "float32"),
     ],
 )
