@@ -31,14 +31,6 @@ class BuildError(NspError):
     """TensorRT could not make an engine of a graph; the message holds its own."""
 
 
-@dataclass
-class _Timings:
-    """What a build of TensorRT starts from and what it has measured; TensorRT-RTX measures nothing."""
-
-    before: bytes = b""
-    after: bytes = b""
-
-
 @dataclass(frozen=True)
 class BuildOptions:
     """How to build.
@@ -108,15 +100,13 @@ def build_engine(
     if sizes:
         _add_profile(builder, config, sizes)
     _aim(trt, config, flavour, options.capabilities)
-    timings = _Timings(options.timings)
-    if flavour == "tensorrt":
-        config.set_timing_cache(config.create_timing_cache(timings.before), True)
+    measures = flavour == "tensorrt"  # TensorRT-RTX leaves that to the machine that the engine runs on
+    if measures:
+        config.set_timing_cache(config.create_timing_cache(options.timings), True)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise BuildError(f"{NAMES[flavour]} cannot build the engine: {_reasons(logger.errors)}")
-    if flavour == "tensorrt":
-        timings.after = bytes(config.get_timing_cache().serialize())
-    return bytes(engine), timings.after
+    return bytes(engine), bytes(config.get_timing_cache().serialize()) if measures else b""
 
 
 def _add_profile(builder: Any, config: Any, sizes: SizeRange) -> None:
