@@ -12,21 +12,16 @@ import numpy as np
 import onnx
 import torch
 
+from nsp_export.agreement import TOLERANCE, ParityError
 from nsp_export.attention_ops import TRANSLATIONS, use_operators
 from nsp_export.graph import ImageToImage
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
-from nsp_pipeline.errors import NspError
 
 OPSET = 18
 CHECK_SIZES = ((64, 64), (34, 90), (126, 48))
-TOLERANCE = 1e-4
 NAMES = ("image", NOISE_INPUT)
-
-
-class ParityError(NspError):
-    """The exported graph does not compute what the network computes; nothing was published."""
 
 
 def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:

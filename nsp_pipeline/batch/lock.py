@@ -1,15 +1,13 @@
-"""One run at a time on an OUTPUT, or several shards side by side: bytes of one lock file, which the system frees
-when a process dies."""
+"""One run at a time on an OUTPUT, or several shards side by side: bytes of one lock file."""
 
-import errno
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nsp_pipeline.batch.plan import MOST_SHARDS, RECORD_FOLDER, Shard, printable
 from nsp_pipeline.errors import OutputError
+from nsp_pipeline.file_lock import try_lock, unlock
 
 LOCK_FILE = "lock"
 
@@ -27,7 +25,7 @@ class OutputLock:
             return False
         if not _try_lock(self._descriptor, index, 1):
             return True
-        _unlock(self._descriptor, index, 1)
+        unlock(self._descriptor, index, 1)
         return False
 
 
@@ -69,34 +67,10 @@ def is_running(root: Path) -> bool | None:
         os.close(descriptor)
 
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int, start: int, length: int) -> bool:
-        os.lseek(descriptor, start, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, length)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(descriptor: int, start: int, length: int) -> None:
-        os.lseek(descriptor, start, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, length)
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int, start: int, length: int) -> bool:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                return False
-            raise OutputError(
-                f"the disk of OUTPUT knows no locks ({error.strerror}), which keep two runs apart; choose another disk"
-            ) from error
-        return True
-
-    def _unlock(descriptor: int, start: int, length: int) -> None:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
+def _try_lock(descriptor: int, start: int, length: int) -> bool:
+    try:
+        return try_lock(descriptor, start, length)
+    except OSError as error:
+        raise OutputError(
+            f"the disk of OUTPUT knows no locks ({error.strerror}), which keep two runs apart; choose another disk"
+        ) from error

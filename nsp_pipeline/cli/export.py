@@ -1,23 +1,34 @@
-"""`nsp export`: a profile's network as a file that other programs run."""
+"""`nsp export`: a profile's network as a file that other programs run, and the engines that nsp keeps for itself."""
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from nsp_pipeline.cli.exporting import make_onnx, require_training
+from nsp_pipeline.atomic_file import write_atomically
+from nsp_pipeline.cli.exporting import ExportWish, export_engine, export_onnx
+from nsp_pipeline.cli.kept_engines import list_engines, prune_engines
+from nsp_pipeline.cli.quantities import HeightWidthType, OrWord
+from nsp_pipeline.engines.size_range import SizeRange, chosen_range, fixed_size
+from nsp_pipeline.engines.tensorrt_build import CAPABILITIES
 from nsp_pipeline.errors import OutputError, UsageError
-from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE
+from nsp_pipeline.profiles.bundle import MODEL_FILES
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.spec import PD_WORDS
 
 
 @click.command(name="export")
-@click.argument("profile")
-@click.option("--target", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="Kind of file.")
+@click.argument("profile", required=False)
+@click.option(
+    "--target",
+    type=click.Choice(["onnx", "tensorrt", "tensorrt-rtx"]),
+    default="onnx",
+    show_default=True,
+    help="Kind of file. tensorrt builds for the GPU of this machine; tensorrt-rtx needs none.",
+)
 @click.option(
     "--mode", type=click.Choice(list(MODEL_FILES)), default="denoise", show_default=True, help="What the file computes."
 )
@@ -26,47 +37,93 @@ from nsp_pipeline.profiles.spec import PD_WORDS
     type=click.Choice(PD_WORDS),
     default="auto",
     show_default=True,
-    help="In mode denoise, PD at inference; auto: as the profile says.",
+    help="Of an ONNX file that denoises: PD at inference; auto: as the profile says.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="fp16: float16 inside, float32 where it must be.",
+)
+@click.option(
+    "--io",
+    "pixels",
+    type=click.Choice(["float32", "uint8", "uint16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the pixels that go in and come out: 0..1, or integers.",
+)
+@click.option(
+    "--size",
+    type=OrWord("dynamic", HeightWidthType()),
+    default="dynamic",
+    show_default=True,
+    metavar="HxW|dynamic",
+    help="One height and width in pixels, or any.",
+)
+@click.option("--min-size", type=HeightWidthType(), help="Smallest size of an engine.  [default: one cell]")
+@click.option("--max-size", type=HeightWidthType(), help="Largest size of an engine.  [default: 2048x2048]")
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    type=click.Choice(CAPABILITIES),
+    multiple=True,
+    help="GPUs that a tensorrt-rtx engine is for; may be repeated.  [default: Ampere and later]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--list", "list_", is_flag=True, help="List the engines that nsp keeps for itself; writes nothing.")
+@click.option("--prune", is_flag=True, help="Remove kept engines that this machine cannot use any more.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON on stdout.")
-def command(profile: str, target: str, mode: str, pd: str, out: Path, overwrite: bool, as_json: bool) -> None:
-    """Write PROFILE (a name, a .nsp file or a folder) as an image-in, image-out model.
+def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **options: Any) -> None:
+    """Write PROFILE (a name, a .nsp file or a folder) as an image-in, image-out model or engine.
 
-    The file takes `image` float32 [1,3,H,W] in 0..1 and gives `denoised`. It is published only if it agrees with
-    PyTorch to 1e-4 on random images of three sizes.
+    The file takes `image` [1,3,H,W] and gives `denoised`; H and W must be multiples of a number that --json names.
+    An ONNX file is made from the weights, and published only if it agrees with PyTorch to 1e-4 on random images of
+    three sizes. fp16 must come to 55 dB or more of float32 on a photo-like image. An engine is built from the ONNX
+    file in the profile, which is compared with the weights where PyTorch is installed.
     """
-    require_training()
-    from nsp_pipeline.models.registry import load_backbone
-
-    if pd != "auto" and mode != "denoise":
-        raise UsageError(f"--pd acts in --mode denoise only, not in {mode}")
+    if list_ or prune:
+        if profile or (list_ and prune):
+            raise UsageError("--list and --prune stand alone: they are about the engines that nsp keeps for itself")
+        return list_engines(as_json) if list_ else prune_engines(as_json)
+    out, overwrite = options.pop("out"), options.pop("overwrite")
+    if profile is None or out is None:
+        raise UsageError("nsp export needs a PROFILE and --out FILE (or --list, or --prune)")
+    wish = _wish(**options)
     bundle = find_profile(profile)
     if os.path.lexists(out) and not overwrite:
         raise OutputError(f"{out}: exists already; --overwrite replaces it")
-    spec = bundle.spec
-    inference = spec.inference_with(pd)
-    network = load_backbone(spec.backbone.name, spec.backbone.sizes, bundle.read(WEIGHTS_FILE))
-    metadata = {"profile": spec.name, "sha256": spec.files[WEIGHTS_FILE]}
-    content = make_onnx(network, mode, inference, metadata)
-    _publish(out, content)
-    line = f"{out}: {mode}, {len(content) / 1e6:.1f} MB, agrees with PyTorch"
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
-    if as_json:
-        click.echo(json.dumps({"file": str(out), "target": target, "mode": mode, "bytes": len(content), **metadata}))
+    console = Console(stderr=True)
 
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-def _publish(out: Path, content: bytes) -> None:
-    """Write a file so that its name never shows half of it."""
-    partial = out.with_name(f".{out.name}.nsp-part")
+    made = export_onnx(bundle, wish) if wish.target == "onnx" else export_engine(bundle, wish, tell)
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(out)
+        write_atomically(out, [made.content])
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    size = len(made.content)
+    tell(f"{out}: {wish.mode}, {wish.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
+    if as_json:
+        asked = {"target": wish.target, "mode": wish.mode, "precision": wish.precision, "io": wish.pixels}
+        click.echo(json.dumps({"file": str(out), **asked, "bytes": size, **made.facts}))
+    return None
+
+
+def _wish(min_size: tuple[int, int] | None, max_size: tuple[int, int] | None, **options: Any) -> ExportWish:
+    """Read the options, and refuse those that would silently do nothing."""
+    target, size = options["target"], options["size"]
+    if options["pd"] != "auto" and (options["mode"] != "denoise" or target != "onnx"):
+        raise UsageError("--pd acts in --mode denoise with --target onnx only: engines are made of the profile's graph")
+    if (min_size or max_size) and (target == "onnx" or size):
+        raise UsageError("--min-size and --max-size are of engines of dynamic size; an ONNX file takes any size")
+    if options["capabilities"] and target != "tensorrt-rtx":
+        raise UsageError("--compute-capability is of --target tensorrt-rtx; tensorrt builds for this machine's GPU")
+
+    def sizes(multiple: int, tile: int | None) -> SizeRange:
+        return fixed_size(size, multiple) if size else chosen_range(min_size, max_size, multiple, tile)
+
+    return ExportWish(sizes=sizes, **options)

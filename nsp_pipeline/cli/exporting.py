@@ -1,9 +1,12 @@
 """The one place where the commands reach for the export package, which may use all of ours and never the reverse."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.engines.size_range import Size, SizeRange
+from nsp_pipeline.errors import MissingCapabilityError, NspError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
@@ -42,19 +45,112 @@ def compare_with_weights(profile: Profile) -> str:
         require_training()
     except MissingCapabilityError as error:
         return f"not compared with the models: {error}"
+    from nsp_export.agreement import ParityError
     from nsp_export.graph import ImageToImage
-    from nsp_export.onnx_file import ParityError, check_parity
-    from nsp_pipeline.models.registry import load_backbone
+    from nsp_export.onnx_file import check_parity
 
-    spec = profile.spec
-    network = load_backbone(spec.backbone.name, spec.backbone.sizes, profile.read(WEIGHTS_FILE))
+    network = _network(profile)
     worst = 0.0
     for mode, file in MODEL_FILES.items():
         if file not in profile.content:
             continue
-        graph = ImageToImage(network, mode=mode, **spec.inference.model_dump()).eval()
+        graph = ImageToImage(network, mode=mode, **profile.spec.inference.model_dump()).eval()
         try:
             worst = max(worst, check_parity(profile.read(file), graph))
         except ParityError as error:
             raise ProfileError(f"{profile.path}: {file} is not the network of the weights: {error}") from None
     return f"all models agree with them to {worst:.0e}"
+
+
+@dataclass(frozen=True)
+class ExportWish:
+    """What file to make of a profile; see the options of `nsp export`."""
+
+    target: str
+    mode: str
+    pd: str
+    precision: str
+    pixels: str
+    size: Size | None
+    sizes: Callable[[int, int | None], SizeRange]
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file's content, the facts to tell of it, and with what it was compared, in words."""
+
+    content: bytes
+    facts: dict[str, object]
+    agreement: str
+
+
+def export_onnx(profile: Profile, wish: ExportWish) -> Exported:
+    """Export the network of a profile's weights as ONNX; raises what `onnx_bytes` and `variant` raise."""
+    require_training()
+    from nsp_export.graph import ImageToImage
+    from nsp_export.onnx_file import onnx_bytes
+    from nsp_export.variants import Variant, variant
+
+    graph = ImageToImage(_network(profile), mode=wish.mode, **profile.spec.inference_with(wish.pd).model_dump())
+    metadata = {"profile": profile.name, "sha256": profile.spec.files[WEIGHTS_FILE]}
+    content, psnr = variant(onnx_bytes(graph, metadata), Variant(wish.precision, wish.size, wish.pixels))
+    size = str(wish.sizes(graph.multiple, graph.tile)) if wish.size else "any size"
+    facts = {"size": size, "multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, **metadata}
+    return Exported(content, facts, "agrees with PyTorch" + _in_half(wish, psnr))
+
+
+def export_engine(profile: Profile, wish: ExportWish, tell: Callable[[str], None]) -> Exported:
+    """Build a TensorRT or TensorRT-RTX engine from a profile's graph; raises what `engine_bytes` raises."""
+    from nsp_pipeline.engines.tensorrt_build import import_tensorrt
+
+    import_tensorrt(wish.target)
+    from nsp_pipeline.engines.model_file import import_onnx
+
+    import_onnx()
+    from nsp_export.engine_file import EngineWish, engine_bytes
+    from nsp_export.variants import Variant
+
+    compared = _compare_with_weights(profile, wish.mode)
+    chosen = Variant(wish.precision, wish.size, wish.pixels)
+    made = EngineWish(wish.target, wish.mode, chosen, wish.sizes, wish.capabilities)
+    content, found, sizes, psnr = engine_bytes(profile, made, tell)
+    facts = {
+        "size": str(sizes),
+        "multiple": found.multiple,
+        "halo": found.halo,
+        "scale": found.scale,
+        "profile": found.profile,
+        "sha256": found.sha256,
+    }
+    return Exported(content, facts, compared + _in_half(wish, psnr))
+
+
+def _compare_with_weights(profile: Profile, mode: str) -> str:
+    """Compare a profile's graph with its weights where PyTorch is there; raises ProfileError where they disagree."""
+    from nsp_pipeline.engines.model_file import checked_model
+
+    content, _ = checked_model(profile, mode)
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        return "not compared with PyTorch, which is not installed"
+    require_training()
+    from nsp_export.graph import ImageToImage
+    from nsp_export.onnx_file import check_parity
+
+    graph = ImageToImage(_network(profile), mode=mode, **profile.spec.inference.model_dump()).eval()
+    try:
+        check_parity(content, graph)
+    except NspError as error:
+        raise ProfileError(f"{profile.path}: its graph for {mode} and its weights disagree: {error}") from None
+    return "its graph agrees with PyTorch"
+
+
+def _network(profile: Profile) -> "Backbone":
+    from nsp_pipeline.models.registry import load_backbone
+
+    backbone = profile.spec.backbone
+    return load_backbone(backbone.name, backbone.sizes, profile.read(WEIGHTS_FILE))
+
+
+def _in_half(wish: ExportWish, psnr: float) -> str:
+    return f", fp16 with fp32 to {psnr:.0f} dB" if wish.precision == "fp16" else ""

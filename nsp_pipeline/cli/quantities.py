@@ -1,4 +1,4 @@
-"""Option types: durations ("8h"), sizes ("1.5GiB"), shards ("2/8"), devices, and numbers that may be "auto"."""
+"""Option types: durations ("8h"), sizes ("1.5GiB", "1024x768"), shards ("2/8"), devices, numbers that may be "auto"."""
 
 import re
 from typing import Any
@@ -43,6 +43,21 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]
         if not match or match[2] not in BYTES or float(match[1]) == 0:
             self.fail(f"'{value}' is no size; write it like 800MB or 1.5GiB", param, ctx)
         return int(float(match[1]) * BYTES[match[2]])
+
+
+class HeightWidthType(click.ParamType):  # type: ignore[type-arg]
+    """ "1024x768" → (1024, 768)."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read height and width in pixels."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)x(\d+)", str(value).strip().lower())
+        if not match or not int(match[1]) or not int(match[2]):
+            self.fail(f"'{value}' is no size; write height and width in pixels like 1024x768", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 class ShardType(click.ParamType):  # type: ignore[type-arg]

@@ -1,16 +1,23 @@
 """`nsp export`: a file for other programs, or a reason and no file."""
 
 import json
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from run_nsp import Finished
+from tiny import tiny_model, tiny_profile_files
 
 import nsp_export.onnx_file
 from nsp_export.onnx_file import ParityError
-from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
+from nsp_pipeline.engines import tensorrt, tensorrt_build
+from nsp_pipeline.engines.engine_cache import FOLDER_VARIABLE, EngineCache, EngineKey
+from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 
 Nsp = Callable[..., Finished]
 
@@ -25,11 +32,17 @@ def test_a_file_is_written_once_and_replaced_only_when_asked(
         "file": str(out),
         "target": "onnx",
         "mode": "sr",
+        "precision": "fp32",
+        "io": "float32",
         "bytes": out.stat().st_size,
+        "size": "any size",
+        "multiple": 1,
+        "halo": tiny_profile.spec.backbone.halo,
+        "scale": 2,
         "profile": "tiny",
         "sha256": tiny_profile.spec.files[WEIGHTS_FILE],
     }
-    assert f"{out}: sr, 0.0 MB, agrees with PyTorch" in first.err.splitlines()
+    assert f"{out}: sr, fp32, any size, 0.0 MB, agrees with PyTorch" in first.err.splitlines()
     facts = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
     assert (facts["mode"], facts["scale"], facts["sha256"]) == ("sr", "2", tiny_profile.spec.files[WEIGHTS_FILE])
     assert list(tmp_path.iterdir()) == [out]
@@ -116,3 +129,107 @@ def test_an_unknown_profile_names_the_known_ones(real_nsp: Nsp, tmp_path: Path) 
     ended = real_nsp("export", "bultin", "--out", tmp_path / "mine.onnx")
     assert ended.code == 2
     assert "there is no profile 'bultin': not a file or folder, and not one of: standard" in ended.err
+
+
+def test_float16_of_one_size_with_integer_pixels(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
+    out = tmp_path / "mine.onnx"
+    wishes = ("--precision", "fp16", "--io", "uint8", "--size", "32x48", "--mode", "sr-direct")
+    ended = real_nsp("export", tiny_profile.path, *wishes, "--out", out, "--json")
+    assert ended.code == 0, ended.err
+    facts = json.loads(ended.out)
+    assert (facts["precision"], facts["io"], facts["size"]) == ("fp16", "uint8", "32x48")
+    assert "agrees with PyTorch, fp16 with fp32 to " in ended.err
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 48), dtype=np.uint8)
+    (result,) = onnxruntime.InferenceSession(out).run(None, {"image": image})
+    assert (result.dtype, result.shape) == (np.uint8, (1, 3, 64, 96))
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
+def test_an_engine_is_built_from_the_profile_s_graph(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
+    out = tmp_path / "mine.engine"
+    wishes = ("--target", "tensorrt-rtx", "--precision", "fp16", "--max-size", "512x512")
+    ended = real_nsp("export", tiny_profile.path, *wishes, "--out", out, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["size"] == "1x1 to 512x512"
+    assert "its graph agrees with PyTorch, fp16 with fp32 to " in ended.err
+    assert out.stat().st_size > 10_000
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        (("--min-size", "64x64"), "an ONNX file takes any size"),
+        (("--target", "tensorrt-rtx", "--max-size", "64x64", "--size", "64x64"), "are of engines of dynamic size"),
+        (("--compute-capability", "8.9"), "is of --target tensorrt-rtx"),
+        (("--target", "tensorrt-rtx", "--io", "uint16"), "tensorrt-rtx has no such type"),
+        (("--target", "tensorrt-rtx", "--min-size", "64x64", "--max-size", "32x32"), "the first must be the smaller"),
+        (("--size", "64"), "'64' is no size; write height and width in pixels like 1024x768"),
+        (("--list",), "--list and --prune stand alone"),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused(
+    real_nsp: Nsp,
+    tiny_profile: Profile,
+    tmp_path: Path,
+    wishes: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tensorrt_build, "import_tensorrt", lambda flavour: None)
+    ended = real_nsp("export", tiny_profile.path, *wishes, "--out", tmp_path / "mine")
+    assert ended.code == 2
+    assert message in " ".join(ended.err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_disagrees_with_the_weights_is_not_built(
+    real_nsp: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_build, "import_tensorrt", lambda flavour: None)
+    fields, files = tiny_profile_files()
+    model = onnx.load_from_string(tiny_model("denoise"))
+    tensor = max(model.graph.initializer, key=lambda entry: len(entry.raw_data))
+    tensor.raw_data = (np.frombuffer(tensor.raw_data, np.float32) * np.float32(1.5)).tobytes()
+    files[MODEL_FILES["denoise"]] = model.SerializeToString()
+    write_profile(tmp_path / "odd.nsp", fields, files)
+    ended = real_nsp("export", tmp_path / "odd.nsp", "--target", "tensorrt-rtx", "--out", tmp_path / "mine")
+    assert ended.code == 2
+    assert "its graph for denoise and its weights disagree" in ended.err
+
+
+def test_without_tensorrt_the_command_that_installs_it_is_named(
+    real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    ended = real_nsp("export", tiny_profile.path, "--target", "tensorrt", "--out", tmp_path / "mine")
+    assert ended.code == 3
+    assert "pip install 'nsp-pipeline[cpu,tensorrt]'" in ended.err
+
+
+def test_kept_engines_are_listed_and_useless_ones_removed(
+    real_nsp: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    assert json.loads(real_nsp("export", "--list", "--json").out) == {"folder": str(folder), "files": []}
+    parts = dict.fromkeys(EngineKey.__dataclass_fields__, "x")
+    cache = EngineCache(folder, lambda line: None)
+    for driver in ("old", "new"):
+        cache.engine(EngineKey(**{**parts, "flavour": "tensorrt-rtx", "driver": driver}), lambda: b"engine")
+    (folder / "damaged.engine").write_bytes(b"")
+    (folder / "mine.txt").write_bytes(b"mine")
+    listed = json.loads(real_nsp("export", "--list", "--json").out)["files"]
+    assert {(entry.get("driver"), entry.get("trouble")) for entry in listed} == {
+        ("old", None), ("new", None), (None, "it was not written by this nsp")
+    }  # fmt: skip
+    assert "damaged.engine" in real_nsp("export", "--list").out
+
+    monkeypatch.setattr(tensorrt, "this_machine", lambda: {"tensorrt-rtx": {"driver": frozenset({"new"})}})
+    ended = real_nsp("export", "--prune", "--json")
+    assert ended.code == 0
+    assert "made for driver old; here it is new" in ended.err
+    assert {entry.get("driver") for entry in json.loads(ended.out)["removed"]} == {"old", None}
+    left = [path for path in folder.iterdir() if path.suffix == ".engine"]
+    assert len(left) == 1
+    assert (folder / "mine.txt").exists()

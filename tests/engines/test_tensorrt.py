@@ -1,0 +1,275 @@
+"""A TensorRT engine's life: built once, kept, found, recognised when it is not what it was. On a fake GPU."""
+
+import importlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import fake_gpu
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tiny import torch_result
+
+from nsp_pipeline.engines import cuda_device, tensorrt
+from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.engines.engine_cache import FOLDER_VARIABLE, entries, useless
+from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
+from nsp_pipeline.engines.size_range import SizeRangeError
+from nsp_pipeline.engines.tensorrt import TensorRtEngine, this_machine, unavailable
+from nsp_pipeline.engines.tensorrt_build import BuildError
+from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+
+IMAGE = np.random.default_rng(0).random((1, 3, 38, 54), dtype=np.float32)
+
+
+class Bench:
+    """A fake GPU, a cache folder of its own, and how often an engine was built on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cuda = fake_gpu.FakeCuda()
+        self.built: list[tuple[str, ...]] = []
+        self.lines: list[str] = []
+        self.broken = False
+
+    def build(self, flavour: str, content: bytes, sizes: Any, options: Any) -> tuple[bytes, bytes]:
+        self.built.append((flavour, str(sizes), *options.capabilities, options.timings.decode()))
+        return b"broken" if self.broken else content, b"timings" if flavour == "tensorrt" else b""
+
+    def open(self, profile: Profile, **wishes: Any) -> TensorRtEngine:
+        known: EngineInfo = OnnxRuntimeEngine(profile, mode=wishes.pop("mode", "denoise")).info
+        wishes = {"flavour": "tensorrt-rtx", "precision": "fp32", **wishes}
+        return TensorRtEngine(profile, known, on_build=self.lines.append, **wishes)
+
+    @property
+    def engine_file(self) -> Path:
+        (path,) = self.folder.glob("*.engine")
+        return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    made = Bench(tmp_path / "cache")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(made.folder))
+    monkeypatch.setattr(cuda_device, "import_cuda", lambda: made.cuda)
+    monkeypatch.setattr(tensorrt, "import_tensorrt", fake_gpu.fake_tensorrt)
+    monkeypatch.setattr(tensorrt, "build_engine", made.build)
+    return made
+
+
+def test_the_fake_has_real_names_only() -> None:
+    if find_spec("tensorrt_rtx") is None or find_spec("cuda") is None:
+        pytest.skip("tensorrt-rtx or cuda-python is not installed")
+    real = importlib.import_module("tensorrt_rtx")
+    for kind in fake_gpu.CLASSES:
+        for name in vars(kind):
+            assert name.startswith("_") or hasattr(getattr(real, kind.__name__), name), (kind, name)
+    assert hasattr(real.ExecutionContextAllocationStrategy, "USER_MANAGED")
+    runtime = cuda_device.import_cuda()
+    for name in vars(fake_gpu.FakeCuda):
+        assert name.startswith("_") or hasattr(runtime, name), name
+    assert int(runtime.cudaError_t.cudaErrorMemoryAllocation) == cuda_device.OUT_OF_MEMORY
+    assert int(runtime.cudaError_t.cudaSuccess) == 0
+
+
+@pytest.mark.parametrize("flavour", tensorrt.FLAVOURS)
+def test_it_gives_the_network_s_picture_and_names_what_computes(
+    bench: Bench, tiny_profile: Profile, flavour: str
+) -> None:
+    engine = bench.open(tiny_profile, flavour=flavour)
+    np.testing.assert_allclose(engine.run(IMAGE), torch_result(IMAGE, "denoise"), atol=1e-4)
+    np.testing.assert_array_equal(engine.run(IMAGE[..., ::2]), engine.run(np.ascontiguousarray(IMAGE[..., ::2])))
+    assert (engine.info.name, engine.info.precision) == (flavour, "fp32")
+    assert engine.info.provider.endswith("1.2.3 on Fake RTX")
+    engine.close()
+    assert (bench.cuda.held, bench.cuda.streams) == ({}, 0)
+    assert unavailable(flavour) is None
+
+
+def test_it_is_built_once_and_told(bench: Bench, tiny_profile: Profile) -> None:
+    first = bench.open(tiny_profile)
+    assert bench.lines == ["building the TensorRT-RTX engine of tiny (denoise, fp32) for Fake RTX"]
+    first.close()
+    second = bench.open(tiny_profile)
+    assert len(bench.built) == len(bench.lines) == 1
+    np.testing.assert_array_equal(second.run(IMAGE).shape, IMAGE.shape)
+
+
+def test_what_was_compiled_or_measured_is_kept(bench: Bench, tiny_profile: Profile) -> None:
+    bench.open(tiny_profile).close()
+    assert [path.suffix for path in bench.folder.glob("*.runtime")] == [".runtime"]
+    again = bench.open(tiny_profile)
+    assert again._kernels.serialize() == b"kernels"
+    bench.open(tiny_profile, flavour="tensorrt")
+    bench.open(tiny_profile, flavour="tensorrt", precision="fp16")
+    assert [entry[-1] for entry in bench.built] == ["", "", "timings"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "fp16"},
+        {"mode": "sr-direct"},
+        {"flavour": "tensorrt"},
+    ],
+)
+def test_another_wish_is_another_engine(bench: Bench, tiny_profile: Profile, change: dict[str, str]) -> None:
+    bench.open(tiny_profile)
+    bench.open(tiny_profile, **change)
+    assert len(bench.built) == len(list(bench.folder.glob("*.engine"))) == 2
+
+
+def test_another_gpu_driver_or_graph_is_another_engine(
+    bench: Bench, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.open(tiny_profile)
+    properties = fake_gpu.SimpleNamespace(name=b"Old card", major=7, minor=5)
+    monkeypatch.setattr(bench.cuda, "cudaGetDeviceProperties", lambda index: bench.cuda._ok(properties))
+    bench.open(tiny_profile)
+    assert bench.built[-1][2] == "7.5", "TensorRT-RTX builds for Turing only when asked"
+    monkeypatch.setattr(bench.cuda, "cudaDriverGetVersion", lambda: bench.cuda._ok(13010))
+    bench.open(tiny_profile)
+    bench.open(with_model(tiny_profile, lambda model: setattr(model, "producer_name", "another")))
+    assert len(list(bench.folder.glob("*.engine"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("harm", "notice"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "it was cut short"),
+        (lambda path: path.write_bytes(path.read_bytes()[:30]), "its header is damaged"),
+        (lambda path: path.write_bytes(b""), "it was not written by this nsp"),
+        (lambda path: path.write_bytes(os.urandom(5000)), "it was not written by this nsp"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\xff"), "its content was changed"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b'"bytes": ', b'"bytes":-')), "damaged|cut short"),
+    ],
+)
+def test_a_file_that_was_harmed_is_noticed_and_made_anew(
+    bench: Bench, tiny_profile: Profile, harm: Callable[[Path], None], notice: str
+) -> None:
+    bench.open(tiny_profile)
+    whole = bench.engine_file.read_bytes()
+    harm(bench.engine_file)
+    engine = bench.open(tiny_profile)
+    np.testing.assert_allclose(engine.run(IMAGE), torch_result(IMAGE, "denoise"), atol=1e-4)
+    assert len(bench.built) == 2
+    assert len([line for line in bench.lines if re.search(notice, line)]) == 1
+    assert bench.engine_file.read_bytes() == whole
+
+
+def test_an_engine_under_another_s_name_is_noticed(bench: Bench, tiny_profile: Profile) -> None:
+    bench.open(tiny_profile)
+    mine = bench.engine_file
+    bench.open(tiny_profile, mode="sr-direct")
+    (other,) = set(bench.folder.glob("*.engine")) - {mine}
+    other.replace(mine)
+    engine = bench.open(tiny_profile)
+    assert engine.run(IMAGE).shape == IMAGE.shape
+    assert any("belongs under another name" in line for line in bench.lines)
+
+
+def test_an_engine_that_the_library_no_longer_loads_is_built_anew(bench: Bench, tiny_profile: Profile) -> None:
+    bench.broken = True
+    with pytest.raises(BuildError, match="cannot load what it has built: not an engine"):
+        bench.open(tiny_profile)
+    bench.broken = False
+    engine = bench.open(tiny_profile)
+    assert any("cannot be loaded any more" in line for line in bench.lines)
+    assert engine.run(IMAGE).shape == IMAGE.shape
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_no_hindrance(bench: Bench, tiny_profile: Profile) -> None:
+    bench.folder.write_bytes(b"a file, no folder")
+    engine = bench.open(tiny_profile)
+    assert engine.run(IMAGE).shape == IMAGE.shape
+    engine.close()
+    (_, complaint) = bench.lines
+    assert f"{bench.folder}: engines cannot be kept there (" in complaint
+    assert FOLDER_VARIABLE in complaint
+    assert bench.folder.read_bytes() == b"a file, no folder"
+
+
+def test_a_size_beyond_the_range_names_it(bench: Bench, tiny_profile: Profile) -> None:
+    engine = bench.open(tiny_profile)
+    with pytest.raises(SizeRangeError, match="1x1 to 2048x2048"):
+        engine.run(np.zeros((1, 3, 2049, 8), np.float32))
+    assert engine.run(IMAGE).shape == IMAGE.shape
+
+
+def test_full_memory_is_a_memory_error_and_a_smaller_image_still_runs(bench: Bench, tiny_profile: Profile) -> None:
+    engine = bench.open(tiny_profile)
+    bench.cuda.memory = 100_000
+    with pytest.raises(MemoryError, match="GPU"):
+        engine.run(np.zeros((1, 3, 256, 256), np.float32))
+    assert engine.run(IMAGE).shape == IMAGE.shape
+
+
+def test_a_gpu_that_is_not_there_is_named(bench: Bench, tiny_profile: Profile) -> None:
+    with pytest.raises(MissingCapabilityError, match="no GPU cuda:3; this machine has 1"):
+        bench.open(tiny_profile, device=3)
+
+
+def with_model(profile: Profile, change: Callable[[Any], object]) -> Profile:
+    """The profile with a changed graph for `denoise`."""
+    model = onnx.load_from_string(profile.read(MODEL_FILES["denoise"]))
+    change(model)
+    return replace(profile, content={**profile.content, MODEL_FILES["denoise"]: model.SerializeToString()})
+
+
+def outside(model: Any) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "../../../../etc/hostname"
+
+
+def other_weights(model: Any) -> None:
+    next(entry for entry in model.metadata_props if entry.key == "sha256").value = "1" * 64
+
+
+def other_mode(model: Any) -> None:
+    next(entry for entry in model.metadata_props if entry.key == "mode").value = "sr"
+
+
+def two_inputs(model: Any) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (outside, "keeps the values of .* in another file"),
+        (other_weights, r"made from other weights than weights\.safetensors"),
+        (other_mode, "is a graph for sr, not for denoise"),
+        (two_inputs, "must take `image`.*it takes image, mask"),
+        (lambda model: setattr(model.graph.output[0], "name", "clean"), "must give `denoised`; it gives clean"),
+        (lambda model: model.metadata_props.pop(0), "lacks the metadata"),
+        (lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", TensorProto.DOUBLE), "float32"),
+    ],
+)
+def test_a_graph_that_nsp_did_not_write_is_never_built(
+    bench: Bench, tiny_profile: Profile, change: Callable[[Any], object], message: str
+) -> None:
+    known = OnnxRuntimeEngine(tiny_profile, mode="denoise").info
+    with pytest.raises(ProfileError, match=message):
+        TensorRtEngine(with_model(tiny_profile, change), known, flavour="tensorrt-rtx", precision="fp32")
+    assert not bench.built
+
+
+def test_what_no_engine_here_can_use_is_known(
+    bench: Bench, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.open(tiny_profile).close()
+    (bench.folder / "notes.txt").write_text("mine")
+    assert [useless(entry, this_machine()) for entry in entries(bench.folder)] == ["", ""]
+    monkeypatch.setattr(bench.cuda, "cudaDriverGetVersion", lambda: bench.cuda._ok(14000))
+    reasons = {useless(entry, this_machine()) for entry in entries(bench.folder)}
+    assert reasons == {"made for driver CUDA 13000; here it is CUDA 14000"}
