@@ -4,6 +4,7 @@ bfloat16 has eight bits, so the image that a network sees would carry a rounding
 photos, and the network takes that noise for the camera's: photos came out up to 0.03 dB farther from the truth. The
 CPU plugin has no switch that keeps one layer in float32. But x = bf16(x) + rest, the rest fits bfloat16 as well, and
 so do the weights' rests: a first convolution over x, rest and x, with weights W, W and the rest of W, is nearly exact.
+The rest of the image is an input of its own.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REST = "rest"
-"""Name of the second input."""
+"""Name of that input."""
 
 MOVES = frozenset(
     (
@@ -26,7 +27,7 @@ DENSE, GROUPED = "Convolution", "GroupConvolution"
 
 
 def take_the_rest(runtime: Any, model: Any) -> Any:
-    """Return the model with the second input `rest`: what bfloat16 drops of `image`, of the same shape.
+    """Return the model with one more input, `rest`: what bfloat16 drops of `image`, of the same shape.
 
     The convolutions that see the image itself see both. Everything else goes on as it was: what is added to the
     result, such as the image, is float32 already.
@@ -45,10 +46,10 @@ def take_the_rest(runtime: Any, model: Any) -> Any:
         whole = _in_full(node, of_the_rest[node.get_friendly_name()])
         for user in users:
             user.replace_source_output(whole.output(0))
-    (image,), (rest,) = model.get_parameters(), twin.get_parameters()
+    (rest,) = [part for part in twin.get_parameters() if "image" in part.output(0).get_names()]
     rest.set_friendly_name(REST)
     rest.output(0).get_tensor().set_names({REST})
-    return runtime.Model(model.get_results(), [image, rest])
+    return runtime.Model(model.get_results(), [*model.get_parameters(), rest])
 
 
 def _in_full(node: Any, twin: Any) -> Any:
@@ -79,6 +80,6 @@ def _is_the_image(node: Any) -> bool:
     """Whether a node is the model's input, or moves its pixels about."""
     kind = node.get_type_name()
     if kind == "Parameter":
-        return True
+        return "image" in node.output(0).get_names()
     inputs = node.get_input_size() if kind == "Concat" else 1
     return kind in MOVES and all(_is_the_image(node.input_value(index).get_node()) for index in range(inputs))
