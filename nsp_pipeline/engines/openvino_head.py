@@ -4,6 +4,7 @@ bfloat16 has eight bits, so the image that a network sees would carry a rounding
 photos, and the network takes that noise for the camera's: photos came out up to 0.03 dB farther from the truth. The
 CPU plugin has no switch that keeps one layer in float32. But x = bf16(x) + rest, the rest fits bfloat16 as well, and
 so do the weights' rests: a first convolution over x, rest and x, with weights W, W and the rest of W, is nearly exact.
+The rest of the image is an input of its own.
 """
 
 from typing import Any
