@@ -172,7 +172,8 @@ def test_tensorrt_has_everything_that_the_code_asks_of_tensorrt_rtx(tmp_path: Pa
     theirs = json.loads(opened.stdout)
     ours = api(importlib.import_module("tensorrt_rtx"))
     shared = {owner: names for owner, names in ours.items() if owner in theirs}
-    used = {(owner, name) for owner, names in shared.items() for name in names if name in asked_for()}
+    asked = asked_for()
+    used = {(owner, name) for owner, names in shared.items() for name in names if name in asked}
     assert {name for _, name in used} >= {"parse", "execute_async_v3", "build_serialized_network", "STRONGLY_TYPED"}
     missing = {(owner, name) for owner, name in used if name not in theirs[owner]}
     assert {name for _, name in missing} <= RTX_ONLY, missing
