@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 def test_ten_lines_run_an_exported_file_without_nsp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (lines,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert "nsp_" not in lines
-    assert len([line for line in lines.splitlines() if line]) == 10
+    assert len([line for line in lines.splitlines() if line]) <= 10
     monkeypatch.chdir(tmp_path)
     content, _ = variant(tiny_model("denoise", 2), Variant("fp16", None, "uint8"))
     Path("d800-8bit.onnx").write_bytes(content)
