@@ -39,6 +39,7 @@ def test_every_mode_agrees_with_pytorch_and_says_what_it_needs(mode: str, factor
         "scale": "1" if mode == "denoise" else "2",
         "mode": mode,
         "tiling": "exact",
+        "blind": "1",
     }
 
 
