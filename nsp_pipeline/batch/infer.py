@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsp_pipeline.core.blend import GRAIN_RADIUS, WINDOW_RADIUS, grain_kept, local_weight, recoloured
+from nsp_pipeline.core.blend import (
+    BICUBIC_RADIUS,
+    GRAIN_RADIUS,
+    WINDOW_RADIUS,
+    cell_means,
+    enlarged,
+    grain_kept,
+    local_weight,
+    recoloured,
+)
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
@@ -52,17 +61,17 @@ class InferenceSettings:
     @property
     def reach(self) -> int:
         """Pixels around its own that blending looks at, on top of the network's halo."""
-        if self.mode != "denoise":
-            return 0
-        return (WINDOW_RADIUS + 1 if self.strength is None else 0) + (GRAIN_RADIUS if self.detail else 0)
+        enlarging = 0 if self.mode == "denoise" else BICUBIC_RADIUS
+        local = WINDOW_RADIUS + 1 if self.strength is None else 0
+        return local + (GRAIN_RADIUS if self.detail else 0) + enlarging
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """A denoised photo, the mean strength used (None where the mode has none), and its noise: sigma in 8-bit steps."""
+    """A denoised photo, the mean strength used, and its noise: sigma in 8-bit steps."""
 
     frame: Frame
-    strength: float | None
+    strength: float
     noise_before: float
     noise_after: float
 
@@ -109,7 +118,7 @@ def denoise_frame(
             on_smaller(smaller)
     return Inferred(
         frame=replace(frame, pixels=result, alpha=_enlarged(frame.alpha, scale)),
-        strength=strength if settings.mode == "denoise" else None,
+        strength=strength,
         noise_before=noise.sigma,
         noise_after=measure_noise(result).sigma,
     )
@@ -204,12 +213,28 @@ def _run_tile(
     if len(noisy) == 1:
         estimate = estimate.mean(0, keepdims=True)
     scale = engine.info.scale
+    cells = cell_means(estimate, scale) if scale > 1 else estimate
+    blended, weight = _blended(noisy, cells, settings, noise, blind=engine.info.blind)
+    if scale > 1:
+        # What blending changes has the photo's own resolution; the finer detail is the network's.
+        blended = estimate + enlarged(blended - cells, scale)
     inner = tile.rows.inner, tile.cols.inner
-    if settings.mode != "denoise":
-        enlarged = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
-        return estimate[:, *enlarged], 1.0
+    kept = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
+    mean_weight = weight[:, *inner] if settings.strength is None else weight
+    return blended[:, *kept], float(mean_weight.mean())
+
+
+def _blended(
+    noisy: NDArray[np.float32],
+    estimate: NDArray[np.float32],
+    settings: InferenceSettings,
+    noise: NoiseLevel,
+    *,
+    blind: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mix the noisy window and its estimate, (C, h, w) each, as is wished; and how much of each change was made."""
     if settings.strength is None:
-        weight = local_weight(noisy, estimate, noise, blind=engine.info.blind)
+        weight = local_weight(noisy, estimate, noise, blind=blind)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
     change = weight * (estimate - noisy)
@@ -217,8 +242,7 @@ def _run_tile(
         change = recoloured(change, settings.chroma * (estimate - noisy))
     if settings.detail:
         change = grain_kept(change, settings.detail)
-    mean_weight = weight[:, *inner] if settings.strength is None else weight
-    return (noisy + change)[:, *inner], float(mean_weight.mean())
+    return noisy + change, weight
 
 
 def _store(estimate: NDArray[np.float32], result: NDArray[np.generic], top: int, left: int) -> None:

@@ -32,7 +32,8 @@ BRIGHTNESSES = 5
 
 @dataclass(frozen=True)
 class NoiseRange:
-    """What is drawn, crop by crop. Levels are standard deviations at middle grey in 8-bit steps."""
+    """What is drawn, crop by crop. Levels are standard deviations of about the grey noise at middle grey, in 8-bit
+    steps."""
 
     sigma: tuple[float, float] = (0.7, 30.0)
     clean_share: float = 0.05
@@ -42,9 +43,11 @@ class NoiseRange:
     """Standard deviation in pixels of the blur that correlates noise; now and then twice that."""
     colour: tuple[float, float] = (0.15, 1.5)
     """Colour noise in parts of grey noise, in what a camera has finished."""
+    untouched_share: float = 0.2
+    """Of the finished pictures, those whose channels are noisy each by itself, as where no camera saw to colour."""
     most_colour: float = 1.4
     """A camera's colour matrix makes what is colour in its noise stronger by up to this, and what is grey not."""
-    smoothed_share: float = 0.7
+    smoothed_share: float = 0.6
     """Of the photos from a sensor, those whose colour noise the camera has smoothed."""
     soft_share: float = 0.85
     """Of the photos, those that lens and demosaicing leave softer than shrunk ones are: at 100 % most are."""
@@ -93,8 +96,7 @@ class NoisyCamera:
     def _one(self, sharp: torch.Tensor, dice: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = self._range
         least, most = np.log(chosen.sigma)
-        # Most photos are noisy in between, and few are at either end.
-        sigma = float(np.exp(dice.triangular(least, (least + most) / 2, most) if most > least else least)) / 255
+        sigma = float(np.exp(_in_between(least, most, dice))) / 255
         if dice.random() < chosen.clean_share:
             sigma = 0.0
         generator = torch.Generator().manual_seed(int(dice.integers(1 << 62)))
@@ -146,15 +148,26 @@ class NoisyCamera:
         frequency = torch.from_numpy(
             np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]).astype(np.float32)
         )
-        grey = _shaped_noise(1, _grey_power(frequency, self._range.longest_blur, dice), generator)
+        power = _grey_power(frequency, self._range.longest_blur, dice)
+        brightness = blurred(clean, 1.0).mean(1, keepdim=True).clamp(0, 1)
+        if dice.random() < self._range.untouched_share:
+            noise = _shaped_noise(3, power, generator) * _course(brightness, dice)
+            return (clean + sigma * noise).clamp(0, 1), clean
+        grey = _shaped_noise(1, power, generator)
         colour = _shaped_noise(3, _colour_power(frequency, dice), generator)
         # No axis of colour is noisier than the others in all cameras.
         colour = colour * torch.from_numpy(dice.uniform(0.5, 1.5, (1, 3, 1, 1)).astype(np.float32))
         colour = colour - colour.mean(1, keepdim=True)
         share = float(np.exp(dice.uniform(*np.log(self._range.colour))))
-        brightness = blurred(clean, 1.0).mean(1, keepdim=True).clamp(0, 1)
         noise = grey * _course(brightness, dice) + share * colour / colour.std() * _course(brightness, dice)
         return (clean + sigma * noise).clamp(0, 1), clean
+
+
+def _in_between(least: float, most: float, dice: np.random.Generator) -> float:
+    """Draw from a range, from its middle rather than from its ends half of the time."""
+    if dice.random() < 0.5 or most <= least:
+        return float(dice.uniform(least, most))
+    return float(dice.triangular(least, (least + most) / 2, most))
 
 
 def _grey_power(frequency: torch.Tensor, longest: float, dice: np.random.Generator) -> torch.Tensor:

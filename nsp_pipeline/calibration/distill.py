@@ -16,12 +16,22 @@ from nsp_pipeline.calibration.shot_pairs import ShotPairs
 from nsp_pipeline.calibration.student import Material, StudentLesson, Teacher, shrunk_to_sharp
 from nsp_pipeline.calibration.student_settings import StudentSettings
 from nsp_pipeline.calibration.train import Course, train
+from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+
+MEASURED = 12
+"""Photos whose noise is measured, so that what is simulated is like it."""
+
+GREY = 0
+"""The row of a noise table that holds the grey noise of pixels."""
+
+AROUND, SIMULATED = 2.0, (0.3, 60.0)
+"""Simulated noise goes from half of the least measured to twice the most, within these 8-bit steps."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ def distill(
         UsageError: the teacher is not a blind-spot network; or see `train`.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
+    settings = _fitted(settings, sources.noisy)
     device = course.torch_device
     teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
     lesson = StudentLesson(_material(sources, settings), settings, device, teacher, on_prepared)
@@ -82,6 +93,22 @@ def distill(
         base=base,
         shot_pairs=shot_pairs,
         make_onnx=make_onnx,
+    )
+
+
+def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSettings:
+    """Let the noise that is simulated surround the photos' own, where the settings leave it to them."""
+    photos = noisy.training[:: -(-len(noisy.training) // MEASURED)] if noisy else []
+    tables = [measure_noise(photo.pixels).table[0] for photo in photos]
+    levels = [255 * float(table[GREY].max()) for table in tables if table[GREY].max() > 0]
+    if not levels:
+        return settings
+    least, most = (float(np.clip(level, *SIMULATED)) for level in (min(levels) / AROUND, max(levels) * AROUND))
+    return settings.model_copy(
+        update={
+            "least_sigma": settings.least_sigma or round(least, 2),
+            "most_sigma": settings.most_sigma or round(most, 2),
+        }
     )
 
 

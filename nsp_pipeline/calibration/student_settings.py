@@ -8,6 +8,9 @@ from nsp_pipeline.calibration.camera_noise import NoiseRange
 from nsp_pipeline.calibration.settings import CourseSettings
 
 Width = Annotated[int, Field(ge=4, le=512)]
+ANY_SIGMA = 0.7, 30.0
+"""The noise of photos of any camera at middle grey, in 8-bit steps."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -49,17 +52,19 @@ class StudentSettings(CourseSettings):
     sharp_weight: Annotated[float, Field(ge=0, le=10)] = 0.1
     """Weight of the loss at twice the resolution, which teaches the enlarging modes."""
 
-    least_sigma: Annotated[float, Field(gt=0, le=100)] = 0.7
-    most_sigma: Annotated[float, Field(gt=0, le=100)] = 30.0
-    """Range of the simulated noise at middle grey, in 8-bit steps."""
+    least_sigma: Annotated[float, Field(gt=0, le=100)] | None = None
+    most_sigma: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Range of the simulated noise at middle grey, in 8-bit steps. None: around what is measured in the noisy photos,
+    or 0.7 to 30 where there are none."""
     clean_share: Share = 0.05
     sensor_share: Share = 0.4
     least_colour_left: Annotated[float, Field(gt=0, le=8)] = 0.15
     most_colour_left: Annotated[float, Field(gt=0, le=8)] = 1.5
     """Range of the colour noise that a finished picture has, in parts of its grey noise."""
+    untouched_share: Share = 0.2
     longest_blur: Annotated[float, Field(ge=0, le=8)] = 1.6
     most_colour: Annotated[float, Field(ge=0, le=8)] = 1.4
-    smoothed_share: Share = 0.7
+    smoothed_share: Share = 0.6
     jpeg_share: Share = 0.8
     soft_share: Share = 0.85
     softest: Annotated[float, Field(ge=0, le=8)] = 1.2
@@ -76,9 +81,9 @@ class StudentSettings(CourseSettings):
 
     @field_validator("most_sigma")
     @classmethod
-    def _a_range(cls, most: float, info: ValidationInfo) -> float:
-        least = info.data.get("least_sigma", most)
-        if most < least:
+    def _a_range(cls, most: float | None, info: ValidationInfo) -> float | None:
+        least = info.data.get("least_sigma")
+        if most is not None and least is not None and most < least:
             raise ValueError(f"{most} is below least_sigma = {least}")
         return most
 
@@ -96,10 +101,11 @@ class StudentSettings(CourseSettings):
     def noise(self) -> NoiseRange:
         """The noise that is simulated, and how sharp the photos are that it is put on."""
         return NoiseRange(
-            sigma=(self.least_sigma, self.most_sigma),
+            sigma=(self.least_sigma or ANY_SIGMA[0], self.most_sigma or ANY_SIGMA[1]),
             clean_share=self.clean_share,
             sensor_share=self.sensor_share,
             colour=(self.least_colour_left, self.most_colour_left),
+            untouched_share=self.untouched_share,
             longest_blur=self.longest_blur,
             most_colour=self.most_colour,
             smoothed_share=self.smoothed_share,

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from nsp_pipeline.atomic_file import write_atomically
-from nsp_pipeline.cli.exporting import ExportWish, export_engine, export_onnx
+from nsp_pipeline.cli.exporting import ExportWish, export_engine, export_onnx, require_training
 from nsp_pipeline.cli.kept_engines import list_engines, prune_engines
 from nsp_pipeline.cli.quantities import HeightWidthType, OrWord
 from nsp_pipeline.engines.size_range import SizeRange, chosen_range, fixed_size
@@ -92,6 +92,8 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     if profile is None or out is None:
         raise UsageError("nsp export needs a PROFILE and --out FILE (or --list, or --prune)")
     wish = _wish(**options)
+    if wish.target == "onnx":
+        require_training()
     bundle = find_profile(profile)
     if os.path.lexists(out) and not overwrite:
         raise OutputError(f"{out}: exists already; --overwrite replaces it")
@@ -116,8 +118,10 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
 def _wish(min_size: tuple[int, int] | None, max_size: tuple[int, int] | None, **options: Any) -> ExportWish:
     """Read the options, and refuse those that would silently do nothing."""
     target, size = options["target"], options["size"]
-    if options["pd"] != "auto" and (options["mode"] != "denoise" or target != "onnx"):
-        raise UsageError("--pd acts in --mode denoise with --target onnx only: engines are made of the profile's graph")
+    if options["pd"] != "auto" and options["mode"] != "denoise":
+        raise UsageError(f"--pd acts in --mode denoise only, not in {options['mode']}")
+    if options["pd"] != "auto" and target != "onnx":
+        raise UsageError("--pd acts with --target onnx only: engines are made of the profile's own graph")
     if (min_size or max_size) and (target == "onnx" or size):
         raise UsageError("--min-size and --max-size are of engines of dynamic size; an ONNX file takes any size")
     if options["capabilities"] and target != "tensorrt-rtx":

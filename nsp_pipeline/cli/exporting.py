@@ -87,7 +87,6 @@ class Exported:
 
 def export_onnx(profile: Profile, wish: ExportWish) -> Exported:
     """Export the network of a profile's weights as ONNX; raises what `onnx_bytes` and `variant` raise."""
-    require_training()
     from nsp_export.graph import ImageToImage
     from nsp_export.onnx_file import onnx_bytes
     from nsp_export.variants import Variant, variant

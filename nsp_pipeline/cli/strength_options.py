@@ -55,12 +55,9 @@ def strength_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def inference_settings(options: Mapping[str, Any]) -> InferenceSettings:
     """The settings that a command line with these options, `mode` and `tile` asks for.
 
-    Raises UsageError where the mode has no use for one of them.
+    Raises UsageError where the mode has no use for --pd.
     """
     mode, strength, chroma, detail = (options[name] for name in ("mode", "strength", "chroma", "detail"))
-    asked = {"--strength": strength is not None, "--chroma": chroma is not None, "--detail": detail > 0}
-    asked["--pd"] = options["pd"] != "auto"
-    for name, given in asked.items():
-        if given and mode != "denoise":
-            raise UsageError(f"{name} acts in --mode denoise only, not in {mode}")
+    if options["pd"] != "auto" and mode != "denoise":
+        raise UsageError(f"--pd acts in --mode denoise only, not in {mode}")
     return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"])

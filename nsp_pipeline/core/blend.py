@@ -12,6 +12,7 @@ a share of the estimate's own squared gradient.
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from nsp_pipeline.core.noise import NoiseLevel
 
@@ -23,6 +24,9 @@ GRAIN_RADIUS = 2
 
 EDGE_SHARE = 0.05
 """Of the squared gradient of an estimate by a network that sees every pixel: what its noise may have on top."""
+
+BICUBIC_RADIUS = 2
+"""Pixels on either side of its own place that an enlarged pixel is made from."""
 
 TRUST = 1.25
 """Factor on the measured variance: the local mean scatters, and noise left over is seen sooner than detail lost."""
@@ -69,6 +73,19 @@ def grain_kept(change: NDArray[np.float32], share: float) -> NDArray[np.float32]
     """Take from a change (C, H, W) that a share, 0..1, of the fine grain that it would remove; colour as before."""
     brightness = change.mean(0)
     return np.asarray(change - np.float32(share) * (brightness - box_mean(brightness, GRAIN_RADIUS)), dtype=np.float32)
+
+
+def cell_means(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """Mean of each scale×scale cell: (C, scale·H, scale·W) -> (C, H, W)."""
+    channels, height, width = image.shape
+    cells = image.reshape(channels, height // scale, scale, width // scale, scale)
+    return np.asarray(cells.mean((2, 4)), dtype=np.float32)
+
+
+def enlarged(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """Enlarge by bicubic interpolation: (C, H, W) -> (C, scale·H, scale·W)."""
+    size = image.shape[2] * scale, image.shape[1] * scale
+    return np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in image])
 
 
 def box_mean(image: NDArray[np.float32], radius: int) -> NDArray[np.float32]:

@@ -21,6 +21,11 @@ CLIPPED_SHARE = 0.02
 FLAT_IF_BELOW = 2.0
 ROUNDS = 8
 
+SUDDEN, STEEPEST, NEAR_WHITE = 0.25, 4.0, 0.75
+"""Between two brightnesses of a photo, the logarithm of σ changes by no more than SUDDEN + STEEPEST times their
+distance: no camera's noise does, but where all that is of one brightness is texture, that looks like noise. What is
+near white tells nothing of the rest, since there a tone curve presses noise flat."""
+
 PLANE = 3
 """Degrees of freedom that a patch loses to its best plane."""
 
@@ -145,7 +150,19 @@ def _level_by_brightness(
         flat = chosen[_flat(variance[chosen])]
         levels.append(np.median(variance[flat], axis=0))
         tables.append(np.median(kinds[flat], axis=0))
-    return NoiseLevel(nodes, np.array(levels, dtype=np.float32), np.array(tables, dtype=np.float32))
+    variances = np.array(levels, dtype=np.float32)
+    credible = _credible_share(nodes, variances.sum(1))[:, None]
+    return NoiseLevel(nodes, variances * credible, np.array(tables, dtype=np.float32) * credible)
+
+
+def _credible_share(brightness: NDArray[np.float32], variance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What of each variance (K,) can be noise, 0 to 1, when that at the other brightnesses is."""
+    witnesses = brightness <= NEAR_WHITE
+    if not witnesses.any():
+        return np.ones_like(variance)
+    apart = np.abs(brightness[:, None] - brightness[None, witnesses])
+    most = (variance[witnesses] * np.exp(2 * (SUDDEN + STEEPEST * apart))).min(1)
+    return np.asarray(np.minimum(1, most / np.maximum(variance, np.float32(1e-12))), dtype=np.float32)
 
 
 def _flat(variance: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -13,10 +13,10 @@ from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 
 @dataclass(frozen=True)
 class Denoised:
-    """Pixels (H, W, C) of the type that came in, the mean strength (None in sr modes), and seconds of inference."""
+    """Pixels (H, W, C) of the type that came in, the mean strength, and seconds of inference."""
 
     pixels: NDArray[np.generic]
-    strength: float | None
+    strength: float
     seconds: float
 
 

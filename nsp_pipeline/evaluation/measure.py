@@ -106,7 +106,7 @@ def _measure(
         group=pair.group,
         noisy=score(_enlarged(to_eight_bit(noisy), engine.info.scale), truth),
         denoised=score(to_eight_bit(result.pixels), truth),
-        strength=1.0 if result.strength is None else result.strength,
+        strength=result.strength,
         seconds_per_megapixel=result.seconds / (noisy.shape[0] * noisy.shape[1] / 1e6),
     )
 

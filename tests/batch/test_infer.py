@@ -88,7 +88,7 @@ def test_the_photo_goes_through_as_the_paper_says(engine_for: Any, mode: str, pd
     scale = engine.info.scale
     expected = whole[: 37 * scale, : 51 * scale].clip(0, 1)
 
-    result = run(frame_of(photo), engine, mode, None if mode != "denoise" else 1.0).frame.pixels
+    result = run(frame_of(photo), engine, mode, 1.0).frame.pixels
 
     np.testing.assert_allclose(result, expected, atol=1e-5)
     assert np.ptp(expected) > 0.1
@@ -118,7 +118,7 @@ def test_tiled_and_whole_agree_on_odd_sides(engine_for: Any, mode: str, pd_facto
     assert counted == [(done, total) for done in range(1, total + 1)]
     assert np.abs(tiled.frame.pixels - whole.frame.pixels).max() <= 1e-5
     assert not np.array_equal(whole.frame.pixels[:151, :203], frame.pixels)
-    assert tiled.strength == (None if mode != "denoise" else pytest.approx(whole.strength, abs=1e-5))
+    assert tiled.strength == pytest.approx(whole.strength, abs=1e-5)
 
 
 @pytest.mark.parametrize("strength", [None, 1.0])

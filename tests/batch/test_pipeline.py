@@ -261,7 +261,7 @@ def test_enlarging_doubles_the_sides(nsp: Nsp, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--mode", "sr", "--strength", "0.5"], "--strength acts in --mode denoise only"),
+        (["--mode", "sr", "--pd", "on"], "--pd acts in --mode denoise only"),
         (["--mode", "sr", "--chroma", "1"], "--chroma acts in --mode denoise only"),
         (["--mode", "sr-direct", "--detail", "0.1"], "--detail acts in --mode denoise only"),
         (["--format", "jpeg", "--bit-depth", "16"], "--bit-depth 16 needs --format png or tiff"),

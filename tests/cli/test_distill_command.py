@@ -64,6 +64,10 @@ def test_a_student_of_a_cameras_photos_is_that_cameras(
     spec = json.loads(made.out)
     assert (spec["camera_model"], spec["iso_min"]) == ("Maker One", 800)
     assert "prepared 3/3" in made.err
+    # Grey noise of 15/√3 in every photo: what was simulated goes from half to twice that.
+    settings = spec["training"]["settings"]
+    assert settings["least_sigma"] == pytest.approx(15 / 3**0.5 / 2, rel=0.25)
+    assert settings["most_sigma"] == pytest.approx(15 / 3**0.5 * 2, rel=0.25)
 
 
 def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, real_nsp: Nsp) -> None:

@@ -35,7 +35,8 @@ def test_a_checkpoint_becomes_a_profile_that_denoises(
 
     (tmp_path / "in").mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / "in" / "a.png")
-    run = real_nsp("denoise", tmp_path / "in", tmp_path / "out", "--profile", "nsp_dbsn")
+    # Little of it: whole pictures of random weights have colours of their own, and are not let through.
+    run = real_nsp("denoise", tmp_path / "in", tmp_path / "out", "--profile", "nsp_dbsn", "--strength", "0.02")
     assert run.code == 0, run.err
     assert (tmp_path / "out" / "a.png").is_file()
 

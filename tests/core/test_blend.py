@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nsp_pipeline.core.blend import box_mean, local_weight
+from nsp_pipeline.core.blend import box_mean, cell_means, enlarged, local_weight
 from nsp_pipeline.core.noise import NoiseLevel
 
 NOISE = NoiseLevel(np.array([0.5], np.float32), np.full((1, 3), 1e-4, np.float32))
@@ -48,3 +48,9 @@ def test_more_noise_at_edges_passes_for_lost_detail_only_where_the_network_is_bl
 
     assert seeing > 0.95
     assert blind < 0.5
+
+
+def test_what_is_enlarged_keeps_its_means() -> None:
+    image = box_mean(np.random.default_rng(0).random((24, 30)).astype(np.float32), 2)[None]
+
+    assert cell_means(enlarged(image, 2), 2) == pytest.approx(image, abs=0.02)

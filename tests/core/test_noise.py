@@ -42,6 +42,18 @@ def test_noise_that_grows_with_brightness_is_found_at_each_brightness() -> None:
     assert found == pytest.approx([6e-4, 1.4e-3], rel=0.15)
 
 
+def test_what_has_texture_at_one_brightness_alone_is_not_noisier_there() -> None:
+    clean = scene()
+    cobbles = np.random.default_rng(7).normal(0.5, 0.05, (512, 128, 1)).repeat(3, 2)
+    clean[:, 192:320] = cobbles
+    noisy = clean + np.random.default_rng(0).normal(0, 3 / 255, clean.shape)
+    level = measure_noise(from_unit(noisy.astype(np.float32), np.dtype(np.uint8)))
+
+    found = 255 * np.sqrt(level.at(np.array([0.25, 0.5], np.float32)) / 3)
+    assert found[0] == pytest.approx(3, rel=0.15)
+    assert found[1] < 3 * 2.5, "the cobbles' own is 12"
+
+
 def test_a_photo_without_noise_has_almost_none() -> None:
     assert measure_noise(from_unit(scene().astype(np.float32), np.dtype(np.uint8))).sigma < 0.5
 
