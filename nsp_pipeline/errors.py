@@ -64,6 +64,10 @@ class EngineOutOfMemoryError(NspError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class EngineFailedError(NspError):
+    """An engine broke down on a photo, which may well be all right."""
+
+
 class UntrustedResultError(NspError):
     """What an engine made of a photo cannot be its picture."""
 

@@ -5,9 +5,9 @@ from functools import cache
 import torch
 from tiny import tiny_model
 
-from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.tbsn import Tbsn
 from nsp_pipeline.models.unet import UNet
 

@@ -9,10 +9,10 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
 from nsp_pipeline.models.dbsn import Dbsn
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE
 
 SIZES = {"base_channels": 4, "modules": 1, "scale": 2, "local_mean_skip": True}

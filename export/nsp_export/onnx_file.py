@@ -14,10 +14,10 @@ import torch
 
 from nsp_export.agreement import TOLERANCE, ParityError
 from nsp_export.attention_ops import TRANSLATIONS, use_operators
-from nsp_export.graph import ImageToImage
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
+from nsp_pipeline.models.graph import ImageToImage
 
 OPSET = 20
 """The first that has GELU as one operator: from its parts engines do not put it together again."""

@@ -22,7 +22,7 @@ from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.errors import EngineOutOfMemoryError, UntrustedResultError
+from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError
 from nsp_pipeline.frames.frame import Frame
 
 SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
@@ -98,6 +98,7 @@ def denoise_frame(
     Raises:
         EngineOutOfMemoryError: a tile as large as was asked for, or the smallest, does not fit into memory.
         UntrustedResultError: the engine gave values that are not numbers.
+        EngineFailedError: the engine broke down.
     """
     noise = measure_noise(frame.pixels)
     if settings.removes_nothing:
@@ -108,6 +109,8 @@ def denoise_frame(
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
     while True:
         side = settings.tile or engine.info.tile or _auto_tile(engine.info.halo + settings.reach)
+        if engine.info.most:
+            side = min(side, engine.info.most - 2 * (engine.info.halo + settings.reach))
         try:
             strength = run(frame.pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
             break
@@ -207,7 +210,12 @@ def _run_tile(
     noisy = np.ascontiguousarray(window.transpose(2, 0, 1))
     image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
     told = (noise.table,) if engine.info.told_noise else ()
-    estimate = engine.run(image[None], *told)[0]
+    try:
+        estimate = engine.run(image[None], *told)[0]
+    except (NspError, MemoryError):
+        raise
+    except Exception as error:  # back ends raise bare classes of their own
+        raise EngineFailedError(f"it failed: {type(error).__name__}: {error}") from error
     if not np.isfinite(estimate).all():
         raise UntrustedResultError("the result holds values that are not numbers")
     if len(noisy) == 1:

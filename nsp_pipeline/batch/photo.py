@@ -16,7 +16,7 @@ from nsp_pipeline.batch.publish import NotOursError, Publisher
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.trust import require_its_colours
 from nsp_pipeline.engines.engine import Engine, EngineInfo
-from nsp_pipeline.errors import EngineOutOfMemoryError, NspError, PhotoError, UntrustedResultError
+from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, PhotoError, UntrustedResultError
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.read import read_frame
 
@@ -27,7 +27,10 @@ class ChangedError(PhotoError):
     """The photo was being written while we read it."""
 
 
-PASSING = (NotOursError, ChangedError, EngineOutOfMemoryError, MemoryError, OSError)
+PASSING = (
+    *(NotOursError, ChangedError, MemoryError, OSError),
+    *(EngineFailedError, EngineOutOfMemoryError, UntrustedResultError),
+)
 """Causes that may be gone the next time; any other failure would come again."""
 
 
@@ -113,19 +116,19 @@ class PhotoSteps:
         return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
 
     def infer(self, ready: Ready, bench: Bench) -> Made:
-        """Denoise a photo that was read; again on the reference engine, where the result cannot be its picture.
+        """Denoise a photo that was read; again on the reference where the engine broke down, or gave another picture.
 
-        Raises UntrustedResultError when that one does no better, or is not to be used.
+        Raises UntrustedResultError or EngineFailedError when that one does no better, or is not to be used.
         """
         began = time.monotonic()
         info = bench.engine.info
         try:
             inferred = self._denoised(ready, bench.engine, bench)
-        except UntrustedResultError as error:
+        except (UntrustedResultError, EngineFailedError) as error:
             trouble = f"{info.name} ({info.provider}, {info.precision}): {error}"
             reference = bench.reference()
             if reference is None or reference.info.provider == info.provider:
-                raise UntrustedResultError(f"{trouble}; try another --engine, --precision or --profile") from error
+                raise type(error)(f"{trouble}; try another --engine, --precision or --profile") from error
             bench.say(f"{ready.task.job.name}: {trouble}; made again on {reference.info.provider}")
             inferred = self._denoised(ready, reference, bench)
             info = replace(reference.info, fallback=trouble)
@@ -177,6 +180,10 @@ class PhotoSteps:
         details = None
         if isinstance(error, PhotoError):
             reason = error.reason
+        elif isinstance(error, EngineFailedError):
+            details = "".join(traceback.format_exception(error))
+            reason = f"{error} (traceback in {RECORD_FOLDER}/{ERROR_LOG})"
+            self._log(task, details)
         elif isinstance(error, NspError):
             reason = str(error)
         elif isinstance(error, MemoryError):

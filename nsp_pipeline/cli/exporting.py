@@ -30,8 +30,8 @@ def require_training() -> None:
 
 def make_onnx(network: "Backbone", mode: str, inference: InferenceSpec, metadata: Mapping[str, str]) -> bytes:
     """Export a network as a checked image-in, image-out ONNX file (see nsp_export.onnx_file.onnx_bytes)."""
-    from nsp_export.graph import ImageToImage
     from nsp_export.onnx_file import onnx_bytes
+    from nsp_pipeline.models.graph import ImageToImage
 
     return onnx_bytes(ImageToImage(network, mode=mode, **inference.model_dump()), metadata)
 
@@ -46,8 +46,8 @@ def compare_with_weights(profile: Profile) -> str:
     except MissingCapabilityError as error:
         return f"not compared with the models: {error}"
     from nsp_export.agreement import ParityError
-    from nsp_export.graph import ImageToImage
     from nsp_export.onnx_file import check_parity
+    from nsp_pipeline.models.graph import ImageToImage
 
     network = _network(profile)
     worst = 0.0
@@ -87,9 +87,9 @@ class Exported:
 
 def export_onnx(profile: Profile, wish: ExportWish) -> Exported:
     """Export the network of a profile's weights as ONNX; raises what `onnx_bytes` and `variant` raise."""
-    from nsp_export.graph import ImageToImage
     from nsp_export.onnx_file import onnx_bytes
     from nsp_export.variants import Variant, variant
+    from nsp_pipeline.models.graph import ImageToImage
 
     graph = ImageToImage(_network(profile), mode=wish.mode, **profile.spec.inference_with(wish.pd).model_dump())
     metadata = {"profile": profile.name, "sha256": profile.spec.files[WEIGHTS_FILE]}
@@ -133,8 +133,8 @@ def _compare_with_weights(profile: Profile, mode: str) -> str:
     if find_spec("torch") is None or find_spec("safetensors") is None:
         return "not compared with PyTorch, which is not installed"
     require_training()
-    from nsp_export.graph import ImageToImage
     from nsp_export.onnx_file import check_parity
+    from nsp_pipeline.models.graph import ImageToImage
 
     graph = ImageToImage(_network(profile), mode=mode, **profile.spec.inference.model_dump()).eval()
     try:

@@ -17,7 +17,7 @@ from PIL import Image
 from nsp_pipeline.core.noise import NoiseLevel
 
 WINDOW_RADIUS = 5
-"""The local mean is over (2·5 + 1)² pixels; tiles need this much halo on top of the network's."""
+"""The local mean is over (2·5 + 1)² pixels; tiles need one more as halo on top of the network's."""
 
 GRAIN_RADIUS = 2
 """What differs from the mean over (2·2 + 1)² pixels is fine grain."""

@@ -231,8 +231,15 @@ def _no_such_way(wish: Wish) -> str:
     if not any(wish.device == "auto" or wish.device.startswith(device) for device in devices):
         where = "the CPU" if devices == {"cpu"} else "a GPU"
         return f"{NAMES[wish.engine]} runs on {where} only; --device {wish.device} wants another --engine"
-    others = [one.engine for one in CANDIDATES if one.precision == wish.precision and one.engine != wish.engine]
+    others = [
+        one.engine
+        for one in CANDIDATES
+        if one.precision == wish.precision
+        and one.engine != wish.engine
+        and (wish.device == "auto" or wish.device.startswith(one.device))
+    ]
     able = sorted(set(others), key=ENGINES.index)
     where = "" if wish.device == "auto" else f" on {wish.device}"
     what = "no engine" if wish.engine == "auto" else f"{NAMES[wish.engine]} never"
-    return f"{what} computes in {wish.precision}{where}; {wish.precision} wants --engine {' or '.join(able)}"
+    instead = f"; {wish.precision} wants --engine {' or '.join(able)}" if able else ""
+    return f"{what} computes in {wish.precision}{where}{instead}"

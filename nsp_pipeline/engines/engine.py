@@ -53,6 +53,8 @@ class EngineInfo:
     """"exact": tiles with a halo give what the whole image gives; "blended": tiles must overlap and fade."""
     tile: int | None = None
     """Side of a tile near which the network works best, or the largest that found memory here; None: any."""
+    most: int | None = None
+    """The largest side of an image that it takes; None: any."""
     blind: bool = True
     """Whether the network cannot see the pixel that it estimates."""
     told_noise: bool = False

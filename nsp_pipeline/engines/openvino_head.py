@@ -23,21 +23,23 @@ MOVES = frozenset(
 )
 """Operations that move pixels and compute nothing."""
 
-DENSE, GROUPED = "Convolution", "GroupConvolution"
+DENSE = "Convolution"
+LINEAR = frozenset((DENSE, "GroupConvolution", "Interpolate"))
+"""Operations that the CPU plugin computes in bfloat16, and of which that of a sum is the sum of those of its parts."""
 
 
 def take_the_rest(runtime: Any, model: Any) -> Any:
     """Return the model with one more input, `rest`: what bfloat16 drops of `image`, of the same shape.
 
-    The convolutions that see the image itself see both. Everything else goes on as it was: what is added to the
-    result, such as the image, is float32 already.
+    The convolutions and enlargements that see the image itself see both. Everything else goes on as it was: an image
+    that is merely added to the result is float32 already.
     """
     twin = model.clone()
     of_the_rest = {node.get_friendly_name(): node for node in twin.get_ops()}
     first = [
         node
         for node in model.get_ordered_ops()
-        if node.get_type_name() in (DENSE, GROUPED) and _is_the_image(node.input_value(0).get_node())
+        if node.get_type_name() in LINEAR and _is_the_image(node.input_value(0).get_node())
     ]
     if not first:
         return model
@@ -57,7 +59,7 @@ def _in_full(node: Any, twin: Any) -> Any:
     from openvino import opset13 as ops
 
     weights = node.input_value(1).get_node()
-    if node.get_type_name() == GROUPED or weights.get_type_name() != "Constant":
+    if node.get_type_name() != DENSE or weights.get_type_name() != "Constant":
         return ops.add(node.output(0), twin.output(0))
     values = np.asarray(weights.get_data(), np.float32)
     image, rest = node.input_value(0), twin.input_value(0)

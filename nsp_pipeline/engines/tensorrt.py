@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from nsp_pipeline import __version__
 from nsp_pipeline.core.noise import NoiseLevel
-from nsp_pipeline.engines.cuda_device import Buffer, CudaStream, Gpu, count_gpus, find_gpu
-from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo
+from nsp_pipeline.engines.cuda_device import Buffer, CudaError, CudaStream, Gpu, count_gpus, find_gpu
+from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
 from nsp_pipeline.engines.engine_cache import EngineCache, EngineKey, cache_folder
 from nsp_pipeline.engines.half_precision import to_half
 from nsp_pipeline.engines.model_file import checked_model, without_default
@@ -24,7 +25,7 @@ from nsp_pipeline.engines.tensorrt_build import (
     collecting_logger,
     import_tensorrt,
 )
-from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.errors import EngineFailedError, MissingCapabilityError
 from nsp_pipeline.profiles.bundle import Profile
 
 FLAVOURS = ("tensorrt", "tensorrt-rtx")
@@ -118,15 +119,20 @@ class TensorRtEngine:
         self._context = self._new_context()
         self._input, self._noise, self._output, self._scratch = (Buffer(self._stream.cuda) for _ in range(4))
         provider = f"{NAMES[flavour]} {self._key.version} on {gpu.name}"
-        self.info = replace(checked, name=flavour, provider=provider, precision=precision)
+        most = min(self.sizes.most)
+        self.info = replace(checked, name=flavour, provider=provider, precision=precision, most=most)
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run.
 
-        Raises SizeRangeError for sizes that the engine was not built for, MemoryError when the GPU's memory is full.
+        Raises SizeRangeError for sizes that the engine was not built for, EngineFailedError when it breaks down.
         """
         self.sizes.require(image.shape[2:])
-        image = np.ascontiguousarray(image)
+        self._logger.errors.clear()
+        with memory_watched(f"cuda:{self._stream.index}"):
+            return self._computed(np.ascontiguousarray(image), noise)
+
+    def _computed(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
         self._stream.activate()
         self._context.set_input_shape("image", image.shape)
         result = np.empty(tuple(self._context.get_tensor_shape("denoised")), np.float32)
@@ -140,7 +146,7 @@ class TensorRtEngine:
             self._context.set_tensor_address(NOISE_INPUT, self._noise.reserve(table.nbytes))
             self._stream.upload(table, self._noise.address)
         if not self._context.execute_async_v3(self._stream.handle):
-            raise BuildError(f"{self.info.provider} failed: {'; '.join(self._logger.errors)}")
+            raise EngineFailedError(f"it failed: {'; '.join(self._logger.errors)}")
         self._stream.download(self._output.address, result)
         self._stream.wait()
         return result
@@ -151,12 +157,14 @@ class TensorRtEngine:
             compiled = bytes(self._kernels.serialize())
             if compiled != self._cache.kernels(self._key):
                 self._cache.keep_kernels(self._key, compiled)
-        self._stream.activate()
         # In this order: a context must not outlive its engine.
         del self._context, self._kernels, self._engine, self._runtime
-        for buffer in (self._input, self._noise, self._output, self._scratch):
-            buffer.free()
-        self._stream.close()
+        # Where the device itself broke down there is nothing left to give back, and others may go on.
+        with suppress(CudaError):
+            self._stream.activate()
+            for buffer in (self._input, self._noise, self._output, self._scratch):
+                buffer.free()
+            self._stream.close()
 
     def _new_context(self) -> Any:
         """A context without memory of its own: it gets what each image's size needs, not what the largest would."""

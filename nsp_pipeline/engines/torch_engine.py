@@ -66,7 +66,7 @@ class TorchEngine:
         if device != "cpu" and not self._torch.cuda.is_available():
             raise MissingCapabilityError(f"PyTorch {self._torch.__version__} reaches no GPU: {CUDA_HINT}")
         # The graph of an export is that of the ONNX file, operation by operation.
-        from nsp_export.graph import ImageToImage
+        from nsp_pipeline.models.graph import ImageToImage
         from nsp_pipeline.models.registry import load_backbone
 
         if threads:

@@ -14,14 +14,14 @@ def verify_profile(profile: Profile) -> dict[str, str]:
     Raises NspError when a model cannot run or gives something that is not an image.
     """
     findings = {"hashes": f"{len(profile.spec.files)} files match"}
-    noise = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
     for mode, file in MODEL_FILES.items():
         if file not in profile.content:
             continue
         engine = open_engine(profile, mode=mode)
-        result = engine.run(noise)
+        given = -(-64 // engine.info.multiple) * engine.info.multiple
+        result = engine.run(np.random.default_rng(0).random((1, 3, given, given), dtype=np.float32))
         engine.close()
-        side = 64 * engine.info.scale
+        side = given * engine.info.scale
         if result.shape != (1, 3, side, side) or not np.isfinite(result).all():
             raise NspError(f"{profile.path}: {file} gives {result.shape} with values that are not a picture")
         findings[file] = f"runs on {engine.info.provider}"

@@ -36,13 +36,22 @@ class EngineWithPd:
         self._inference = inference
         self._whole: Engine | None = None
         self._phases: Engine | None = None
-        if inference.pd_factor > 1:
-            self._phases = open_mode("sr")
-        if inference.pd_factor == 1 or inference.whole_share:
-            self._whole = open_mode("sr-direct")
-        first = self._phases or self._whole
-        assert first
-        info = first.info
+        try:
+            if inference.pd_factor > 1:
+                self._phases = open_mode("sr")
+            if inference.pd_factor == 1 or inference.whole_share:
+                self._whole = open_mode("sr-direct")
+        except BaseException:
+            self.close()
+            raise
+        opened = [engine.info for engine in (self._phases, self._whole) if engine]
+        info = replace(
+            opened[0],
+            # Where the two differ, both are named.
+            provider=" and ".join(dict.fromkeys(part.provider for part in opened)),
+            precision="/".join(dict.fromkeys(part.precision for part in opened)),
+            fallback="; ".join(dict.fromkeys(part.fallback for part in opened if part.fallback)),
+        )
         # An estimate that is moved about looks one sub-image pixel farther.
         farther = inference.pd_factor if inference.shifted_grids else 0
         self._scale = info.scale

@@ -6,9 +6,11 @@ its t² places and averaging ("cycle spinning") takes the chequered pattern away
 the grid moves, so the network runs no more often: their estimates are only laid down t² times.
 """
 
+from itertools import product
+
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, pad, pixel_unshuffle
+from torch.nn.functional import pad, pixel_unshuffle
 
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
@@ -46,9 +48,6 @@ class Denoiser(nn.Module):
         self.shifted = shifted_grids and pd_factor > 1
         self.multiple = self.factor * network.multiple
         self.halo = self.factor * (network.halo + self.shifted)
-        if self.shifted:
-            self.register_buffer("places", _places(self.factor), persistent=False)
-            self.places: torch.Tensor
 
     def forward(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:
@@ -62,25 +61,19 @@ class Denoiser(nn.Module):
         """Mean of the sub-images' estimates, (t², 3, H, W) -> (1, 3, H, W)."""
         if not self.shifted:
             return estimates.mean(0, keepdim=True)
-        reach = self.factor - 1
+        t, (height, width) = self.factor, estimates.shape[2:]
         # At the image's border a moved estimate has nothing to lay down; its outermost pixels stand in.
-        wide = pad(estimates.transpose(0, 1), (reach, reach, reach, reach), mode="replicate")
-        return conv2d(wide, self.places.to(wide.dtype)).transpose(0, 1)
+        wide = pad(estimates.float(), (t - 1, t - 1, t - 1, t - 1), mode="replicate")
+        # Sums of moved copies: a convolution would be computed, and the picture rounded, in float16 or bfloat16.
+        total = torch.zeros_like(estimates[:1], dtype=torch.float32)
+        for phase, grid in product(range(t * t), repeat=2):
+            # A pixel of this phase stands at that place of its cell in one of the grids: there its estimate moves.
+            top, left = t - 1 + grid // t - phase // t, t - 1 + grid % t - phase % t
+            total = total + wide[phase : phase + 1, :, top : top + height, left : left + width]
+        return total / t**4
 
 
 def pixel_shuffle_down(image: torch.Tensor, t: int) -> torch.Tensor:
     """PD: (1, C, H, W) -> (t², C, H/t, W/t), phases in row-major order."""
     phases = pixel_unshuffle(image, t)[0]
     return phases.reshape(image.shape[1], t * t, *phases.shape[1:]).transpose(0, 1)
-
-
-def _places(t: int) -> torch.Tensor:
-    """Weights (1, t², 2t - 1, 2t - 1) of each phase's estimate at each displacement, t - 1 in the middle.
-
-    A pixel of phase k stands at place j of its cell in one of the shifted grids: its estimate then moves by k - j.
-    """
-    weights = torch.zeros(t * t, 2 * t - 1, 2 * t - 1)
-    for phase in range(t * t):
-        top, left = t - 1 - phase // t, t - 1 - phase % t
-        weights[phase, top : top + t, left : left + t] = 1 / t**4
-    return weights[None]

@@ -64,7 +64,7 @@ class UNet(Backbone):
         self.scale = scale
         self.told_noise = told_noise
         self.multiple = FOLD * 2 ** (len(channels) - 1)
-        self.halo = self._reach(pairs)
+        self.halo = self._reach(pairs, told_noise)
         self.head = nn.Conv2d(3 * FOLD**2, channels[0], 3, padding=1)
         if told_noise:
             # A convolution of its own, so that what sees the image itself sees nothing else (see openvino_head).
@@ -115,10 +115,12 @@ class UNet(Backbone):
         return cells.mean((2, 4)).flatten(0, 2)
 
     @staticmethod
-    def _reach(pairs: Sequence[int]) -> int:
+    def _reach(pairs: Sequence[int], told_noise: bool) -> int:
         """Input pixels beside its own cell that an output cell depends on, rounded up to whole coarsest cells."""
         last = len(pairs) - 1
         reach: int = FOLD * 2  # head and tail
+        if told_noise:
+            reach += FOLD * 2  # the brightness at which the table is looked up is a mean of means
         for level, count in enumerate(pairs):
             convolutions = 2 * count + (2 if level < last else 0)
             # A step down and up again lets a cell see the whole coarser cell that it lies in.

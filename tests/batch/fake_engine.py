@@ -48,7 +48,7 @@ class FakeEngine:
         )
         self.closed = False
 
-    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Blur by a 3×3 mean."""
         time.sleep(float(os.environ.get("NSP_FAKE_SECONDS", "0")))
         if np.all(np.round(image * 255) == BROKEN_LEVEL):

@@ -262,8 +262,6 @@ def test_enlarging_doubles_the_sides(nsp: Nsp, tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--mode", "sr", "--pd", "on"], "--pd acts in --mode denoise only"),
-        (["--mode", "sr", "--chroma", "1"], "--chroma acts in --mode denoise only"),
-        (["--mode", "sr-direct", "--detail", "0.1"], "--detail acts in --mode denoise only"),
         (["--format", "jpeg", "--bit-depth", "16"], "--bit-depth 16 needs --format png or tiff"),
         (["--format", "png", "--bit-depth", "32"], "needs --format tiff"),
         (["--format", "tiff", "--quality", "90"], "--quality is of JPEG"),

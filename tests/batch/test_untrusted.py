@@ -70,6 +70,29 @@ def test_a_photo_whose_result_cannot_be_its_picture_is_made_again_on_the_referen
         assert fallback.startswith("fake (FakeCPUProvider, fp32): the result")
 
 
+def test_an_engine_that_breaks_down_fails_no_photo_for_good(
+    nsp: Nsp, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(result: Array) -> Array:
+        raise RuntimeError("CUDA failure 700")
+
+    nsp("denoise", photos, tmp_path / "right")
+    with monkeypatch.context() as while_broken:
+        break_engines(while_broken, broken, reference=False)
+        mended = nsp("denoise", photos, tmp_path / "mended")
+    assert mended.code == 0
+    assert mended.err.count(f"RuntimeError: CUDA failure 700; made again on {REFERENCE}") == 3
+    assert hashes(tmp_path / "mended") == hashes(tmp_path / "right")
+
+    with monkeypatch.context() as while_broken:
+        break_engines(while_broken, broken, reference=True)
+        ended = nsp("denoise", photos, tmp_path / "out")
+    assert (ended.code, hashes(tmp_path / "out")) == (1, {})
+    assert "CUDA failure 700" in (tmp_path / "out" / ".nsp" / "errors.log").read_text()
+    again = nsp("denoise", photos, tmp_path / "out")
+    assert (again.code, hashes(tmp_path / "out")) == (0, hashes(tmp_path / "right"))
+
+
 def test_why_another_engine_was_taken_is_said_at_the_start_and_recorded(
     nsp: Nsp, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,11 +11,11 @@ from onnx import TensorProto, helper
 from run_nsp import finish, start_python
 from tiny import tiny_network
 
-from nsp_export.graph import ImageToImage
 from nsp_pipeline.engines import onnx_runtime
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, ProfileError
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
 

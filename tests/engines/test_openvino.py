@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny import tiny_network
 
+from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.batch.infer import InferenceSettings
 from nsp_pipeline.batch.progress import profile_line
 from nsp_pipeline.engines import openvino_cpu
@@ -18,6 +20,7 @@ from nsp_pipeline.engines.openvino_head import rest_of
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 from nsp_pipeline.profiles.choose import find_profile
 
@@ -59,6 +62,32 @@ def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.Monkey
     assert 10 * np.log10(1 / error) > 55
     tiled = denoise_pixels(photo, quick, InferenceSettings("denoise", 1.0, 64)).pixels
     assert np.abs(tiled.astype(np.float64) - results[0]).max() < 1.5 / 255, "no edge of a tile shows"
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", ["standard", "dbsn-noncommercial"])
+@pytest.mark.parametrize("mode", ["sr", "sr-direct"])
+def test_an_enlarged_photo_is_not_rounded_to_bfloat16(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_cpu, "computes_in_bf16", lambda: True)
+    photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0).transpose(2, 0, 1)[None]
+    quick, exact = (open_engine(find_profile(name), mode=mode, precision=wish) for wish in ("bf16", "fp32"))
+    found = quick.run(photo)
+    error = float(((found.astype(np.float64) - exact.run(photo)) ** 2).mean())
+    assert 10 * np.log10(1 / error) > 65
+    assert (rest_of(found) == 0).mean() < 0.1
+
+
+@needs_bf16
+def test_shifted_grids_round_no_picture_to_bfloat16() -> None:
+    way = {"pd_factor": 2, "shifted_grids": True}
+    content = onnx_bytes(ImageToImage(tiny_network(), mode="denoise", **way), {"profile": "tiny", "sha256": "0" * 64})
+    runtime = openvino_cpu.import_openvino()
+    compiled = runtime.Core().compile_model(
+        runtime.Core().read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"}
+    )
+    ramp = np.tile(np.linspace(0.3, 0.7, 256, dtype=np.float32), (1, 3, 64, 1))
+    found = compiled.create_infer_request().infer({"image": ramp})[compiled.output(0)]
+    assert (rest_of(np.array(found)) == 0).mean() < 0.1
 
 
 @needs_bf16

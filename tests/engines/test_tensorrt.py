@@ -23,7 +23,7 @@ from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.size_range import SizeRangeError
 from nsp_pipeline.engines.tensorrt import TensorRtEngine, this_machine, unavailable
 from nsp_pipeline.engines.tensorrt_build import BuildError
-from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
 IMAGE = np.random.default_rng(0).random((1, 3, 38, 54), dtype=np.float32)
@@ -206,7 +206,7 @@ def test_a_size_beyond_the_range_names_it(bench: Bench, tiny_profile: Profile) -
 def test_full_memory_is_a_memory_error_and_a_smaller_image_still_runs(bench: Bench, tiny_profile: Profile) -> None:
     engine = bench.open(tiny_profile)
     bench.cuda.memory = 100_000
-    with pytest.raises(MemoryError, match="GPU"):
+    with pytest.raises(EngineOutOfMemoryError, match="out of memory on cuda:0"):
         engine.run(np.zeros((1, 3, 256, 256), np.float32))
     assert engine.run(IMAGE).shape == IMAGE.shape
 

@@ -13,10 +13,10 @@ from PIL import Image
 from tiny import tiny_network
 
 from nsp_export import onnx_file
-from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import CHECK_SIZES, ParityError, check_parity, onnx_bytes
 from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.inference import Denoiser
 
 ROOT = Path(__file__).parents[2]

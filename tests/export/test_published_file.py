@@ -13,8 +13,8 @@ import torch
 from tiny import tiny_model, tiny_network, torch_result
 
 from nsp_export import onnx_file
-from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import ParityError, check_parity, onnx_bytes
+from nsp_pipeline.models.graph import ImageToImage
 
 WAYS = pytest.mark.parametrize(("mode", "pd_factor"), [("denoise", 1), ("denoise", 2), ("sr", 2), ("sr-direct", 1)])
 

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.functional import pad
 
 from nsp_export.attention_ops import use_operators
-from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.calibration.settings import INPUT_MULTIPLE, TrainingSettings
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
 from nsp_pipeline.models import tbsn_attention
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.registry import BACKBONES, build_backbone
 from nsp_pipeline.models.tbsn import Tbsn, phase_shuffle, phase_unshuffle
 from nsp_pipeline.models.tbsn_attention import WindowAttention

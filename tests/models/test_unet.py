@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from nsp_export.graph import ImageToImage
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
 from nsp_pipeline.errors import ProfileError
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.registry import build_backbone
 from nsp_pipeline.models.unet import UNet, noise_map
 
@@ -37,6 +37,24 @@ def test_cell_means_are_the_means_of_the_output() -> None:
         expected = avg_pool2d(network(image), 2)
         assert torch.allclose(network.cell_means(image), expected, atol=1e-5)
         assert not torch.allclose(expected, image, atol=1e-2)
+
+
+@pytest.mark.parametrize(("channels", "pairs"), [([8], [1]), ([8, 12], [2, 1]), ([8, 12, 16], [1, 1, 2])])
+def test_a_student_that_is_told_sees_no_farther_than_its_halo(channels: list[int], pairs: list[int]) -> None:
+    torch.manual_seed(3)
+    network = UNet(channels, pairs, 2, told_noise=True).eval()
+    for part in network.tail.parameters():
+        torch.nn.init.normal_(part, std=0.1)
+    multiple = network.multiple
+    side = 2 * network.halo + 4 * multiple
+    first = side // 2 // multiple * multiple
+    image = torch.rand(1, 3, side, side, requires_grad=True)
+    # All pixels of a cell as large as tiles are aligned to.
+    cell = slice(2 * first, 2 * (first + multiple))
+    output = network(image, TABLE * torch.arange(TABLE_NODES))[..., cell, cell]
+    (gradient,) = torch.autograd.grad(output.abs().sum(), image)
+    places = gradient[0].abs().sum(0).nonzero()
+    assert first - network.halo <= int(places.min()) < int(places.max()) < first + multiple + network.halo
 
 
 @pytest.mark.parametrize("told_noise", [False, True])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nsp_export.graph import ImageToImage
+from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import WEIGHTS_FILE
 from nsp_pipeline.profiles.choose import find_profile
