@@ -73,7 +73,7 @@ def test_an_enlarged_photo_is_not_rounded_to_bfloat16(name: str, mode: str, monk
     quick, exact = (open_engine(find_profile(name), mode=mode, precision=wish) for wish in ("bf16", "fp32"))
     found = quick.run(photo)
     error = float(((found.astype(np.float64) - exact.run(photo)) ** 2).mean())
-    assert 10 * np.log10(1 / error) > 65
+    assert 10 * np.log10(1 / error) > 62
     assert (rest_of(found) == 0).mean() < 0.1
 
 
