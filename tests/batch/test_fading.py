@@ -43,7 +43,7 @@ def test_what_all_tiles_agree_on_is_the_result(scale: int, size: tuple[int, ...]
     inferred = run(pixels, Everywhere(scale=scale))
 
     np.testing.assert_allclose(inferred.frame.pixels, pixels.repeat(scale, 0).repeat(scale, 1), atol=1e-6)
-    assert inferred.strength == (pytest.approx(1.0) if scale == 1 else None)
+    assert inferred.strength == pytest.approx(1.0)
 
 
 def test_tiles_that_disagree_leave_no_seam() -> None:

@@ -13,7 +13,7 @@ from run_nsp import Finished
 
 from nsp_pipeline.batch.infer import InferenceSettings, denoise_frame
 from nsp_pipeline.engines.engine import memory_watched
-from nsp_pipeline.errors import EngineOutOfMemoryError
+from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 
 Nsp = Callable[..., Finished]
@@ -87,8 +87,8 @@ def test_a_device_that_holds_no_tile_at_all_is_given_up() -> None:
         denoise_frame(frame_of(300, 700), engine, InferenceSettings("denoise", 1.0))
 
 
-def test_another_error_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="a bug"):
+def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:
+    with pytest.raises(EngineFailedError, match="RuntimeError: a bug"):
         denoise_frame(frame_of(300, 700), SmallEngine(10, RuntimeError("a bug")), InferenceSettings("denoise", 1.0))
 
 

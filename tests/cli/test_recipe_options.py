@@ -87,11 +87,11 @@ def test_denoise_takes_its_options_from_a_recipe(tmp_path: Path, capsys: pytest.
     from nsp_pipeline.cli.main import main
 
     recipe = tmp_path / "night.toml"
-    recipe.write_text('[denoise]\nmode = "sr"\nstrength = 0.5\nmemory = "1GiB"\nmax-duration = "8h"\ntile = "auto"\n')
+    recipe.write_text('[denoise]\nmode = "sr"\npd = "on"\nmemory = "1GiB"\nmax-duration = "8h"\ntile = "auto"\n')
     (tmp_path / "in").mkdir()
     arguments = ["denoise", str(tmp_path / "in"), str(tmp_path / "out"), "--recipe", str(recipe)]
     assert main(arguments) == 2
-    assert "--strength acts in --mode denoise only" in capsys.readouterr().err
+    assert "--pd acts in --mode denoise only" in capsys.readouterr().err
     assert main([*arguments, "--mode", "denoise"]) == 0
     recipe.write_text('[denoise]\nmemory = "much"\n')
     assert main(arguments) == 2
