@@ -266,3 +266,26 @@ def test_enlarging_keeps_the_picture_in_its_place(engine_for: Any, mode: str) ->
         for right in (-2, 0, 2)
     ]
     assert int(np.argmax(similarity)) == 4
+
+
+class BuiltForSmallSizes:
+    """Another engine, built for images of at most 64 pixels a side."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.info = replace(engine.info, most=64)
+
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Refuse what is larger."""
+        assert max(image.shape[2:]) <= 64
+        return self._engine.run(image)
+
+    def close(self) -> None:
+        """There is nothing of its own."""
+
+
+@pytest.mark.parametrize("tile", [None, 500])
+def test_no_tile_is_larger_than_an_engine_was_built_for(engine_for: Any, tile: int | None) -> None:
+    frame, engine = frame_of(noisy(151, 203)), engine_for("denoise", 1)
+    cut, whole = (run(frame, one, "denoise", tile=tile) for one in (BuiltForSmallSizes(engine), engine))
+    assert np.abs(cut.frame.pixels - whole.frame.pixels).max() <= 1e-5

@@ -65,15 +65,17 @@ def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.Monkey
 
 
 @needs_bf16
-@pytest.mark.parametrize("name", ["standard", "dbsn-noncommercial"])
+@pytest.mark.parametrize(("name", "least"), [("standard", 65), ("dbsn-noncommercial", 62)])
 @pytest.mark.parametrize("mode", ["sr", "sr-direct"])
-def test_an_enlarged_photo_is_not_rounded_to_bfloat16(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_enlarged_photo_is_not_rounded_to_bfloat16(
+    name: str, least: int, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(openvino_cpu, "computes_in_bf16", lambda: True)
     photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0).transpose(2, 0, 1)[None]
     quick, exact = (open_engine(find_profile(name), mode=mode, precision=wish) for wish in ("bf16", "fp32"))
     found = quick.run(photo)
     error = float(((found.astype(np.float64) - exact.run(photo)) ** 2).mean())
-    assert 10 * np.log10(1 / error) > 62
+    assert 10 * np.log10(1 / error) > least
     assert (rest_of(found) == 0).mean() < 0.1
 
 

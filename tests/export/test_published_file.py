@@ -40,7 +40,8 @@ def test_plain_onnx_runtime_gives_what_pytorch_gives(mode: str, pd_factor: int, 
     image = np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
     (got,) = onnxruntime.InferenceSession(tiny_model(mode, pd_factor)).run(None, {"image": image})
     np.testing.assert_allclose(got, torch_result(image, mode, pd_factor), atol=1e-4)
-    assert np.ptp(got) > 0.05, "a picture, not one value"
+    # Sub-images of one pixel have no neighbours to tell anything apart by.
+    assert np.ptp(got) > (0.1 if min(size) > 2 else 0.05)
 
 
 def test_no_trace_of_the_machine_that_made_it_is_in_the_file() -> None:
