@@ -8,7 +8,7 @@ from nsp_pipeline.batch.plan import Job
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.read import read_camera
-from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import choose_profile, find_profile
 
 AUTO = "auto"
@@ -44,7 +44,7 @@ def assign_profiles(jobs: Sequence[Job], *, profile: str, on_missing: str, mode:
         tasks = [Task(job, found, f"asked for as {profile}") for job in jobs]
     distinct = {task.profile.sha256: task.profile for task in tasks if task.profile}
     for found in distinct.values():
-        found.read(MODEL_FILES[mode])
+        found.read(found.graph_file(mode))
     order = {sha256: place for place, sha256 in enumerate(distinct)}
     return sorted(tasks, key=lambda task: order[task.profile.sha256] if task.profile else len(order))
 

@@ -19,10 +19,9 @@ from nsp_pipeline.calibration.train import Course, train
 from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.registry import load_backbone
+from nsp_pipeline.models.turns import FLIPS
 from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
-
-FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 
 MEASURED = 12
 """Photos whose noise is measured, so that what is simulated is like it."""
@@ -88,7 +87,7 @@ def distill(
         trained,
         settings,
         fields,
-        choose=lambda network: InferenceChoice(InferenceSpec(pd_factor=1), {}),
+        choose=lambda network: InferenceChoice(InferenceSpec(pd_factor=1, turns=settings.turns), {}),
         held_out_photos=held_out,
         base=base,
         shot_pairs=shot_pairs,
@@ -134,7 +133,7 @@ def _teacher(profile: Profile, device: str) -> Teacher:
     inference = spec.inference.model_copy(update={"shifted_grids": True})
 
     def denoise(image: torch.Tensor) -> torch.Tensor:
-        estimates = [denoised(network, image.flip(flip), inference).flip(flip) for flip in FLIPS]
+        estimates = [denoised(network, image.flip(flip), inference).flip(flip) for flip in FLIPS[4]]
         return torch.stack(estimates).mean(0).clamp(0, 1)
 
     return denoise

@@ -31,6 +31,9 @@ class StudentSettings(CourseSettings):
     measured_within: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Relative error (one standard deviation) put onto what it is told: a measurement has one."""
 
+    turns: Literal[1, 2, 4, 8] = 1
+    """Turned and mirrored copies of a photo that the profile takes the mean of: better, and so many times as slow."""
+
     clip: Annotated[float, Field(gt=0)] | None = 1.0
 
     crop: Annotated[int, Field(ge=32, multiple_of=8)] = 128

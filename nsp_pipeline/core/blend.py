@@ -89,14 +89,36 @@ def enlarged(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
 
 
 def box_mean(image: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    """Mean over the (2·radius + 1)² window around each pixel of (H, W); at borders over the part that exists."""
-    # float64: sums over a whole tile must not depend on where the tile begins.
-    total = image.astype(np.float64)
+    """Mean over the (2·radius + 1)² window around each pixel of (H, W); at borders over the part that exists.
+
+    A window's mean depends on its pixels alone, to the last bit, wherever a tile begins; running sums would not.
+    """
+    total = image
     for axis in (0, 1):
         size = image.shape[axis]
-        running = np.concatenate([np.zeros_like(total.take([0], axis)), np.cumsum(total, axis)], axis)
-        last = np.minimum(np.arange(size) + radius + 1, size)
-        first = np.maximum(np.arange(size) - radius, 0)
-        count = (last - first).reshape((-1, 1) if axis == 0 else (1, -1))
-        total = (running.take(last, axis) - running.take(first, axis)) / count
-    return total.astype(np.float32)
+        margin = [(radius, radius) if across == axis else (0, 0) for across in (0, 1)]
+        total = _window_sums(np.pad(total, margin), 2 * radius + 1, axis)
+        places = np.arange(size)
+        count = np.minimum(places + radius + 1, size) - np.maximum(places - radius, 0)
+        total *= (1 / count).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
+    return total
+
+
+def _window_sums(values: NDArray[np.float32], width: int, axis: int) -> NDArray[np.float32]:
+    """Sums of `width` neighbours along an axis, which gets width - 1 shorter; from sums of 1, 2, 4, ... of them."""
+
+    def part(of: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+        """As many of these sums as there will be windows, each beginning `start` later than its window."""
+        chosen = slice(start, start + values.shape[axis] - width + 1)
+        return of[chosen] if axis == 0 else of[:, chosen]
+
+    found = np.zeros_like(part(values, 0))
+    doubled, begun, step = values, 0, 1
+    while step <= width:
+        if width & step:
+            found += part(doubled, begun)
+            begun += step
+        if 2 * step <= width:
+            doubled = doubled[:-step] + doubled[step:] if axis == 0 else doubled[:, :-step] + doubled[:, step:]
+        step *= 2
+    return found

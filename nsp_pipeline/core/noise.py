@@ -15,6 +15,9 @@ from nsp_pipeline.core.depth import to_unit
 
 PATCH = 16
 MAX_PATCHES = 12_000
+PATCHES_AT_ONCE = 350
+"""So many fit into a processor's cache as numbers."""
+
 BRIGHTNESS_BINS = 12
 FEWEST_PATCHES = 30
 CLIPPED_SHARE = 0.02
@@ -94,9 +97,10 @@ def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
     step = -(-rows * cols // MAX_PATCHES)
     means, variances = [], []
     kinds = []
-    for row in range(0, rows, step):
-        strip = pixels[row * PATCH : (row + 1) * PATCH, : cols * PATCH]
-        mean, variance, kind = _patch_statistics(to_unit(strip), channels)
+    strips = pixels[: rows * PATCH, : cols * PATCH].reshape(rows, PATCH, cols * PATCH, channels)[::step]
+    together = max(1, PATCHES_AT_ONCE // cols)
+    for first in range(0, len(strips), together):
+        mean, variance, kind = _patch_statistics(to_unit(strips[first : first + together]))
         means.append(mean)
         variances.append(variance)
         kinds.append(kind)
@@ -108,34 +112,52 @@ def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
 
 
 def _patch_statistics(
-    strip: NDArray[np.float32], channels: int
+    strips: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Of the patches of one strip, about their best plane: brightness (P,), NaN where clipped; variance (P, C); and
-    the variances (P, 4) of a noise table."""
-    patches = strip.reshape(PATCH, -1, PATCH, channels).transpose(1, 3, 0, 2)
-    clipped = ((patches <= 1 / 255) | (patches >= 254 / 255)).mean((1, 2, 3)) > CLIPPED_SHARE
-    ramp = (np.arange(PATCH, dtype=np.float32) - (PATCH - 1) / 2) / np.sqrt((PATCH**2 - 1) / 12)
-    mean = patches.mean((2, 3))
-    down = (patches.mean(3) * ramp).mean(2)
-    across = (patches.mean(2) * ramp).mean(2)
-    count = PATCH * PATCH
-    plane = down[..., None] * ramp + mean[..., None]
-    residual = patches - plane[..., None] - (across[..., None] * ramp)[:, :, None]
-    variance = (residual**2).mean((2, 3)) * (count / (count - PLANE))
-    brightness = np.where(clipped, np.float32(np.nan), mean.mean(1))
-    return brightness, variance, _kinds(residual)
+    """Of the patches of strips (S, PATCH, W, C), about their best plane: brightness (P,), NaN where clipped; variance
+    (P, C); and the variances (P, 4) of a noise table."""
+    count, channels = PATCH * PATCH, strips.shape[3]
+    # All that follows are products of small matrices, one for each patch: large ones would be shared between threads,
+    # which wait for each other longer than one of them computes.
+    patches = strips.reshape(len(strips), PATCH, -1, PATCH, channels).transpose(0, 2, 4, 1, 3)
+    patches = patches.reshape(-1, channels, count)
+    clipped = ((patches <= 1 / 255) | (patches >= 254 / 255)).sum((1, 2)) > CLIPPED_SHARE * channels * count
+    planes = patches @ _PLANES
+    brightness = np.where(clipped, np.float32(np.nan), planes[..., 0].mean(1) / np.float32(PATCH))
+    residual = np.asarray(patches - planes @ _PLANES.T, dtype=np.float32)
+    return brightness, _squares(residual) / np.float32(count - PLANE), _kinds(residual)
 
 
 def _kinds(residual: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Variances (P, 4) of grey and colour noise, of pixels and of CELL×CELL means, of patches (P, C, PATCH, PATCH)."""
+    """Variances (P, 4) of grey and colour noise, of pixels and of CELL×CELL means, of patches (P, C, PATCH²)."""
     grey = residual.mean(1, keepdims=True)
     kinds = []
     for part in (grey, residual - grey):
-        cells = part.reshape(*part.shape[:2], PATCH // CELL, CELL, PATCH // CELL, CELL).mean((3, 5))
-        for values, cell in ((part, 1), (cells, CELL)):
-            count = values.shape[2] * values.shape[3]
-            kinds.append(cell**2 * (values**2).mean((1, 2, 3)) * (count / (count - PLANE)))
+        for values, cell in ((part, 1), (part @ _CELLS, CELL)):
+            kinds.append(cell**2 * _squares(values).mean(1) / (values.shape[2] - PLANE))
     return np.stack(kinds, 1)
+
+
+def _squares(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums of squares over the last axis."""
+    return np.asarray(np.einsum("pcn,pcn->pc", values, values), dtype=np.float32)
+
+
+def _plane_basis() -> NDArray[np.float32]:
+    """(PATCH², 3): a level, a slope down and one across, each of length 1 and at right angles."""
+    ramp = (np.arange(PATCH) - (PATCH - 1) / 2) / np.sqrt((PATCH**2 - 1) / 12)
+    parts = np.ones((PATCH, PATCH)), np.repeat(ramp[:, None], PATCH, 1), np.repeat(ramp[None], PATCH, 0)
+    return np.stack([part.ravel() / PATCH for part in parts], 1).astype(np.float32)
+
+
+def _cell_means() -> NDArray[np.float32]:
+    """(PATCH², cells): takes a patch to the means of its CELL×CELL cells."""
+    rows, cols = np.indices((PATCH, PATCH)).reshape(2, -1) // CELL
+    across = PATCH // CELL
+    return np.asarray(np.eye(across**2)[rows * across + cols] / CELL**2, dtype=np.float32)
+
+
+_PLANES, _CELLS = _plane_basis(), _cell_means()
 
 
 def _level_by_brightness(

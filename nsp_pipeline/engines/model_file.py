@@ -1,7 +1,7 @@
 """A profile's ONNX graph, looked at before another program compiles it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +23,7 @@ class ModelFacts:
     sha256: str
     tiling: str
     tile: int | None
+    blind: bool
 
 
 def import_onnx() -> ModuleType:
@@ -42,7 +43,7 @@ def checked_model(profile: Profile, mode: str) -> tuple[bytes, ModelFacts]:
             outside its file, or was made from other weights than the profile's.
         MissingCapabilityError: the package onnx is not installed.
     """
-    file = MODEL_FILES[mode]
+    file = profile.graph_file(mode)
     content = profile.read(file)
     where = f"{profile.path}: {file}"
     model = _parsed(content, where)
@@ -50,12 +51,33 @@ def checked_model(profile: Profile, mode: str) -> tuple[bytes, ModelFacts]:
     if outside:
         raise ProfileError(f"{where} keeps the values of {outside[0]} in another file; nsp reads nothing outside")
     _require_image_to_image(model.graph, where)
-    facts = _facts(model, where)
-    if facts.mode != mode:
-        raise ProfileError(f"{where} is a graph for {facts.mode}, not for {mode}; get a fresh copy of the profile")
+    facts = graph_facts(profile, mode, {entry.key: entry.value for entry in model.metadata_props})
     if profile.spec.files.get(WEIGHTS_FILE, facts.sha256) != facts.sha256:
         raise ProfileError(f"{where} was made from other weights than {WEIGHTS_FILE}; get a fresh copy of the profile")
     return content, facts
+
+
+def graph_facts(profile: Profile, mode: str, stored: Mapping[str, str]) -> ModelFacts:
+    """Read the metadata of a profile's graph for a mode; raises ProfileError where they are not nsp's, or another's."""
+    file = profile.graph_file(mode)
+    where = f"{profile.path}: {file}"
+    try:
+        facts = ModelFacts(
+            mode=stored["mode"],
+            scale=int(stored["scale"]),
+            multiple=int(stored["multiple"]),
+            halo=int(stored["halo"]),
+            profile=stored["profile"],
+            sha256=stored["sha256"],
+            tiling=stored.get("tiling", "exact"),
+            tile=int(stored["tile"]) if "tile" in stored else None,
+            blind=stored.get("blind", "1") == "1",
+        )
+    except (KeyError, ValueError) as error:
+        raise ProfileError(f"{where} lacks the metadata nsp writes ({error})") from None
+    if MODEL_FILES.get(facts.mode) != file:
+        raise ProfileError(f"{where} is a graph for {facts.mode}, not for {mode}; get a fresh copy of the profile")
+    return replace(facts, mode=mode)
 
 
 def without_default(content: bytes, name: str) -> bytes:
@@ -98,20 +120,3 @@ def _require_image_to_image(graph: Any, where: str) -> None:
     outputs = [value.name for value in graph.output]
     if outputs != ["denoised"]:
         raise ProfileError(f"{where} must give `denoised`; it gives {', '.join(outputs)}")
-
-
-def _facts(model: Any, where: str) -> ModelFacts:
-    stored = {entry.key: entry.value for entry in model.metadata_props}
-    try:
-        return ModelFacts(
-            mode=stored["mode"],
-            scale=int(stored["scale"]),
-            multiple=int(stored["multiple"]),
-            halo=int(stored["halo"]),
-            profile=stored["profile"],
-            sha256=stored["sha256"],
-            tiling=stored.get("tiling", "exact"),
-            tile=int(stored["tile"]) if "tile" in stored else None,
-        )
-    except (KeyError, ValueError) as error:
-        raise ProfileError(f"{where} lacks the metadata nsp writes ({error})") from None

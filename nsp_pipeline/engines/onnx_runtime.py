@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
+from nsp_pipeline.engines.model_file import graph_facts
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
-from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.bundle import Profile
 
 INSTALL_HINT = "pip install 'nsp-pipeline[cpu]'"
 GPU_INSTALL_HINT = "pip uninstall onnxruntime, then pip install 'nsp-pipeline[gpu]'"
@@ -122,7 +124,7 @@ class OnnxRuntimeEngine:
         require_provider(provider)
         if provider != CPU:
             preload_cuda(runtime)
-        file = MODEL_FILES[mode]
+        file = profile.graph_file(mode)
         content = profile.read(file)
         if precision == "fp16":
             from nsp_pipeline.engines.half_precision import to_half
@@ -141,25 +143,9 @@ class OnnxRuntimeEngine:
         except Exception as error:  # ONNX Runtime raises bare classes of its own for every kind of bad model
             raise ProfileError(f"{profile.path}: {file} is not a model ONNX Runtime can run: {error}") from error
         self._require(provider)
-        meta = self._session.get_modelmeta().custom_metadata_map
-        try:
-            self.info = EngineInfo(
-                name="onnx",
-                provider=provider,
-                precision=precision,
-                mode=meta["mode"],
-                scale=int(meta["scale"]),
-                multiple=int(meta["multiple"]),
-                halo=int(meta["halo"]),
-                profile=meta["profile"],
-                sha256=meta["sha256"],
-                tiling=meta.get("tiling", "exact"),
-                tile=int(meta["tile"]) if "tile" in meta else None,
-                blind=meta.get("blind", "1") == "1",
-                told_noise=any(value.name == NOISE_INPUT for value in self._session.get_overridable_initializers()),
-            )
-        except (KeyError, ValueError) as error:
-            raise ProfileError(f"{profile.path}: {file} lacks the metadata nsp writes ({error})") from None
+        facts = graph_facts(profile, mode, self._session.get_modelmeta().custom_metadata_map)
+        told_noise = any(value.name == NOISE_INPUT for value in self._session.get_overridable_initializers())
+        self.info = EngineInfo("onnx", provider, precision, told_noise=told_noise, **asdict(facts))
         self._require_image_to_image(f"{profile.path}: {file}")
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

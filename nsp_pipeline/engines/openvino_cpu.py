@@ -12,7 +12,7 @@ from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
 from nsp_pipeline.engines.openvino_head import REST, rest_of, take_the_rest
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
-from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.bundle import Profile
 
 INSTALL_HINT = "pip install 'nsp-pipeline[cpu,openvino]'"
 NOT_WANTED = ("openvino_telemetry", "openvino.tools.ovc")
@@ -66,7 +66,7 @@ class OpenVinoEngine:
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        file = MODEL_FILES[checked.mode]
+        file = profile.graph_file(checked.mode)
         try:
             core = runtime.Core()
             model = core.read_model(profile.read(file))

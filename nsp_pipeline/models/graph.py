@@ -7,6 +7,7 @@ from torch.nn.functional import pixel_shuffle
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.inference import Denoiser, pixel_shuffle_down
+from nsp_pipeline.models.turns import mean_over_turns
 
 MODES = ("denoise", "sr", "sr-direct")
 
@@ -14,8 +15,9 @@ MODES = ("denoise", "sr", "sr-direct")
 class ImageToImage(nn.Module):
     """(1, 3, H, W) in 0..1 -> (1, 3, H, W) for `denoise`, (1, 3, t·H, t·W) for `sr` and `sr-direct`.
 
-    `denoise`: see `Denoiser`, whose arguments `pd_factor`, `shifted_grids` and `whole_share` are.
-    `sr`: PD by t, network, PU. `sr-direct`: the network alone, and so is `sr` of a network that is not blind.
+    `denoise`: see `Denoiser`, whose arguments `pd_factor`, `shifted_grids`, `whole_share` and `turns` are.
+    `sr`: PD by t, network, PU. `sr-direct`: the network alone, and so is `sr` of a network that is not blind; both are
+    means over `turns` as well.
 
     H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away. Where
     `tiling` is "blended" it depends on all of them, and larger images are best run in tiles of side `tile` that overlap
@@ -23,7 +25,14 @@ class ImageToImage(nn.Module):
     """
 
     def __init__(
-        self, network: Backbone, *, mode: str, pd_factor: int, shifted_grids: bool = False, whole_share: float = 0.0
+        self,
+        network: Backbone,
+        *,
+        mode: str,
+        pd_factor: int,
+        shifted_grids: bool = False,
+        whole_share: float = 0.0,
+        turns: int = 1,
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -32,9 +41,10 @@ class ImageToImage(nn.Module):
         self.network = network.folded()
         self.mode = mode
         self.t = t
+        self.turns = turns
         if mode == "denoise":
             self.denoiser = Denoiser(
-                self.network, pd_factor=pd_factor, shifted_grids=shifted_grids, whole_share=whole_share
+                self.network, pd_factor=pd_factor, shifted_grids=shifted_grids, whole_share=whole_share, turns=turns
             )
             self.factor, self.scale = pd_factor, 1
             self.halo = self.denoiser.halo
@@ -51,7 +61,7 @@ class ImageToImage(nn.Module):
         if self.mode == "denoise":
             return self.denoiser(image, *told)  # type: ignore[no-any-return]
         if self.factor == 1:
-            return self.network(image, *told)
+            return mean_over_turns(lambda copies: self.network(copies, *told), image, self.turns)
         estimates = self.network(pixel_shuffle_down(image, self.factor))
         # PU: channel c of phase k is channel c·t² + k of a pixel shuffle.
         return pixel_shuffle(estimates.transpose(0, 1).flatten(0, 1)[None], self.factor)

@@ -14,6 +14,7 @@ from torch.nn.functional import pad, pixel_unshuffle
 
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.turns import TURNS, mean_over_turns
 
 
 class Denoiser(nn.Module):
@@ -29,12 +30,19 @@ class Denoiser(nn.Module):
         pd_factor: 1, or the network's t. The other two ask for PD, and mean nothing without.
         shifted_grids: average over all t² placements of the PD grid.
         whole_share: 0 to 1, part of the estimate without PD.
+        turns: turned and mirrored copies that the mean is over, one of TURNS; only without PD.
 
-    Raises UsageError for another factor.
+    Raises UsageError for another factor, or for turns with PD.
     """
 
     def __init__(
-        self, network: Backbone, *, pd_factor: int, shifted_grids: bool = False, whole_share: float = 0.0
+        self,
+        network: Backbone,
+        *,
+        pd_factor: int,
+        shifted_grids: bool = False,
+        whole_share: float = 0.0,
+        turns: int = 1,
     ) -> None:
         super().__init__()
         if pd_factor not in (1, network.scale):
@@ -42,7 +50,10 @@ class Denoiser(nn.Module):
                 f"PD at inference by {pd_factor} is not possible for a network of scale {network.scale}: "
                 f"use 1 or {network.scale}"
             )
+        if turns not in TURNS or (turns > 1 and pd_factor > 1):
+            raise UsageError(f"{turns} turns with PD by {pd_factor}: there are {TURNS} without PD, and 1 with it")
         self.network = network
+        self.turns = turns
         self.factor = pd_factor
         self.whole_share = whole_share
         self.shifted = shifted_grids and pd_factor > 1
@@ -51,7 +62,7 @@ class Denoiser(nn.Module):
 
     def forward(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:
-            return self.network.cell_means(image, *told)
+            return mean_over_turns(lambda copies: self.network.cell_means(copies, *told), image, self.turns)
         estimate = self.joined(self.network(pixel_shuffle_down(image, self.factor)))
         if not self.whole_share:
             return estimate

@@ -47,6 +47,15 @@ class Profile:
         """The profile's name, as its makers gave it."""
         return self.spec.name
 
+    def graph_file(self, mode: str) -> str:
+        """Name of the file with the graph of a mode, whether or not the bundle has it.
+
+        A student has no PD, so that its `sr` is its `sr-direct`: it need not hold the same graph twice.
+        """
+        file = MODEL_FILES[mode]
+        twin = mode == "sr" and self.spec.pairs is None and file not in self.content
+        return MODEL_FILES["sr-direct"] if twin else file
+
     def read(self, file: str) -> bytes:
         """Return one file of the bundle; raises ProfileError when the bundle has no such file."""
         try:

@@ -1,8 +1,8 @@
 """`profile.json`: everything a bundle says about itself."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nsp_pipeline.errors import UsageError
 
@@ -35,12 +35,21 @@ class InferenceSpec(_Strict):
     """Whether the mean is over all placements of the PD grid; it takes no longer."""
     whole_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the estimate without PD in a blend with the one with PD; it takes twice as long."""
+    turns: Literal[1, 2, 4, 8] = 1
+    """Turned and mirrored copies of the image that the estimate is the mean of; each takes as long as one."""
+
+    @model_validator(mode="after")
+    def _turned_without_pd(self) -> Self:
+        if self.turns > 1 and self.pd_factor > 1:
+            raise ValueError(f"{self.turns} turns with PD by {self.pd_factor}: copies are turned without PD only")
+        return self
 
     @property
     def in_words(self) -> str:
         """How the network is run, for people."""
         if self.pd_factor == 1:
-            return "none: the network sees the whole image"
+            copies = f", {self.turns} times, turned and mirrored, and the mean counts" * (self.turns > 1)
+            return "none: the network sees the whole image" + copies
         words = f"by {self.pd_factor}" + ", on shifted grids" * self.shifted_grids
         return words + f", with {self.whole_share:.0%} of the estimate without PD" * bool(self.whole_share)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
-from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.bundle import Profile
 
 SIDE = 256
 """Pixels; rounded up to the graph's multiple. Work grows with the area, so any will do."""
@@ -36,7 +36,7 @@ def macs_per_pixel(profile: Profile, mode: str = "denoise") -> float:
         MissingCapabilityError: ONNX Runtime is not installed.
         ProfileError: the profile has no graph for the mode.
     """
-    model = profile.read(MODEL_FILES[mode])
+    model = profile.read(profile.graph_file(mode))
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 3

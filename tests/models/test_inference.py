@@ -13,6 +13,7 @@ from nsp_pipeline.models.inference import Denoiser
 
 WAYS: list[dict[str, Any]] = [
     {"pd_factor": 1},
+    {"pd_factor": 1, "turns": 8},
     {"pd_factor": 2},
     {"pd_factor": 2, "shifted_grids": True},
     {"pd_factor": 2, "shifted_grids": True, "whole_share": 0.5},
