@@ -1,9 +1,8 @@
 """`nsp evaluate`: a profile against ground truth, or what a benchmark's server wants to be sent."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +11,22 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nsp_pipeline.batch.infer import InferenceSettings
+from nsp_pipeline.cli.comparing import compare_with
 from nsp_pipeline.cli.engine_options import engine_options
+from nsp_pipeline.cli.evaluated import Asked, opened, say, without_truth
 from nsp_pipeline.cli.quantities import OrWord
 from nsp_pipeline.cli.recipe_options import recipe_option
-from nsp_pipeline.cli.score_table import comparison_document, comparison_table, score_document, score_table
+from nsp_pipeline.cli.score_table import score_document, score_table
 from nsp_pipeline.cli.strength_options import inference_settings, strength_options
-from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.engines.with_pd import open_with_pd
-from nsp_pipeline.errors import ExitCode, OutputError, PhotoError, UsageError
-from nsp_pipeline.evaluation.compare import compare, contact_sheet
+from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.measure import Measured, NoisyAndClean, measure_pairs
-from nsp_pipeline.evaluation.metrics import require_ssim, to_eight_bit
-from nsp_pipeline.evaluation.rivals import RIVALS, Rival, Variant, available_rivals, find_rival
+from nsp_pipeline.evaluation.metrics import require_ssim
 from nsp_pipeline.evaluation.sources import open_pairs, open_submission
 from nsp_pipeline.evaluation.submission import Written, require_new
-from nsp_pipeline.profiles.choose import find_profile
 
 MODES = ("denoise", "sr", "sr-direct")
-ALL = "all"
-NAMED = 5
-"""Photos without a partner that are named; of more, the number must do."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the command line asks for, whatever is to be done with it."""
-
-    profile: str
-    engine: str
-    device: str
-    precision: str
-    inference: InferenceSettings
-
-    def open(self, on_build: Callable[[str], None]) -> Engine:
-        """Open the profile on the engine."""
-        profile = find_profile(self.profile)
-        return open_with_pd(
-            profile,
-            self.inference.mode,
-            self.inference.pd,
-            lambda mode: open_engine(
-                profile,
-                mode=mode,
-                engine=self.engine,
-                device=self.device,
-                precision=self.precision,
-                on_build=on_build,
-            ),
-        )
 
 
 @click.command(name="evaluate")
@@ -100,8 +65,9 @@ class Asked:
 @click.option(
     "--against",
     multiple=True,
-    metavar="all|nlm|bm3d|rawtherapee|PROFILE",
-    help="Run another denoiser on the same pairs, at its best strength, or another profile. May be repeated.",
+    metavar="all|paper|nlm|bm3d|rawtherapee|darktable|PROFILE",
+    help="Run another denoiser on the same pairs, at its best strength, NSP as in the paper, or another profile. "
+    "May be repeated.",
 )
 @click.option(
     "--sheet",
@@ -151,7 +117,7 @@ def command(
         if against:
             if inference.mode != "denoise":
                 raise UsageError(f"--against compares photos at their own size; --mode {inference.mode} enlarges")
-            _compare(asked, noisy, clean, against, sheet, as_json)
+            compare_with(asked, noisy, clean, against, sheet, as_json)
             return
         _measure(asked, noisy, clean, as_json)
         return
@@ -167,12 +133,12 @@ def command(
 def _measure(asked: Asked, noisy: Path, clean: Path, as_json: bool) -> None:
     require_ssim()
     console = Console(stderr=True)
-    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: _say(console, _without_truth(photos)))
+    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: say(console, without_truth(photos)))
     failed: list[PhotoError] = []
-    with _engine(asked) as engine:
+    with opened(asked.open) as engine:
         measured = _measured(console, pairs, engine, asked.inference, failed)
         for error in failed:
-            _say(console, f"left out: {error}")
+            say(console, f"left out: {error}")
         document = score_document(measured, failed)
         if as_json:
             click.echo(json.dumps({**_about(asked, engine), **document}, indent=2))
@@ -180,48 +146,6 @@ def _measure(asked: Asked, noisy: Path, clean: Path, as_json: bool) -> None:
         Console().print(score_table(measured))
     if failed:
         raise SystemExit(ExitCode.SOME_FAILED)
-
-
-def _compare(asked: Asked, noisy: Path, clean: Path, against: Sequence[str], sheet: Path | None, as_json: bool) -> None:
-    require_ssim()
-    console = Console(stderr=True)
-    rivals, missing = _rivals(against)
-    for reason in missing:
-        _say(console, f"left out: {reason}")
-    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: _say(console, _without_truth(photos)))
-    with ExitStack() as engines, Progress(console=console, transient=True) as progress:
-        profiles = [asked, *(replace(asked, profile=name) for name in against if name not in (*RIVALS, ALL))]
-        contenders = [*rivals, *(_contender(profile, engines.enter_context(_engine(profile))) for profile in profiles)]
-        bar = progress.add_task(f"comparing on {len(pairs)} pairs", total=None)
-        compared = compare(pairs, contenders, lambda done, total: progress.update(bar, completed=done, total=total))
-    if sheet:
-        try:
-            contact_sheet(compared).save(sheet, "PNG")
-        except OSError as error:
-            raise OutputError(f"{sheet}: cannot be written: {error.strerror or error}") from error
-        _say(console, f"crops at 100 %: {sheet}")
-    if as_json:
-        click.echo(json.dumps(comparison_document(compared), indent=2))
-    else:
-        Console().print(comparison_table(compared))
-
-
-def _rivals(names: Sequence[str]) -> tuple[list[Rival], list[str]]:
-    """Those that were named; of `all`, those that are installed, and why the others are not there."""
-    if ALL in names:
-        return available_rivals()
-    return [find_rival(name) for name in names if name in RIVALS], []
-
-
-def _contender(asked: Asked, engine: Engine) -> Rival:
-    given = (
-        ("strength", asked.inference.strength),
-        ("chroma", asked.inference.chroma),
-        ("detail", asked.inference.detail),
-    )
-    setting = ", ".join(f"{name} {value:g}" for name, value in given if value)
-    run = Variant(setting, lambda pixels: to_eight_bit(denoise_pixels(pixels, engine, asked.inference).pixels))
-    return Rival(asked.profile, (run,))
 
 
 def _measured(
@@ -249,7 +173,7 @@ def _submit(asked: Asked, noisy: Path, target: Path, as_json: bool) -> None:
         require_new(target)
     write = open_submission(noisy, target)
     console = Console(stderr=True)
-    with _engine(asked) as engine, Progress(console=console, transient=True) as progress:
+    with opened(asked.open) as engine, Progress(console=console, transient=True) as progress:
         bar = progress.add_task("denoising", total=None)
         written = write(
             lambda pixels: denoise_pixels(pixels, engine, asked.inference).pixels,
@@ -259,19 +183,7 @@ def _submit(asked: Asked, noisy: Path, target: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**about, **asdict(written), "path": str(written.path)}, indent=2))
     else:
-        _say(console, _submitted(written))
-
-
-@contextmanager
-def _engine(asked: Asked) -> Iterator[Engine]:
-    console = Console(stderr=True)
-    engine = asked.open(lambda line: _say(console, line))
-    if engine.info.fallback:
-        _say(console, engine.info.fallback)
-    try:
-        yield engine
-    finally:
-        engine.close()
+        say(console, _submitted(written))
 
 
 def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
@@ -288,12 +200,3 @@ def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
 
 def _submitted(written: Written) -> str:
     return f"{written.path}: {written.crops} crops of {written.images} images, ready to be submitted"
-
-
-def _without_truth(photos: Sequence[Path]) -> str:
-    names = ", ".join(photo.name for photo in photos[:NAMED]) + (", …" if len(photos) > NAMED else "")
-    return f"left out, without ground truth: {len(photos)} noisy photos ({names})"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.evaluation.measure import NoisyAndClean, Score, mean, require_aligned, score
 from nsp_pipeline.evaluation.metrics import to_eight_bit
-from nsp_pipeline.evaluation.rivals import Picture, Rival, best, timed
+from nsp_pipeline.evaluation.other_programs import Picture
+from nsp_pipeline.evaluation.rivals import Rival, best, timed
 
 CROP = 256
 TELLING = 0.9

@@ -1,26 +1,26 @@
 """Other denoisers on the same photos, each as good as it can be made: where it has a strength, several are tried."""
 
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.errors import MissingCapabilityError, UsageError
+from nsp_pipeline.evaluation.other_programs import (
+    DARKTABLE_METHODS,
+    Picture,
+    require_program,
+    through_darktable,
+    through_rawtherapee,
+)
 
-Picture = NDArray[np.uint8]
 Denoiser = Callable[[Picture], Picture]
 
 NLM_STRENGTHS = (2, 3, 5, 7, 10, 14)
 RAWTHERAPEE_LUMA = (20, 40, 60, 80)
-RAWTHERAPEE_TIMEOUT = 1800
+DARKTABLE_STRENGTHS = (0.5, 1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -93,40 +93,33 @@ def _bm3d() -> tuple[Variant, ...]:
 
 def _rawtherapee() -> tuple[Variant, ...]:
     """RawTherapee's noise reduction in Lab, colour at its default."""
-    program = shutil.which("rawtherapee-cli")
-    if program is None:
-        raise MissingCapabilityError("rawtherapee-cli is not on the PATH: install RawTherapee")
+    program = require_program("rawtherapee-cli", "RawTherapee")
 
     def at(luma: int) -> Denoiser:
-        return lambda noisy: _through_rawtherapee(program, noisy, luma)
+        return lambda noisy: through_rawtherapee(program, noisy, luma)
 
     return tuple(Variant(f"luma {luma}", at(luma)) for luma in RAWTHERAPEE_LUMA)
 
 
-def _through_rawtherapee(program: str, noisy: Picture, luma: int) -> Picture:
-    with tempfile.TemporaryDirectory(prefix="nsp-rawtherapee-") as name:
-        folder = Path(name)
-        Image.fromarray(noisy).save(folder / "in.tif")
-        (folder / "nr.pp3").write_text(
-            "[Directional Pyramid Denoising]\nEnabled=true\nMethod=Lab\nLMethod=SLI\nCMethod=MAN\nChroma=15\n"
-            f"Luma={luma}\nLdetail=50\nSMethod=shal\nGamma=1.7\n"
-            # Without these it develops the picture as if it were RAW, and changes its colours.
-            "[Color Management]\nInputProfile=(embedded)\nWorkingProfile=sRGB\nOutputProfile=RTv4_sRGB\n"
-        )
-        before, after, settings = (str(folder / file) for file in ("in.tif", "out.png", "nr.pp3"))
-        command = [program, "-n", "-b8", "-Y", "-o", after, "-p", settings, "-c", before]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=RAWTHERAPEE_TIMEOUT, check=False)
-        if ended.returncode or not (folder / "out.png").exists():
-            words = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
-            raise MissingCapabilityError(f"rawtherapee-cli failed: {words[0]}")
-        with Image.open(folder / "out.png") as picture:
-            return np.asarray(picture.convert("RGB"))
+def _darktable() -> tuple[Variant, ...]:
+    """darktable's denoise (profiled), both methods at several strengths."""
+    program = require_program("darktable-cli", "darktable")
+
+    def at(method: str, strength: float) -> Denoiser:
+        return lambda noisy: through_darktable(program, noisy, method, strength)
+
+    return tuple(
+        Variant(f"{method} {strength:g}", at(method, strength))
+        for method in DARKTABLE_METHODS
+        for strength in DARKTABLE_STRENGTHS
+    )
 
 
 RIVALS: dict[str, Callable[[], tuple[Variant, ...]]] = {
     "nlm": _non_local_means,
     "bm3d": _bm3d,
     "rawtherapee": _rawtherapee,
+    "darktable": _darktable,
 }
 
 

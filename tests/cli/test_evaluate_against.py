@@ -11,9 +11,14 @@ from noisy_photos import clean_scene, noisy_scene
 from PIL import Image
 from run_nsp import Finished
 
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.with_pd import EngineWithPd
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.evaluation.compare import telling_crop
 from nsp_pipeline.evaluation.rivals import find_rival
+from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import find_profile
+from nsp_pipeline.profiles.spec import InferenceSpec
 
 Nsp = Callable[..., Finished]
 
@@ -61,6 +66,51 @@ def test_what_is_not_installed_is_named(
     assert everything.code == 0
     assert "left out: rawtherapee-cli is not on the PATH" in everything.err
     assert json.loads(everything.out)[-1]["denoiser"] == "fast"
+
+
+@pytest.mark.parametrize("profile", ["fast", "tiny"])
+def test_the_papers_way_is_pd_and_the_plain_mean(
+    real_nsp: Nsp, pairs: tuple[Path, Path], tiny_profile: Profile, tmp_path: Path, profile: str
+) -> None:
+    noisy, clean = pairs
+    asked = str(tiny_profile.path) if profile == "tiny" else profile
+    arguments = ["--noisy", noisy, "--clean", clean, "--engine", "onnx", "--json"]
+    rows = json.loads(real_nsp("evaluate", asked, *arguments, "--against", "paper").out)
+    # A student has no PD: there the built-in next-scale network stands for the paper.
+    network = asked if profile == "tiny" else "dbsn-noncommercial"
+    assert [row["denoiser"] for row in rows] == ["noisy", f"paper ({network})", asked]
+    engine = EngineWithPd(
+        InferenceSpec(pd_factor=2), lambda mode: open_engine(find_profile(network), mode=mode, engine="onnx")
+    )
+    truth = np.rint(clean_scene(80, 96))
+    found = []
+    for seed in range(2):
+        image = noisy_scene(seed, 80, 96).astype(np.float32).transpose(2, 0, 1)[None] / 255
+        estimate = np.rint(engine.run(image)[0].transpose(1, 2, 0).clip(0, 1) * 255)
+        found.append(10 * np.log10(255**2 / ((estimate - truth) ** 2).mean()))
+    assert rows[1]["psnr"] == pytest.approx(np.mean(found), abs=0.05)
+
+
+def test_darktable_takes_noise_away_and_leaves_the_colours() -> None:
+    try:
+        rival = find_rival("darktable")
+    except MissingCapabilityError as error:
+        pytest.skip(str(error))
+    clean = 128 + (clean_scene(320, 400).mean(2, keepdims=True) - 128) * np.ones(3)
+    noise = np.random.default_rng(0).normal(0, 8, clean.shape)
+    noisy = np.rint(clean + noise).clip(0, 255).astype(np.uint8)
+    results = [variant.run(noisy) for variant in rival.variants]
+    assert min(float(((result - clean) ** 2).mean()) for result in results) < 0.5 * float((noise**2).mean())
+    assert all(np.abs(result.mean((0, 1)) - noisy.mean((0, 1))).max() < 3 for result in results)
+
+
+def test_a_program_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "darktable-cli"
+    program.write_text("#!/bin/sh\necho no display >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(MissingCapabilityError, match="darktable-cli failed: no display"):
+        find_rival("darktable").variants[0].run(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_rawtherapee_takes_noise_away() -> None:
