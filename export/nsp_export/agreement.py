@@ -9,5 +9,9 @@ LEAST_PSNR = 55.0
 """Of float16 against float32, in dB, on a photo-like image."""
 
 
+TOLD = 0.02
+"""Standard deviation (0..1) that fills the noise table of graphs that take one."""
+
+
 class ParityError(NspError):
     """The exported graph does not compute what the network computes; nothing was published."""

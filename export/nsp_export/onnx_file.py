@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 
-from nsp_export.agreement import TOLERANCE, ParityError
+from nsp_export.agreement import TOLD, TOLERANCE, ParityError
 from nsp_export.attention_ops import TRANSLATIONS, use_operators
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.engines.engine import NOISE_INPUT
@@ -113,7 +113,7 @@ def _tidied(model: onnx.ModelProto, scale: int) -> onnx.ModelProto:
 
 def _inputs(graph: ImageToImage, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The image, and a noise table for a graph that takes one."""
-    return (image, torch.full((1, TABLE_ROWS, TABLE_NODES), 0.02)) if graph.told_noise else (image,)
+    return (image, torch.full((1, TABLE_ROWS, TABLE_NODES), TOLD)) if graph.told_noise else (image,)
 
 
 def _output_names(scale: int) -> tuple[str, str]:

@@ -11,8 +11,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nsp_export.agreement import LEAST_PSNR, TOLERANCE, ParityError
+from nsp_export.agreement import LEAST_PSNR, TOLD, TOLERANCE, ParityError
 from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
+from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.half_precision import to_half
 from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
 from nsp_pipeline.engines.size_range import Size, as_text
@@ -140,7 +142,11 @@ def _photo(size: Size) -> NDArray[np.float32]:
 def _run(content: bytes, image: NDArray[np.generic]) -> NDArray[np.generic]:
     runtime = import_onnxruntime()
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (result,) = session.run(["denoised"], {"image": image})
+    given = {"image": image}
+    if any(value.name == NOISE_INPUT for value in session.get_overridable_initializers()):
+        # As nsp runs it: being told that nothing is known would leave what looks the table up at one constant.
+        given[NOISE_INPUT] = np.full((1, TABLE_ROWS, TABLE_NODES), TOLD, np.float32)
+    (result,) = session.run(["denoised"], given)
     return result  # type: ignore[no-any-return]
 
 

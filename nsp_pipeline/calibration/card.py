@@ -107,7 +107,7 @@ def _measured(scores: Mapping[str, Any]) -> list[str]:
     if "noise_left" in scores:
         return [
             f"On crops of {scores['held_out_photos']} photos kept out of training, with simulated noise, "
-            f"{scores['noise_left']:.3f} of the noise's energy is left; colour drift at most {scores['drift']:.2f}/255."
+            f"{scores['noise_left']:.3f} of the noise (RMS) is left; colour drift at most {scores['drift']:.2f}/255."
         ]
     if "noisy_mse" not in scores:
         return ["No photo could be kept out of training, so there is no score."]

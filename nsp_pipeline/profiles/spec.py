@@ -105,7 +105,7 @@ class ScoreSpec(_Strict):
     noisy_mse: float | None = None
     """Mean squared error between prediction and noisy target, the target's noise included."""
     noise_left: float | None = None
-    """Of a student: squared error over that of the noisy crop, on held-out crops with simulated noise."""
+    """Of a student: RMS error over that of the noisy crop, mean of held-out crops with simulated noise."""
     base: str | None = None
     """Name of the profile that training started from."""
     base_noisy_mse: float | None = None

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from noisy_photos import save_archive
 from PIL import Image
 from run_nsp import Finished
 
-from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile, load_profile
 
 Nsp = Callable[..., Finished]
 RECIPE = """
@@ -53,6 +55,30 @@ def test_a_student_of_clean_photos_serves_any_camera_and_denoises(tmp_path: Path
     enlarged = real_nsp("denoise", clean / "0.png", large, *little, "--mode", "sr")
     assert enlarged.code == 0, enlarged.err
     assert Image.open(large).size == (256, 192)
+
+
+def test_a_students_bundle_holds_nothing_twice_and_no_digits_beyond_need(
+    tmp_path: Path, recipe: Path, real_nsp: Nsp
+) -> None:
+    clean = save_archive(tmp_path / "clean", 3, size=(128, 96))
+    recipe.write_text(RECIPE + "turns = 2\n")
+    made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json")
+    assert made.code == 0, made.err
+    profile = load_profile(tmp_path / "s.nsp")
+    assert profile.spec.inference.turns == 2
+    assert MODEL_FILES["sr"] not in profile.content
+    assert profile.graph_file("sr") == MODEL_FILES["sr-direct"]
+    bits = [part.view(np.uint32) for part in safetensors.numpy.load(profile.read(WEIGHTS_FILE)).values()]
+    assert all((part & 0x1FFF == 0).all() for part in bits)
+    assert sum((part != 0).sum() for part in bits) > 100
+    for mode in ("sr", "sr-direct"):
+        exported = real_nsp(
+            "export", tmp_path / "s.nsp", "--mode", mode, "--target", "onnx", "--out", tmp_path / f"{mode}.onnx"
+        )
+        assert exported.code == 0, exported.err
+        info = open_engine(profile, mode=mode).info
+        assert (info.mode, info.scale) == (mode, 2)
+    assert real_nsp("profiles", "verify", tmp_path / "s.nsp").code == 0
 
 
 def test_a_student_of_a_cameras_photos_is_that_cameras(

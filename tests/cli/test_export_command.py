@@ -195,7 +195,7 @@ def test_a_graph_that_disagrees_with_the_weights_is_not_built(
     write_profile(tmp_path / "odd.nsp", fields, files)
     ended = real_nsp("export", tmp_path / "odd.nsp", "--target", "tensorrt-rtx", "--out", tmp_path / "mine")
     assert ended.code == 2
-    assert "its graph for denoise and its weights disagree" in ended.err
+    assert "model.onnx is not the network of the weights" in ended.err
 
 
 def test_without_tensorrt_the_command_that_installs_it_is_named(

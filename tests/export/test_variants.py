@@ -61,7 +61,7 @@ def test_the_same_graph_gives_the_same_float16_file() -> None:
     assert to_half(small_graph("tbsn")) == to_half(small_graph("tbsn"))
 
 
-@pytest.mark.parametrize("mode_file", ["model.onnx", "model-sr.onnx"])
+@pytest.mark.parametrize("mode_file", ["model.onnx", "model-sr-direct.onnx"])
 @pytest.mark.parametrize("name", ["fast", "dbsn-noncommercial"])
 def test_float16_of_what_ships(name: str, mode_file: str) -> None:
     _, psnr = variant(find_profile(name).read(mode_file), Variant("fp16"))
