@@ -49,6 +49,10 @@ class NoiseRange:
     """A camera's colour matrix makes what is colour in its noise stronger by up to this, and what is grey not."""
     smoothed_share: float = 0.6
     """Of the photos from a sensor, those whose colour noise the camera has smoothed."""
+    adapted_share: float = 0.75
+    """Of the photos, those whose camera has smoothed flat places more than texture, which keeps its noise."""
+    most_kept: float = 1.5
+    """There texture has noise up to so many times stronger on top of that of flat places."""
     soft_share: float = 0.85
     """Of the photos, those that lens and demosaicing leave softer than shrunk ones are: at 100 % most are."""
     softest: float = 1.7
@@ -68,7 +72,7 @@ class NoisyCamera:
 
     def photograph(
         self, sharp: torch.Tensor, dice: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Take pictures at half the size of clean ones.
 
         Args:
@@ -76,13 +80,14 @@ class NoisyCamera:
 
         Returns:
             noisy (B, 3, H, W), clean (B, 3, H, W) and sharp (B, 3, 2H, 2W), whose 2×2 cells have the means of `clean`;
-            clean and sharp are as soft as photos are, which varies.
+            clean and sharp are as soft as photos are, which varies. And (B, 1, H, W) how much stronger the noise is
+            at each place than where the picture is flat.
         """
         sharp = torch.cat([self._as_sharp_as_photos(crop[None], dice) for crop in sharp])
-        noisy, clean = zip(*(self._one(crop[None], dice) for crop in sharp), strict=True)
-        clean_batch = torch.cat(clean)
-        finer = sharp + interpolate(clean_batch - halved(sharp), scale_factor=2.0, mode="nearest")
-        return torch.cat(noisy), clean_batch, finer
+        shots = zip(*(self._one(crop[None], dice) for crop in sharp), strict=True)
+        noisy, clean, stronger = (torch.cat(parts) for parts in shots)
+        finer = sharp + interpolate(clean - halved(sharp), scale_factor=2.0, mode="nearest")
+        return noisy, clean, finer, stronger
 
     def _as_sharp_as_photos(self, sharp: torch.Tensor, dice: np.random.Generator) -> torch.Tensor:
         """Soften one crop. A student that only knows crisp pictures takes every grain for detail, and leaves it."""
@@ -93,7 +98,7 @@ class NoisyCamera:
             sharp = _smoother_colour(sharp, 2 * float(dice.uniform(0.5, chosen.softest_colour)))
         return sharp
 
-    def _one(self, sharp: torch.Tensor, dice: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def _one(self, sharp: torch.Tensor, dice: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         chosen = self._range
         least, most = np.log(chosen.sigma)
         sigma = float(np.exp(_in_between(least, most, dice))) / 255
@@ -102,9 +107,13 @@ class NoisyCamera:
         generator = torch.Generator().manual_seed(int(dice.integers(1 << 62)))
         maker = self._from_sensor if dice.random() < chosen.sensor_share else self._from_spectrum
         noisy, clean = maker(sharp, sigma, dice, generator)
+        stronger = torch.ones_like(clean[:, :1])
+        if sigma and dice.random() < chosen.adapted_share:
+            stronger = _kept_in_texture(clean, sigma, float(dice.uniform(0, chosen.most_kept)), dice)
+            noisy = (clean + stronger * (noisy - clean)).clamp(0, 1)
         if dice.random() < chosen.jpeg_share:
             noisy = through_jpeg(noisy, int(dice.integers(*chosen.jpeg_quality)), SUBSAMPLINGS[dice.integers(3)])
-        return noisy, clean
+        return noisy, clean, stronger
 
     def _from_sensor(
         self, sharp: torch.Tensor, sigma: float, dice: np.random.Generator, generator: torch.Generator
@@ -208,6 +217,17 @@ def _course(brightness: torch.Tensor, dice: np.random.Generator) -> torch.Tensor
     logarithms[0] += np.log(dice.uniform(0.4, 1.0))
     strength = np.interp(brightness.numpy(), places, np.exp(logarithms))
     return torch.from_numpy(strength.astype(np.float32))
+
+
+def _kept_in_texture(clean: torch.Tensor, sigma: float, most: float, dice: np.random.Generator) -> torch.Tensor:
+    """1 in flat places, towards 1 + most in texture: (1, 3, H, W) -> (1, 1, H, W).
+
+    A camera's noise reduction takes for texture what rises above the noise, and spares it, its noise included.
+    """
+    fine = clean.mean(1, keepdim=True)
+    fine = fine - blurred(fine, float(dice.uniform(1.0, 2.5)))
+    texture = blurred(fine**2, float(dice.uniform(1.0, 3.0))).sqrt()
+    return 1 + most * texture / (texture + float(dice.uniform(0.3, 2.0)) * sigma)
 
 
 def through_jpeg(image: torch.Tensor, quality: int, subsampling: str) -> torch.Tensor:

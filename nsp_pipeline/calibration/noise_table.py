@@ -10,13 +10,14 @@ SHARED = 0.02
 """Weight of the whole crop's noise at each brightness, for those that the crop does not have."""
 
 
-def noise_tables(noisy: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+def noise_tables(noisy: torch.Tensor, clean: torch.Tensor, stronger: torch.Tensor) -> torch.Tensor:
     """Tabulate the noise of each crop by brightness: (B, 3, H, W) each in 0..1 -> (B, TABLE_ROWS, TABLE_NODES).
 
+    `stronger` (B, 1, H, W) is how much stronger the noise is at each place than in flat ones, which alone are measured.
     H and W are multiples of 16. Noise coarser than a patch of 16 pixels counts for nothing, as it does where noise is
     measured in photos.
     """
-    noise = noisy - clean
+    noise = (noisy - clean) / stronger
     noise = noise - interpolate(avg_pool2d(noise, PATCH), scale_factor=float(PATCH), mode="nearest")
     grey = noise.mean(1, keepdim=True)
     brightness = clean.mean(1, keepdim=True)

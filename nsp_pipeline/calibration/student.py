@@ -116,8 +116,8 @@ class StudentLesson:
         if not self._judged:
             return None
         left, absolute, biases = [], [], []
-        for noisy, clean in self._judged:
-            difference = halved(self._enlarged(network, noisy, clean)) - clean
+        for noisy, clean, table in self._judged:
+            difference = halved(self._enlarged(network, noisy, table)) - clean
             left.append(float((difference**2).mean().sqrt() / (FAINTEST + ((noisy - clean) ** 2).mean().sqrt())))
             absolute.append(float(difference.abs().mean()))
             biases.append(difference.mean((0, 2, 3)).numpy())
@@ -128,14 +128,14 @@ class StudentLesson:
     def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
         """Rows of a noisy crop, what the student makes of it, and the clean one."""
         rows = []
-        for noisy, clean in self._judged[:PREVIEWS]:
-            estimate = halved(self._enlarged(network, noisy, clean)).clamp(0, 1)
+        for noisy, clean, table in self._judged[:PREVIEWS]:
+            estimate = halved(self._enlarged(network, noisy, table)).clamp(0, 1)
             rows.append([part[0].permute(1, 2, 0).numpy() for part in (noisy, estimate, clean)])
         return rows
 
-    def _enlarged(self, network: Backbone, noisy: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    def _enlarged(self, network: Backbone, noisy: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """What the network makes of a crop, told how noisy it is if it wants to know; on the CPU."""
-        told = (noise_tables(noisy, clean).to(self._device),) if self._settings.told_noise else ()
+        told = (table.to(self._device),) if self._settings.told_noise else ()
         return network(noisy.to(self._device), *told).float().cpu()
 
     def _crops(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
@@ -152,7 +152,8 @@ class StudentLesson:
         parts = []
         if batch > taught:
             sharp = torch.cat([self._sharp_crop(dice) for _ in range(batch - taught)])
-            parts.append((*self._camera.photograph(sharp, dice), torch.ones(batch - taught, 1, 1, 1)))
+            noisy, clean, sharp, stronger = self._camera.photograph(sharp, dice)
+            parts.append((noisy, clean, sharp, torch.ones(batch - taught, 1, 1, 1), stronger))
         for pick in dice.integers(len(self._taught), size=taught) if taught else ():
             noisy, target = self._taught[pick]
             kept = torch.from_numpy(dice.random((1, 1, *noisy.shape[2:])) < 1 / settings.recharge)
@@ -160,9 +161,9 @@ class StudentLesson:
             turns, mirrored = int(dice.integers(4)), bool(dice.integers(2))
             noisy, clean = (_turned(part, turns, mirrored) for part in (noisy, clean))
             fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
-            parts.append((noisy, clean, fine, torch.zeros(1, 1, 1, 1)))
-        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
-        tables = noise_tables(columns[0], columns[1])
+            parts.append((noisy, clean, fine, torch.zeros(1, 1, 1, 1), torch.ones_like(noisy[:, :1])))
+        *columns, stronger = (torch.cat(column) for column in zip(*parts, strict=True))
+        tables = noise_tables(columns[0], columns[1], stronger)
         told = as_measured(tables, dice, within=settings.measured_within, untold=settings.untold_share)
         return [*columns, told]
 
@@ -178,17 +179,17 @@ class StudentLesson:
 
     def _held_out_crops(
         self, images: Sequence[NDArray[np.generic]], side: int
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The same noisy and clean crops for every network that is judged."""
+    ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """The same noisy and clean crops, and their noise tables, for every network that is judged."""
         if not images:
             return []
         dice = np.random.default_rng([self._settings.seed, 2])
         sampler = CropSampler(images, side, "cpu")
-        pairs = []
+        crops = []
         for _ in range(JUDGED):
-            noisy, clean, _ = self._camera.photograph(sampler.draw(1, dice), dice)
-            pairs.append((noisy, clean))
-        return pairs
+            noisy, clean, _, stronger = self._camera.photograph(sampler.draw(1, dice), dice)
+            crops.append((noisy, clean, noise_tables(noisy, clean, stronger)))
+        return crops
 
 
 def shrunk_to_sharp(images: Sequence[NDArray[np.generic]], factor: float, side: int) -> list[NDArray[np.uint8]]:

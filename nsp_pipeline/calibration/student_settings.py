@@ -68,6 +68,10 @@ class StudentSettings(CourseSettings):
     longest_blur: Annotated[float, Field(ge=0, le=8)] = 1.6
     most_colour: Annotated[float, Field(ge=0, le=8)] = 1.4
     smoothed_share: Share = 0.6
+    adapted_share: Share = 0.75
+    most_kept: Annotated[float, Field(ge=0, le=8)] = 1.5
+    """Noise that texture has on top of that of flat places, in parts of it, at most, in `adapted_share` of the photos:
+    cameras smooth flat places more."""
     jpeg_share: Share = 0.8
     soft_share: Share = 0.85
     softest: Annotated[float, Field(ge=0, le=8)] = 1.2
@@ -112,6 +116,8 @@ class StudentSettings(CourseSettings):
             longest_blur=self.longest_blur,
             most_colour=self.most_colour,
             smoothed_share=self.smoothed_share,
+            adapted_share=self.adapted_share,
+            most_kept=self.most_kept,
             jpeg_share=self.jpeg_share,
             soft_share=self.soft_share,
             softest=self.softest,

@@ -20,7 +20,9 @@ def photograph(sharp: torch.Tensor, seed: int = 0, **changes: object) -> tuple[t
 def test_middle_grey_is_about_as_noisy_as_asked_for(sensor_share: float) -> None:
     levels = [
         float((noisy - clean).mean(1).std() * 255)
-        for noisy, clean, _ in (photograph(grey(), seed, sigma=(8, 8), sensor_share=sensor_share) for seed in range(12))
+        for noisy, clean, *_ in (
+            photograph(grey(), seed, sigma=(8, 8), sensor_share=sensor_share) for seed in range(12)
+        )
     ]
     # A camera's own smoothing and sharpening comes after its noise: half to double is "about".
     assert 4 < np.mean(levels) < 16
@@ -31,7 +33,7 @@ def test_middle_grey_is_about_as_noisy_as_asked_for(sensor_share: float) -> None
 def test_noise_does_not_change_the_mean(sensor_share: float) -> None:
     drifts = []
     for seed in range(12):
-        noisy, clean, _ = photograph(grey(), seed, sigma=(6, 6), sensor_share=sensor_share)
+        noisy, clean, *_ = photograph(grey(), seed, sigma=(6, 6), sensor_share=sensor_share)
         drifts.append(float((noisy - clean).mean() * 255))
     # A sensor's noise goes through a tone curve that bends down, and darkens a little: by σ²/2 times its curvature.
     assert abs(np.mean(drifts)) < (0.9 if sensor_share else 0.3)
@@ -39,14 +41,35 @@ def test_noise_does_not_change_the_mean(sensor_share: float) -> None:
 
 def test_the_finer_target_has_the_clean_ones_means() -> None:
     sharp = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    noisy, clean, finer = photograph(sharp, sigma=(5, 5))
+    noisy, clean, finer, _ = photograph(sharp, sigma=(5, 5))
     assert noisy.shape == clean.shape == (3, 3, 32, 48)
     assert finer.shape == sharp.shape
     assert torch.allclose(halved(finer), clean, atol=1e-6)
 
 
+@pytest.mark.parametrize("sensor_share", [0.0, 1.0])
+def test_where_a_camera_spares_texture_its_noise_is_stronger_there(sensor_share: float) -> None:
+    sharp = grey(256)
+    sharp[..., 128:] += 0.25 * (torch.arange(128) // 4 % 2 - 0.5)
+    ratios = []
+    for seed in range(8):
+        # The same dice with and without: what differs is what texture keeps.
+        common = {"sigma": (5, 5), "sensor_share": sensor_share, "soft_share": 0.0, "soft_colour_share": 0.0}
+        noisy, clean, _, stronger = photograph(sharp, seed, **common, adapted_share=1.0, most_kept=1.5)
+        flat, texture = stronger[..., 16:48], stronger[..., 80:112]
+        assert float(flat.max()) < 1.02
+        assert 1 <= float(texture.min()) <= float(texture.max()) < 2.5
+        spread = [(noisy - clean)[..., part].std() for part in (slice(16, 48), slice(80, 112))]
+        ratios.append((float(texture.mean()), float(spread[1] / spread[0])))
+    kept, found = np.mean(ratios, 0)
+    assert kept > 1.3
+    assert found == pytest.approx(kept, rel=0.2)
+    *_, everywhere = photograph(sharp, adapted_share=0.0)
+    assert everywhere.eq(1).all()
+
+
 def test_clean_crops_come_back_clean() -> None:
-    noisy, clean, _ = photograph(grey(), clean_share=1.0, sensor_share=0.0)
+    noisy, clean, *_ = photograph(grey(), clean_share=1.0, sensor_share=0.0)
     assert torch.equal(noisy, clean)
 
 

@@ -7,6 +7,9 @@ import torch
 from nsp_pipeline.calibration.noise_table import as_measured, noise_tables
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
 
+EVERYWHERE = torch.ones(1, 1, 1, 1)
+"""As noisy as flat places."""
+
 
 def ramp(side: int = 512) -> torch.Tensor:
     """A smooth picture (1, 3, side, side) from dark to bright."""
@@ -20,7 +23,7 @@ def test_a_crop_s_table_is_the_one_measured_in_the_photo(colourful: bool) -> Non
     clean = ramp()
     noisy = clean + noise * (0.01 + 0.03 * clean)
     measured = measure_noise(noisy[0].permute(1, 2, 0).numpy()).table[0]
-    (known,) = noise_tables(noisy, clean).numpy()
+    (known,) = noise_tables(noisy, clean, EVERYWHERE).numpy()
     # Where the picture is: patches lie at brightness 0.12 to 0.88, and their ramp is taken for none of the noise.
     assert known[:, 2:6] == pytest.approx(measured[:, 2:6], rel=0.15, abs=1e-3)
 
@@ -28,9 +31,17 @@ def test_a_crop_s_table_is_the_one_measured_in_the_photo(colourful: bool) -> Non
 def test_each_crop_has_its_own() -> None:
     clean = torch.full((2, 3, 64, 64), 0.5)
     noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    tables = noise_tables(clean + noise * torch.tensor([0.01, 0.05]).view(2, 1, 1, 1), clean)
+    tables = noise_tables(clean + noise * torch.tensor([0.01, 0.05]).view(2, 1, 1, 1), clean, EVERYWHERE)
     assert tables.shape == (2, TABLE_ROWS, TABLE_NODES)
     assert (tables[1] / tables[0]).numpy() == pytest.approx(5, rel=0.1)
+
+
+def test_what_is_told_is_the_noise_of_flat_places() -> None:
+    clean = torch.full((1, 3, 64, 64), 0.5)
+    noise = 0.02 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    stronger = torch.linspace(1, 3, 64).view(1, 1, 1, 64)
+    told = noise_tables(clean + stronger * noise, clean, stronger)
+    assert torch.allclose(told, noise_tables(clean + noise, clean, EVERYWHERE), atol=1e-5)
 
 
 def test_what_is_told_has_an_error_or_is_unknown() -> None:

@@ -86,9 +86,9 @@ def test_a_share_of_the_teachers_pixels_is_the_noisy_photos_own() -> None:
 
 
 def test_what_is_told_of_a_crop_s_noise_is_that_crop_s() -> None:
-    taught = lesson(settings(least_sigma=10, most_sigma=20, untold_share=0, measured_within=0))
+    taught = lesson(settings(least_sigma=10, most_sigma=20, untold_share=0, measured_within=0, adapted_share=0))
     noisy, clean, _, _, table = taught._draw(4, 1, 0)
-    assert torch.equal(table, noise_tables(noisy, clean))
+    assert torch.equal(table, noise_tables(noisy, clean, torch.ones(1, 1, 1, 1)))
 
 
 def test_photos_are_shrunk_but_never_below_a_crop() -> None:
