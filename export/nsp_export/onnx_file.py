@@ -50,9 +50,15 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
 
 
 def check_parity(content: bytes, graph: ImageToImage) -> float:
-    """Return the largest difference between ONNX Runtime and PyTorch; raises ParityError above 1e-4."""
+    """Return the largest difference between ONNX Runtime and PyTorch; raises ParityError above 1e-4.
+
+    Also where the graph cannot be run, or takes or gives something else.
+    """
     runtime = import_onnxruntime()
-    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises bare classes of its own
+        raise ParityError(f"ONNX Runtime cannot run the graph: {error}") from error
     dice = torch.Generator().manual_seed(0)
     worst = 0.0
     for height, width in CHECK_SIZES:
@@ -60,7 +66,13 @@ def check_parity(content: bytes, graph: ImageToImage) -> float:
         inputs = _inputs(graph, torch.rand(1, 3, *sides, generator=dice))
         with torch.inference_mode():
             expected = graph(*inputs).numpy()
-        (got,) = session.run(["denoised"], {name: part.numpy() for name, part in zip(NAMES, inputs, strict=False)})
+        feed = {name: part.numpy() for name, part in zip(NAMES, inputs, strict=False)}
+        try:
+            (got,) = session.run(["denoised"], feed)
+        except MemoryError:
+            raise
+        except Exception as error:  # the same
+            raise ParityError(f"ONNX Runtime cannot run the graph on {', '.join(feed)}: {error}") from error
         if got.shape != expected.shape:
             raise ParityError(f"the exported graph gives {got.shape} where PyTorch gives {expected.shape}")
         difference = float(np.abs(got - expected).max())

@@ -128,9 +128,9 @@ class HeldOut:
         )
 
 
-def compare(candidate: Judgement, base: Judgement) -> Verdict:
-    """Accept a candidate that beats its base by more than two standard errors, on the same crops."""
-    verdict = compare_errors(candidate.mse, base.mse, "held-out squared error")
+def compare(candidate: Judgement, base: Judgement, what: str = "held-out squared error") -> Verdict:
+    """Accept a candidate that beats its base by more than two standard errors, on the same crops; errors in `what`."""
+    verdict = compare_errors(candidate.mse, base.mse, what)
     if candidate.leaks:
         reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
         return replace(verdict, accepted=False, reason=reason)

@@ -25,7 +25,7 @@ def profile_report(profile: Profile) -> str:
         figures.append(_figure(_shared(spec.noise_correlation), "noise shared with pixels so many pixels away"))
     if len(spec.scores.course) > 1:
         caption = "error on the photos kept out, by training step"
-        if spec.scores.base_noisy_mse is not None:
+        if spec.scores.base_error is not None:
             caption += f"; dashed: {spec.scores.base}, where it started"
         figures.append(_figure(_course(spec.scores), caption))
     pictures = "\n".join(figures) or "<p>Neither its noise nor the course of its training stands in this profile.</p>"
@@ -62,6 +62,6 @@ def _shared(correlation: Sequence[float]) -> str:
 def _course(scores: ScoreSpec) -> str:
     steps, errors = zip(*scores.course, strict=True)
     lines = [Line(steps, errors, ERROR)]
-    if scores.base_noisy_mse is not None:
-        lines.append(Line((steps[0], steps[-1]), (scores.base_noisy_mse,) * 2, BASE, dashed=True))
+    if scores.base_error is not None:
+        lines.append(Line((steps[0], steps[-1]), (scores.base_error,) * 2, BASE, dashed=True))
     return line_plot(lines, ticks=(steps[0], steps[-1]), label="held-out error by step", lowest=None, digits=".2e")

@@ -66,6 +66,8 @@ def publish(
         OutputError: the target exists or cannot be written.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
+    student = fields["pairs"] is None
+    _round(trained.network)
     start = base_network(base, settings) if base else None
     choice = choose(trained.network)
     errors = shot_pairs.errors(trained.network, choice.inference) if shot_pairs else None
@@ -73,11 +75,10 @@ def publish(
     if start and shot_pairs and errors is not None:
         verdict = compare_errors(errors, shot_pairs.errors(start, choice.inference), "squared error on pairs of shots")
     elif start:
-        verdict = _verdict(trained)
+        verdict = _verdict(trained, student=student)
     network = trained.network
     if start and not (verdict and verdict.accepted):
         network, choice = start, choose(start)
-    _round(network)
     name = target.name.removesuffix(".nsp")
     weights = safetensors.torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
     everything = {
@@ -99,7 +100,7 @@ def publish(
             "version": __version__,
         },
         "scores": {
-            **_scores(held_out_photos, trained, verdict, base, student=fields["pairs"] is None),
+            **_scores(held_out_photos, trained, verdict, base, student=student),
             "inference_errors": choice.errors or None,
             "pair_gain": shot_pairs.gain(errors) if shot_pairs and errors is not None else None,
         },
@@ -145,11 +146,12 @@ def base_network(base: Profile, settings: CourseSettings) -> Backbone:
     return load_backbone(spec.name, spec.sizes, base.read(WEIGHTS_FILE))
 
 
-def _verdict(trained: Trained) -> Verdict:
+def _verdict(trained: Trained, *, student: bool) -> Verdict:
     """Compare with the base. With nothing held out, nothing speaks for the new weights."""
     if trained.judgement is None or trained.base_judgement is None:
         return Verdict(False, 0.0, float("inf"), "no photo could be kept out of training to compare with the base")
-    return compare(trained.judgement, trained.base_judgement)
+    what = "what is left of the noise (RMS share)" if student else "held-out squared error"
+    return compare(trained.judgement, trained.base_judgement, what)
 
 
 def _scores(
@@ -165,5 +167,5 @@ def _scores(
     if verdict and base:
         scores |= {"base": base.name, "accepted": verdict.accepted, "verdict": verdict.reason}
         if trained.base_judgement:
-            scores["base_noisy_mse"] = trained.base_judgement.mean
+            scores["base_noise_left" if student else "base_noisy_mse"] = trained.base_judgement.mean
     return scores

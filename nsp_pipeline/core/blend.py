@@ -94,7 +94,7 @@ def box_mean(image: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
 
     A window's mean depends on its pixels alone, to the last bit, wherever a tile begins; running sums would not.
     """
-    total = image
+    total = np.asarray(image, dtype=np.float32)
     for axis in (0, 1):
         size = image.shape[axis]
         margin = [(radius, radius) if across == axis else (0, 0) for across in (0, 1)]

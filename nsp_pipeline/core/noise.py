@@ -29,6 +29,9 @@ SUDDEN, STEEPEST, NEAR_WHITE = 0.25, 4.0, 0.75
 distance: no camera's noise does, but where all that is of one brightness is texture, that looks like noise. What is
 near white tells nothing of the rest, since there a tone curve presses noise flat."""
 
+ROUNDING = 1e-11
+"""Variance that float32 leaves in flat patches at most; storing in 16 bits alone leaves twice that."""
+
 PLANE = 3
 """Degrees of freedom that a patch loses to its best plane."""
 
@@ -172,9 +175,11 @@ def _level_by_brightness(
         flat = chosen[_flat(variance[chosen])]
         levels.append(np.median(variance[flat], axis=0))
         tables.append(np.median(kinds[flat], axis=0))
-    variances = np.array(levels, dtype=np.float32)
+    # What is left of a picture without noise is rounding, and must not pass for a little noise.
+    variances, kinds = (np.array(found, dtype=np.float32) for found in (levels, tables))
+    variances[variances < ROUNDING], kinds[kinds < ROUNDING] = 0, 0
     credible = _credible_share(nodes, variances.sum(1))[:, None]
-    return NoiseLevel(nodes, variances * credible, np.array(tables, dtype=np.float32) * credible)
+    return NoiseLevel(nodes, variances * credible, kinds * credible)
 
 
 def _credible_share(brightness: NDArray[np.float32], variance: NDArray[np.float32]) -> NDArray[np.float32]:

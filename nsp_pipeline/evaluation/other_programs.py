@@ -97,9 +97,15 @@ def _denoise_profiled(method: int, strength: float) -> bytes:
 
 def _made_by(command: list[str], result: Path) -> Picture:
     """Run a program and read the picture that it makes; raises MissingCapabilityError with its last words."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    name = Path(command[0]).name
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise MissingCapabilityError(f"{name} took longer than {TIMEOUT // 60} minutes for one picture") from None
+    except OSError as error:
+        raise MissingCapabilityError(f"{name} does not run: {error.strerror or error}") from error
     if ended.returncode or not result.exists():
         words = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
-        raise MissingCapabilityError(f"{Path(command[0]).name} failed: {words[0]}")
+        raise MissingCapabilityError(f"{name} failed: {words[0]}")
     with Image.open(result) as picture:
         return np.asarray(picture.convert("RGB"))

@@ -18,9 +18,9 @@ from nsp_pipeline.evaluation.other_programs import (
 
 Denoiser = Callable[[Picture], Picture]
 
-NLM_STRENGTHS = (2, 3, 5, 7, 10, 14)
-RAWTHERAPEE_LUMA = (20, 40, 60, 80)
-DARKTABLE_STRENGTHS = (0.5, 1, 2, 4)
+NLM_STRENGTHS = (2, 3, 5, 7, 10, 14, 20, 28)
+RAWTHERAPEE_LUMA = (20, 40, 60, 80, 100)
+DARKTABLE_STRENGTHS = (0.5, 1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,14 @@ RIVALS: dict[str, Callable[[], tuple[Variant, ...]]] = {
 
 
 def available_rivals() -> tuple[list[Rival], list[str]]:
-    """All that are installed, and why the others are not there."""
+    """All that are installed and run, and why the others are not there: found out here, not hours later."""
     found, missing = [], []
+    trial = np.random.default_rng(0).integers(100, 140, (64, 64, 3), np.uint8)
     for name in RIVALS:
         try:
-            found.append(find_rival(name))
+            rival = find_rival(name)
+            rival.variants[0].run(trial)
+            found.append(rival)
         except MissingCapabilityError as error:
             missing.append(str(error))
     return found, missing

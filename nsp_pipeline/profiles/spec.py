@@ -109,6 +109,9 @@ class ScoreSpec(_Strict):
     base: str | None = None
     """Name of the profile that training started from."""
     base_noisy_mse: float | None = None
+    """The base's `noisy_mse` on the same crops."""
+    base_noise_left: float | None = None
+    """The same of a student's base."""
     accepted: bool | None = None
     """Whether the network beat its base; where it did not, the profile holds the base's weights."""
     verdict: str | None = None
@@ -124,6 +127,11 @@ class ScoreSpec(_Strict):
     """Residual at the strongest edges over that in flat places."""
     course: list[tuple[int, float]] = []
     """Training step and held-out error (`noisy_mse`, or `noise_left` of a student) of each judged checkpoint."""
+
+    @property
+    def base_error(self) -> float | None:
+        """Where the course of a training that had a base started."""
+        return self.base_noise_left if self.base_noisy_mse is None else self.base_noisy_mse
 
 
 class ProfileSpec(_Strict):

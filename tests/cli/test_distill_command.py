@@ -110,6 +110,10 @@ def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, real_nsp:
     scores = json.loads(second.out)["scores"]
     assert scores["accepted"] is False
     assert scores["base"] == "a"
+    assert "RMS share" in scores["verdict"]
+    assert scores["base_noise_left"] > 0
+    held = [load_profile(tmp_path / f"{name}.nsp").read(WEIGHTS_FILE) for name in "ab"]
+    assert held[0] == held[1]
     assert "not accepted" in second.err
 
 

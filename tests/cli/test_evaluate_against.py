@@ -14,6 +14,7 @@ from run_nsp import Finished
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.with_pd import EngineWithPd
 from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.evaluation import other_programs
 from nsp_pipeline.evaluation.compare import telling_crop
 from nsp_pipeline.evaluation.rivals import find_rival
 from nsp_pipeline.profiles.bundle import Profile
@@ -79,6 +80,7 @@ def test_the_papers_way_is_pd_and_the_plain_mean(
     # A student has no PD: there the built-in next-scale network stands for the paper.
     network = asked if profile == "tiny" else "dbsn-noncommercial"
     assert [row["denoiser"] for row in rows] == ["noisy", f"paper ({network})", asked]
+    assert [row["setting"] for row in rows] == ["", "strength 1", ""]
     engine = EngineWithPd(
         InferenceSpec(pd_factor=2), lambda mode: open_engine(find_profile(network), mode=mode, engine="onnx")
     )
@@ -111,6 +113,33 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(MissingCapabilityError, match="darktable-cli failed: no display"):
         find_rival("darktable").variants[0].run(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_program_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "darktable-cli"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(other_programs, "TIMEOUT", 1)
+    with pytest.raises(MissingCapabilityError, match="darktable-cli took longer than"):
+        find_rival("darktable").variants[0].run(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_of_all_a_program_that_cannot_run_is_left_out(
+    real_nsp: Nsp, pairs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("darktable-cli", "rawtherapee-cli"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_bytes(b"#!/bin/sh\nprintf 'no \\377 display' >&2\nexit 1\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    done = real_nsp("evaluate", "fast", "--noisy", pairs[0], "--clean", pairs[1], "--against", "all", "--json")
+    assert done.code == 0, done.err
+    assert "left out: darktable-cli failed: no" in done.err
+    names = [row["denoiser"] for row in json.loads(done.out)]
+    assert names[-1] == "fast"
+    assert not {"darktable", "rawtherapee"} & set(names)
 
 
 def test_rawtherapee_takes_noise_away() -> None:

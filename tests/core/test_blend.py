@@ -30,6 +30,13 @@ def test_weight_is_near_one_in_flat_parts_and_small_on_detail(blind: bool) -> No
     assert weight[:, 70:].mean() < 0.05
 
 
+def test_a_network_that_sees_every_pixel_is_trusted_with_more_than_the_measured_noise() -> None:
+    noisy = np.random.default_rng(0).normal(0.5, 1e-2 * 1.45**0.5, (3, 64, 64)).astype(np.float32)
+    seeing, blind = (local_weight(noisy, np.full_like(noisy, 0.5), NOISE, blind=each).mean() for each in (False, True))
+    assert seeing > 0.98
+    assert blind == pytest.approx(1.25 / 1.45, abs=0.04)
+
+
 def test_a_photo_without_noise_is_left_alone() -> None:
     noiseless = NoiseLevel(np.zeros(1, np.float32), np.zeros((1, 3), np.float32))
     photo = np.random.default_rng(0).random((3, 20, 20)).astype(np.float32)

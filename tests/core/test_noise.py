@@ -58,6 +58,16 @@ def test_a_photo_without_noise_has_almost_none() -> None:
     assert measure_noise(from_unit(scene().astype(np.float32), np.dtype(np.uint8))).sigma < 0.5
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_drawing_has_none_at_all(dtype: type) -> None:
+    drawing = np.full((200, 300, 3), 0.78, np.float32)
+    drawing[40:90, 60:200] = [0.2, 0.4, 0.9]
+    drawing[120:122] = 0.1
+    level = measure_noise(from_unit(drawing, np.dtype(dtype)) if dtype is not np.float32 else drawing)
+    assert not level.variance.any()
+    assert not level.table.any()
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5, 1), (15, 4000, 3)])
 def test_a_photo_too_small_to_tell_counts_as_noiseless(shape: tuple[int, int, int]) -> None:
     assert measure_noise(np.full(shape, 100, np.uint8)).sigma == 0.0
