@@ -39,7 +39,7 @@ def has_bf16() -> bool:
 needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this CPU has no instructions for bfloat16")
 
 
-@pytest.mark.parametrize("name", ["standard", "dbsn-noncommercial"])
+@pytest.mark.parametrize("name", ["standard", "quality", "dbsn-noncommercial"])
 @pytest.mark.parametrize("mode", list(MODEL_FILES))
 def test_float32_is_the_reference_s_picture(name: str, mode: str) -> None:
     profile = find_profile(name)
@@ -93,7 +93,7 @@ def test_shifted_grids_round_no_picture_to_bfloat16() -> None:
 
 
 @needs_bf16
-@pytest.mark.parametrize("name", ["standard", "fast", "dbsn-noncommercial"])
+@pytest.mark.parametrize("name", ["standard", "quality", "fast", "dbsn-noncommercial"])
 def test_the_network_sees_the_image_in_more_than_eight_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     image = add_camera_noise(night_street(160, 200), shot=0.01, read=0.005, seed=0).transpose(2, 0, 1)[None]
     exact = open_engine(find_profile(name), mode="denoise", engine="onnx").run(np.ascontiguousarray(image))
