@@ -53,7 +53,7 @@ class Profile:
         A student has no PD, so that its `sr` is its `sr-direct`: it need not hold the same graph twice.
         """
         file = MODEL_FILES[mode]
-        twin = mode == "sr" and self.spec.pairs is None and file not in self.content
+        twin = mode == "sr" and file not in self.content and self.spec.pairs is None
         return MODEL_FILES["sr-direct"] if twin else file
 
     def read(self, file: str) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nsp_pipeline.profiles.bundle import load_profile
+from nsp_pipeline.profiles.bundle import MODEL_FILES, load_profile
 from nsp_pipeline.profiles.choose import shipped_profiles
 
 
@@ -15,7 +15,21 @@ def test_they_have_one_name_wherever_it_stands(path: Path) -> None:
     assert profile.name == path.stem
     assert profile.read("CARD.md").decode().startswith(f"# {path.stem}\n")
     graphs = [name for name in profile.content if name.endswith(".onnx")]
-    assert len(graphs) == 3
+    assert set(graphs) == {profile.graph_file(mode) for mode in MODEL_FILES}
     for name in graphs:
         stored = {entry.key: entry.value for entry in onnx.load_from_string(profile.content[name]).metadata_props}
         assert stored["profile"] == path.stem, name
+
+
+def test_together_they_are_small() -> None:
+    assert sum(path.stat().st_size for path in shipped_profiles().values()) <= 20e6
+
+
+def test_the_readme_names_them_all() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert [name for name in shipped_profiles() if f"`{name}`" not in text] == []
+
+
+def test_free_and_not_free_are_told_apart() -> None:
+    for name, path in shipped_profiles().items():
+        assert ("non-commercial" in load_profile(path).spec.data.licence.lower()) == ("noncommercial" in name)
