@@ -6,6 +6,8 @@ from typing import Any
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 BARS = "▁▂▃▄▅▆▇█"
+SOME_TURNS = 2
+"""A profile of more turned copies than these is not fast."""
 
 
 def profile_card(fields: Mapping[str, Any]) -> str:
@@ -51,6 +53,12 @@ def _kind(fields: Mapping[str, Any], camera: str, isos: str) -> str:
         taught = "trained from noisy photos alone by Next-Scale Prediction"
         return f"A denoiser for photos of **{camera}**, {isos}, {taught}."
     made_for = f"photos of **{camera}**, {isos}" if fields["camera_model"] else "photos of any camera"
+    turns = InferenceSpec.model_validate(fields["inference"]).turns
+    if turns > SOME_TURNS:
+        return (
+            f"A denoiser (a student that sees every pixel) for {made_for}, and for those that matter most: the mean "
+            f"over {turns} turned copies, {turns} times as slow as one and a little better."
+        )
     return f"A small and fast denoiser (a student that sees every pixel) for {made_for}."
 
 

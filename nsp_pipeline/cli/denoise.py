@@ -88,7 +88,8 @@ def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool
     """Clean photos: INPUT are files or folders, OUTPUT is a folder (a file when INPUT is one file).
 
     The tree below a folder is kept, and originals are never written to. What an earlier run has finished is skipped,
-    so the same command continues where it stopped.
+    so the same command continues where it stopped. A photo that was made with another profile or other settings is
+    made anew, and replaced.
 
     Exit codes: 0 all done; 1 some photos failed; 2 wrong usage; 3 this machine cannot do it; 4 OUTPUT cannot be
     written; 130 interrupted.

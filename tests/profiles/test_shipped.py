@@ -33,3 +33,10 @@ def test_the_readme_names_them_all() -> None:
 def test_free_and_not_free_are_told_apart() -> None:
     for name, path in shipped_profiles().items():
         assert ("non-commercial" in load_profile(path).spec.data.licence.lower()) == ("noncommercial" in name)
+
+
+def test_the_slow_one_says_that_it_is_slow() -> None:
+    cards = {name: load_profile(path).read("CARD.md").decode() for name, path in shipped_profiles().items()}
+    assert "8 times as slow" in cards["quality"]
+    assert "small and fast" not in cards["quality"]
+    assert all("small and fast" in cards[name] for name in ("standard", "fast"))
