@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from nsp_pipeline.calibration.profile_report import profile_report
@@ -32,7 +32,8 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("name", "camera", "ISO", "network", "licence", "file")
+    # The name is what one types: on a narrow screen the others give way.
+    table = Table(Column("name", no_wrap=True), "camera", "ISO", "network", "licence", Column("file", overflow="fold"))
     for row in rows:
         # Texts, not strings: a name with brackets in it is no markup.
         if "error" in row:

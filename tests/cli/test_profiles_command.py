@@ -106,3 +106,12 @@ def test_verify_finds_a_model_that_is_none(real_nsp: Nsp, tiny_profile: Profile,
     ended = real_nsp("profiles", "verify", tmp_path / "odd.nsp")
     assert ended.code == 2
     assert f"{tmp_path / 'odd.nsp'}: model-sr.onnx is not a model ONNX Runtime can run" in ended.err
+
+
+def test_on_a_narrow_screen_names_stay_whole(
+    real_nsp: Nsp, installed: Path, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    name = "one-that-has-to-be-typed"
+    (installed / f"{name}.nsp").write_bytes(tiny_profile.path.read_bytes())
+    assert name in real_nsp("profiles", "list").out
