@@ -220,7 +220,7 @@ def _course(brightness: torch.Tensor, dice: np.random.Generator) -> torch.Tensor
 
 
 def _kept_in_texture(clean: torch.Tensor, sigma: float, most: float, dice: np.random.Generator) -> torch.Tensor:
-    """1 in flat places, towards 1 + most in texture: (1, 3, H, W) -> (1, 1, H, W).
+    """1 in flat places, towards 1 + most in texture: (1, 3, H, W) -> (1, 1, H, W); sigma in 0..1, as the picture.
 
     A camera's noise reduction takes for texture what rises above the noise, and spares it, its noise included.
     """

@@ -46,17 +46,18 @@ def compare_with_weights(profile: Profile) -> str:
     except MissingCapabilityError as error:
         return f"not compared with the models: {error}"
     held = [mode for mode, file in MODEL_FILES.items() if file in profile.content]
-    worst = max((_difference(profile, mode) for mode in held), default=0.0)
+    network = _network(profile)
+    worst = max((_difference(profile, network, mode) for mode in held), default=0.0)
     return f"all models agree with them to {worst:.0e}"
 
 
-def _difference(profile: Profile, mode: str) -> float:
+def _difference(profile: Profile, network: "Backbone", mode: str) -> float:
     """Largest difference between a profile's graph and the network of its weights; raises ProfileError above 1e-4."""
     from nsp_export.agreement import ParityError
     from nsp_export.onnx_file import check_parity
     from nsp_pipeline.models.graph import ImageToImage
 
-    graph = ImageToImage(_network(profile), mode=mode, **profile.spec.inference.model_dump()).eval()
+    graph = ImageToImage(network, mode=mode, **profile.spec.inference.model_dump()).eval()
     file = profile.graph_file(mode)
     try:
         return check_parity(profile.read(file), graph)
@@ -135,7 +136,7 @@ def _compare_with_weights(profile: Profile, mode: str) -> str:
     if find_spec("torch") is None or find_spec("safetensors") is None:
         return "not compared with PyTorch, which is not installed"
     require_training()
-    _difference(profile, mode)
+    _difference(profile, _network(profile), mode)
     return "its graph agrees with PyTorch"
 
 
