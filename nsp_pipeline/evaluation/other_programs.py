@@ -105,7 +105,8 @@ def _made_by(command: list[str], result: Path) -> Picture:
     except OSError as error:
         raise MissingCapabilityError(f"{name} does not run: {error.strerror or error}") from error
     if ended.returncode or not result.exists():
-        words = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
+        # What a program that crashes said last on stdout is no reason.
+        words = ended.stderr.strip().splitlines()[-1:] or [f"it ended with exit code {ended.returncode}"]
         raise MissingCapabilityError(f"{name} failed: {words[0]}")
     with Image.open(result) as picture:
         return np.asarray(picture.convert("RGB"))

@@ -20,6 +20,9 @@ Denoiser = Callable[[Picture], Picture]
 
 NLM_STRENGTHS = (2, 3, 5, 7, 10, 14, 20, 28)
 RAWTHERAPEE_LUMA = (20, 40, 60, 80, 100)
+TRIAL_SIDE = 256
+"""Of the picture that shows whether a rival runs: RawTherapee now and then crashes on one of 64."""
+
 DARKTABLE_STRENGTHS = (0.5, 1, 2, 4, 8, 16)
 
 
@@ -126,7 +129,7 @@ RIVALS: dict[str, Callable[[], tuple[Variant, ...]]] = {
 def available_rivals() -> tuple[list[Rival], list[str]]:
     """All that are installed and run, and why the others are not there: found out here, not hours later."""
     found, missing = [], []
-    trial = np.random.default_rng(0).integers(100, 140, (64, 64, 3), np.uint8)
+    trial = np.random.default_rng(0).integers(100, 140, (TRIAL_SIDE, TRIAL_SIDE, 3), np.uint8)
     for name in RIVALS:
         try:
             rival = find_rival(name)

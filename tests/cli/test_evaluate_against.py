@@ -93,12 +93,18 @@ def test_the_papers_way_is_pd_and_the_plain_mean(
     assert rows[1]["psnr"] == pytest.approx(np.mean(found), abs=0.05)
 
 
-def test_a_program_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [("echo no display >&2; exit 1", "no display"), ("echo working; kill -SEGV $$", "it ended with exit code -11")],
+)
+def test_a_program_that_fails_is_quoted(
+    ending: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "darktable-cli"
-    program.write_text("#!/bin/sh\necho no display >&2\nexit 1\n")
+    program.write_text(f"#!/bin/sh\n{ending}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(MissingCapabilityError, match="darktable-cli failed: no display"):
+    with pytest.raises(MissingCapabilityError, match=f"darktable-cli failed: {words}"):
         find_rival("darktable").variants[0].run(np.zeros((8, 8, 3), np.uint8))
 
 
