@@ -91,7 +91,7 @@ def _bm3d() -> tuple[Variant, ...]:
         found = np.clip(bm3d_rgb(noisy / 255.0, sigma), 0, 1)
         return np.asarray(np.rint(found * 255), dtype=np.uint8)
 
-    return (Variant("measured σ", run),)
+    return (Variant("measured noise", run),)
 
 
 def _rawtherapee() -> tuple[Variant, ...]:
