@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.calibration.apply import denoised
-from nsp_pipeline.calibration.crops import to_tensor
-from nsp_pipeline.calibration.judge import Judgement
-from nsp_pipeline.calibration.next_scale import NextScaleLesson
-from nsp_pipeline.calibration.photos import find_photos, load_photos
+from nsp_pipeline.calibration.next_scale.objective import NextScaleObjective
+from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 from nsp_pipeline.calibration.publish import base_network
-from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.calibration.train import Course, train
-from nsp_pipeline.cli.quantities import DurationType
+from nsp_pipeline.calibration.training.apply import denoised
+from nsp_pipeline.calibration.training.crops import to_tensor
+from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.calibration.training.loop import RunOptions, train
+from nsp_pipeline.calibration.training.photos import find_photos, load_photos
+from nsp_pipeline.cli.shared.quantities import DurationType
+from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, to_eight_bit
-from nsp_pipeline.evaluation.pairs import find_pairs
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
@@ -32,14 +32,14 @@ from nsp_pipeline.recipe import load_recipe
 Pixels = NDArray[np.generic]
 
 
-class WatchedLesson(NextScaleLesson):
-    """The same lesson, which notes the true score of every network that it judges."""
+class WatchedLesson(NextScaleObjective):
+    """The same objective, which notes the true score of every network that it judges."""
 
     def __init__(
         self,
         images: Sequence[Pixels],
         held_out: Sequence[Pixels],
-        settings: TrainingSettings,
+        settings: NextScaleSettings,
         pairs: list[tuple[Pixels, Pixels]],
     ) -> None:
         super().__init__(images, held_out, settings)
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=480, help="side of the part of each pair that is scored")
     asked = parser.parse_args()
 
-    fields = load_recipe(asked.recipe, "calibrate", [*TrainingSettings.model_fields, "base"])
+    fields = load_recipe(asked.recipe, "calibrate", [*NextScaleSettings.model_fields, "base"])
     base = find_profile(name) if (name := fields.pop("base", None)) else None
     if base:
         fields = {
@@ -83,20 +83,20 @@ def main() -> None:
         fields.pop("scale", None)
     # What the noise decides is left at its default: all checkpoints are scored alike.
     fields = {key: value for key, value in fields.items() if value != "auto"}
-    settings = TrainingSettings.model_validate(fields)
+    settings = NextScaleSettings.model_validate(fields)
     found = find_pairs(asked.noisy, asked.clean)
     pairs = [tuple(middle(pixels, asked.side) for pixels in pair.load()) for pair in found]
     known = {pair.noisy.name for pair in found}
     files = [path for path in find_photos(asked.photos) if path.name not in known]
     photos = load_photos(files, smallest_side=settings.crop, memory=settings.memory, seed=settings.seed)
     images, held_out = ([photo.pixels for photo in part] for part in (photos.training, photos.held_out))
-    lesson = WatchedLesson(images, held_out, settings, pairs)  # type: ignore[arg-type]
+    objective = WatchedLesson(images, held_out, settings, pairs)  # type: ignore[arg-type]
     print(f"{len(images)} photos, {len(held_out)} held out, {len(pairs)} pairs, recipe {asked.recipe}", flush=True)
 
     seconds = DurationType().convert(asked.max_time, None, None)
-    train(lesson, settings, base=base_network(base, settings) if base else None, course=Course(max_seconds=seconds))
+    train(objective, settings, base=base_network(base, settings) if base else None, run=RunOptions(max_seconds=seconds))
     # The network that a training starts from is judged first, but is no checkpoint of it.
-    losses, truths = np.array(lesson.seen[1 if base else 0 :]).T
+    losses, truths = np.array(objective.seen[1 if base else 0 :]).T
     chosen, best = int(losses.argmin()), int(truths.argmax())
     print(f"chosen by held-out noisy loss: checkpoint {chosen + 1} of {len(losses)}, {truths[chosen]:.3f} dB")
     print(f"best by ground truth:          checkpoint {best + 1} of {len(losses)}, {truths[best]:.3f} dB")

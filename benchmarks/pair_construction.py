@@ -25,11 +25,11 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     images = torch.rand(16, 3, 160, 160)
     geometry = PairGeometry(S, T, 1, Strategy.CONSECUTIVE)
-    dice, numpy_dice = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    rng, numpy_dice = torch.Generator().manual_seed(0), np.random.default_rng(0)
 
     vectorised, looped = [], []
     for turn in range(repeats):
-        vectorised.append(seconds(lambda: construct_pairs(images, geometry, dice)))
+        vectorised.append(seconds(lambda: construct_pairs(images, geometry, rng)))
         if turn % 5 == 0:
             looped.append(seconds(lambda: loop_over_patches(images.numpy(), numpy_dice)))
     print(f"threads                 {torch.get_num_threads()}")
@@ -38,7 +38,7 @@ def main() -> None:
     print(f"ratio                   {min(looped) / min(vectorised):8.1f}")
 
 
-def loop_over_patches(images: NDArray[np.float32], dice: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+def loop_over_patches(images: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
     """The same pairs, one patch after the other, as one would first write it; NumPy, whose calls cost least."""
     batch, channels, height, width = images.shape
     rows, cols = height // S, width // S
@@ -47,11 +47,11 @@ def loop_over_patches(images: NDArray[np.float32], dice: np.random.Generator) ->
     target = np.empty((batch, channels, rows * T, cols * T), np.float32)
     for number, row, col in np.ndindex(batch, rows, cols):
         patch = images[number, :, row * S : (row + 1) * S, col * S : (col + 1) * S]
-        top, left = dice.integers(S - T + 1, size=2)
+        top, left = rng.integers(S - T + 1, size=2)
         target[number, :, row * T : (row + 1) * T, col * T : (col + 1) * T] = patch[:, top : top + T, left : left + T]
         others = np.ones((S, S), dtype=bool)
         others[top : top + T, left : left + T] = False
-        inputs[number, :, :, row, col] = patch[:, others][:, dice.permutation(count)].T
+        inputs[number, :, :, row, col] = patch[:, others][:, rng.permutation(count)].T
     return inputs, target
 
 

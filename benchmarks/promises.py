@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsp_pipeline.batch.infer import InferenceSettings
-from nsp_pipeline.calibration.photos import find_photos
+from nsp_pipeline.calibration.training.photos import find_photos
 from nsp_pipeline.core.noise import measure_noise
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.evaluation.denoise import denoise_pixels
+from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, ssim
-from nsp_pipeline.evaluation.pairs import find_pairs
 from nsp_pipeline.evaluation.synthetic import add_camera_noise
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.profiles.choose import find_profile

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nsp_pipeline.calibration.grouping import group_photos
-from nsp_pipeline.calibration.photos import find_photos
+from nsp_pipeline.calibration.archive.groups import group_photos
+from nsp_pipeline.calibration.training.photos import find_photos
 
 KINDS = 20
 

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from checkpoint_choice import Pixels, middle
 
-from nsp_pipeline.calibration.apply import denoised
-from nsp_pipeline.calibration.crops import to_tensor
-from nsp_pipeline.calibration.next_scale import NextScaleLesson
-from nsp_pipeline.calibration.photos import find_photos, load_photos
-from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.calibration.train import train
+from nsp_pipeline.calibration.next_scale.objective import NextScaleObjective
+from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
+from nsp_pipeline.calibration.training.apply import denoised
+from nsp_pipeline.calibration.training.crops import to_tensor
+from nsp_pipeline.calibration.training.loop import train
+from nsp_pipeline.calibration.training.photos import find_photos, load_photos
+from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, ssim, to_eight_bit
-from nsp_pipeline.evaluation.pairs import find_pairs
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.spec import InferenceSpec
 
@@ -66,22 +66,22 @@ def main() -> None:
     everything = {key: value for lever in LEVERS.values() for key, value in lever.items()}
     rows = {"as in the paper": {}, **LEVERS, "all of them": everything}
     # The first training of a process takes longer: that must not pass for what the first row's steps take.
-    seconds_a_step(images, TrainingSettings.model_validate({**NETWORK, **PAPER}))
+    seconds_a_step(images, NextScaleSettings.model_validate({**NETWORK, **PAPER}))
     print(f"{'':52} {'steps':>6}  with PD by t     without PD")
     for name, changes in rows.items():
-        settings = TrainingSettings.model_validate({**NETWORK, **PAPER, **changes})
+        settings = NextScaleSettings.model_validate({**NETWORK, **PAPER, **changes})
         steps = max(1, int(asked.seconds / seconds_a_step(images, settings)))
-        network = train(NextScaleLesson(images, [], settings), settings.model_copy(update={"steps": steps})).network
+        network = train(NextScaleObjective(images, [], settings), settings.model_copy(update={"steps": steps})).network
         scores = [score(network, pairs, factor) for factor in (settings.t, 1)]
         columns = "  ".join(f"{found:5.2f} / {alike:.4f}" for found, alike in scores)
         print(f"{name:52} {steps:6d}  {columns}", flush=True)
 
 
-def seconds_a_step(images: list[Pixels], settings: TrainingSettings) -> float:
+def seconds_a_step(images: list[Pixels], settings: NextScaleSettings) -> float:
     """Seconds of a core that a step takes: other work on the machine does not count."""
     trial = settings.model_copy(update={"steps": TRIAL_STEPS})
     began = time.process_time()
-    train(NextScaleLesson(images, [], trial), trial)
+    train(NextScaleObjective(images, [], trial), trial)
     return (time.process_time() - began) / TRIAL_STEPS
 
 

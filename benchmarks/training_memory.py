@@ -22,8 +22,8 @@ CASE = """
 import sys
 from pathlib import Path
 import numpy as np
-from nsp_pipeline.calibration.crops import CropSampler
-from nsp_pipeline.calibration.photos import load_photos
+from nsp_pipeline.calibration.training.crops import CropSampler
+from nsp_pipeline.calibration.training.photos import load_photos
 folder, memory, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 paths = sorted(folder.glob("*.jpg"))
 
@@ -38,9 +38,9 @@ before = own()
 photos = load_photos(paths, smallest_side=240, memory=memory, seed=0, cache=1 << 40, cache_folder=folder / "cache")
 images = [photo.pixels for photo in (*photos.training, *photos.held_out)]
 sampler = CropSampler(images, 240, "cpu")
-dice = np.random.default_rng(0)
+rng = np.random.default_rng(0)
 for _ in range(count):
-    sampler.draw(4, dice)
+    sampler.draw(4, rng)
 samples = sum(image.size for image in images)
 mapped = sum(isinstance(image, np.memmap) for image in images)
 print(f"{len(images)} photos, {mapped} mapped: {(own() - before) / samples:.3f} bytes of memory a sample, "
@@ -56,9 +56,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "cache").mkdir()
-        dice = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         for number in range(asked.photos):
-            noise = dice.integers(60, 200, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            noise = rng.integers(60, 200, (HEIGHT, WIDTH, 3), dtype=np.uint8)
             Image.fromarray(noise).save(folder / f"{number:03}.jpg")
         for memory in (1 << 40, 1 << 20):
             subprocess.run([sys.executable, "-c", CASE, str(folder), str(memory), "50"], check=True)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pair_construction import loop_over_patches
 from torch.nn.functional import l1_loss
 
-from nsp_pipeline.calibration.next_scale import NextScaleLesson
-from nsp_pipeline.calibration.settings import TrainingSettings
-from nsp_pipeline.calibration.train import Course, Progress, train
+from nsp_pipeline.calibration.next_scale.objective import NextScaleObjective
+from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
+from nsp_pipeline.calibration.training.loop import Progress, RunOptions, train
 from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 from nsp_pipeline.models.registry import build_backbone
@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="instead of the recipe's")
     parser.add_argument("--rounds", type=int, default=6)
     asked = parser.parse_args()
-    fields = load_recipe(asked.recipe, "calibrate", TrainingSettings.model_fields)
+    fields = load_recipe(asked.recipe, "calibrate", NextScaleSettings.model_fields)
     # What noise or time decides has no part in a step.
     fields = {key: value for key, value in fields.items() if value != "auto"} | {"steps": WARM_UP + STEPS}
-    settings = TrainingSettings.model_validate(fields | ({"batch": asked.batch} if asked.batch else {}))
+    settings = NextScaleSettings.model_validate(fields | ({"batch": asked.batch} if asked.batch else {}))
     picture = add_camera_noise(night_street(600, 800), shot=0.01, read=0.005, seed=0)
     image = from_unit(picture, np.dtype(np.uint8))
 
@@ -67,7 +67,7 @@ def between(ticks: Sequence[Seconds]) -> list[Seconds]:
     return [(later[0] - sooner[0], later[1] - sooner[1]) for sooner, later in pairwise(ticks)]
 
 
-def our_steps(image: Pixels, settings: TrainingSettings) -> list[Seconds]:
+def our_steps(image: Pixels, settings: NextScaleSettings) -> list[Seconds]:
     """Seconds of each step of the trainer; in bfloat16, whatever a recipe of the paper's settings says."""
     ticks = [now()]
 
@@ -75,23 +75,23 @@ def our_steps(image: Pixels, settings: TrainingSettings) -> list[Seconds]:
         ticks.append(now())
 
     ours = settings.model_copy(update={"bf16": True})
-    train(NextScaleLesson([image], [], ours), ours, course=Course(on_step=tick))
+    train(NextScaleObjective([image], [], ours), ours, run=RunOptions(on_step=tick))
     return between(ticks)
 
 
-def plain_steps(image: Pixels, settings: TrainingSettings) -> list[Seconds]:
+def plain_steps(image: Pixels, settings: NextScaleSettings) -> list[Seconds]:
     """Seconds of each step of the plain trainer."""
     network = build_backbone(settings.backbone, settings.backbone_sizes)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     ticks = [now()]
     for _ in range(settings.steps):
         corners = [
-            (int(dice.integers(side - settings.crop + 1)) for side in image.shape[:2]) for _ in range(settings.batch)
+            (int(rng.integers(side - settings.crop + 1)) for side in image.shape[:2]) for _ in range(settings.batch)
         ]
         crops = [image[y : y + settings.crop, x : x + settings.crop] for y, x in corners]
         batch = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
-        inputs, target = (torch.from_numpy(array) for array in loop_over_patches(batch, dice))
+        inputs, target = (torch.from_numpy(array) for array in loop_over_patches(batch, rng))
         few = inputs[:, : settings.inputs_per_step]
         predicted = network(few.flatten(0, 1)).unflatten(0, few.shape[:2])
         loss = l1_loss(predicted, target[:, None].expand_as(predicted))

@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from run_nsp import Finished, run_here
 
-from nsp_pipeline.engines import openvino_cpu
+from nsp_pipeline.engines.openvino import engine as openvino_cpu
 from nsp_pipeline.profiles import choose, install
 from nsp_pipeline.profiles.bundle import Profile, write_profile
 

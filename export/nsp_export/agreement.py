@@ -9,7 +9,7 @@ LEAST_PSNR = 55.0
 """Of float16 against float32, in dB, on a photo-like image."""
 
 
-TOLD = 0.02
+EXAMPLE_SIGMA = 0.02
 """Standard deviation (0..1) that fills the noise table of graphs that take one."""
 
 

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nsp_export.variants import Variant, variant
-from nsp_pipeline.engines.model_file import ModelFacts, checked_model
-from nsp_pipeline.engines.size_range import SizeRange
-from nsp_pipeline.engines.tensorrt_build import BuildOptions, build_engine
+from nsp_pipeline.engines.onnx.model_file import ModelFacts, checked_model
+from nsp_pipeline.engines.tensorrt.build import BuildOptions, build_engine
+from nsp_pipeline.engines.tensorrt.size_range import SizeRange
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.profiles.bundle import Profile
 
 
 @dataclass(frozen=True)
-class EngineWish:
+class EngineFileRequest:
     """What engine to make: which library, what graph, for which GPUs (see BuildOptions), and what range of sizes.
 
     `sizes` gives the range that a network of some `multiple` and `tile` is built for; a graph of one size has none.
@@ -26,7 +26,7 @@ class EngineWish:
 
 
 def engine_bytes(
-    profile: Profile, wish: EngineWish, tell: Callable[[str], None]
+    profile: Profile, request: EngineFileRequest, tell: Callable[[str], None]
 ) -> tuple[bytes, ModelFacts, SizeRange, float]:
     """Build an engine from a profile's own graph.
 
@@ -36,15 +36,15 @@ def engine_bytes(
 
     Raises:
         ProfileError: the profile's graph is not what nsp writes.
-        UsageError: a wish that the library cannot fulfil.
+        UsageError: a request that the library cannot fulfil.
         MissingCapabilityError: the library is not installed, or needs a GPU.
         ParityError: the graph in the wished precision is not the float32 one's equal.
     """
-    if wish.variant.pixels == "uint16":
-        raise UsageError(f"--io uint16: {wish.flavour} has no such type; uint8 and float32 are possible")
-    content, facts = checked_model(profile, wish.mode)
-    sizes = wish.sizes(facts.multiple, facts.tile)
-    graph, psnr = variant(content, wish.variant)
-    options = BuildOptions(wish.capabilities, tell=tell)
-    engine, _ = build_engine(wish.flavour, graph, None if wish.variant.size else sizes, options)
+    if request.variant.pixels == "uint16":
+        raise UsageError(f"--io uint16: {request.flavour} has no such type; uint8 and float32 are possible")
+    content, facts = checked_model(profile, request.mode)
+    sizes = request.sizes(facts.multiple, facts.tile)
+    graph, psnr = variant(content, request.variant)
+    options = BuildOptions(request.capabilities, tell=tell)
+    engine, _ = build_engine(request.flavour, graph, None if request.variant.size else sizes, options)
     return engine, facts, sizes, psnr

@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import torch
 
-from nsp_export.agreement import TOLD, TOLERANCE, ParityError
+from nsp_export.agreement import EXAMPLE_SIGMA, TOLERANCE, ParityError
 from nsp_export.attention_ops import TRANSLATIONS, use_operators
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.engines.engine import NOISE_INPUT
-from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
+from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.models.graph import ImageToImage
 
 OPSET = 20
@@ -59,11 +59,11 @@ def check_parity(content: bytes, graph: ImageToImage) -> float:
         session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises bare classes of its own
         raise ParityError(f"ONNX Runtime cannot run the graph: {error}") from error
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     worst = 0.0
     for height, width in CHECK_SIZES:
         sides = (-(-side // graph.multiple) * graph.multiple for side in (height, width))
-        inputs = _inputs(graph, torch.rand(1, 3, *sides, generator=dice))
+        inputs = _inputs(graph, torch.rand(1, 3, *sides, generator=rng))
         with torch.inference_mode():
             expected = graph(*inputs).numpy()
         feed = {name: part.numpy() for name, part in zip(NAMES, inputs, strict=False)}
@@ -125,7 +125,7 @@ def _tidied(model: onnx.ModelProto, scale: int) -> onnx.ModelProto:
 
 def _inputs(graph: ImageToImage, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The image, and a noise table for a graph that takes one."""
-    return (image, torch.full((1, TABLE_ROWS, TABLE_NODES), TOLD)) if graph.told_noise else (image,)
+    return (image, torch.full((1, TABLE_ROWS, TABLE_NODES), EXAMPLE_SIGMA)) if graph.noise_conditioned else (image,)
 
 
 def _output_names(scale: int) -> tuple[str, str]:

@@ -11,13 +11,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nsp_export.agreement import LEAST_PSNR, TOLD, TOLERANCE, ParityError
+from nsp_export.agreement import EXAMPLE_SIGMA, LEAST_PSNR, TOLERANCE, ParityError
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
 from nsp_pipeline.engines.engine import NOISE_INPUT
-from nsp_pipeline.engines.half_precision import to_half
-from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
-from nsp_pipeline.engines.size_range import Size, as_text
+from nsp_pipeline.engines.onnx.half_precision import to_half
+from nsp_pipeline.engines.onnx.load import import_onnxruntime
+from nsp_pipeline.engines.tensorrt.size_range import Size, as_text
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 
@@ -38,20 +38,20 @@ class Variant:
     pixels: str = "float32"
 
 
-def variant(content: bytes, wish: Variant) -> tuple[bytes, float]:
+def variant(content: bytes, request: Variant) -> tuple[bytes, float]:
     """Return the graph that was wished for, and its PSNR in dB against the float32 graph (inf where they agree).
 
     Raises:
         ParityError: it does not give the float32 graph's picture: to 1e-4 in fp32, to 55 dB in fp16.
         UsageError: the size does not suit the network.
     """
-    if wish == Variant():
+    if request == Variant():
         return content, float("inf")
-    made = _made(content, wish)
+    made = _made(content, request)
     checked = made
-    if wish.size and wish.size[0] * wish.size[1] > MOST_CHECKED:
-        checked = _made(content, Variant(wish.precision, _check_size(content), wish.pixels))
-    return made, _check(checked, content, wish)
+    if request.size and request.size[0] * request.size[1] > MOST_CHECKED:
+        checked = _made(content, Variant(request.precision, _check_size(content), request.pixels))
+    return made, _check(checked, content, request)
 
 
 def with_size(content: bytes, size: Size) -> bytes:
@@ -95,35 +95,35 @@ def with_integers(content: bytes, pixels: str) -> bytes:
     return _whole(model)
 
 
-def _made(content: bytes, wish: Variant) -> bytes:
-    if wish.precision == "fp16":
+def _made(content: bytes, request: Variant) -> bytes:
+    if request.precision == "fp16":
         content = to_half(content)
-    if wish.pixels != "float32":
-        content = with_integers(content, wish.pixels)
-    return with_size(content, wish.size) if wish.size else content
+    if request.pixels != "float32":
+        content = with_integers(content, request.pixels)
+    return with_size(content, request.size) if request.size else content
 
 
-def _check(made: bytes, content: bytes, wish: Variant) -> float:
+def _check(made: bytes, content: bytes, request: Variant) -> float:
     """PSNR of a graph against the float32 one; raises ParityError."""
-    kind = np.dtype(wish.pixels)
+    kind = np.dtype(request.pixels)
     stored = from_unit(_photo(_input_size(made) or _check_size(content)), kind)
     reference = _run(content, to_unit(stored))
     expected = from_unit(reference.astype(np.float32), kind) if kind.kind == "u" else reference
     got = _run(made, stored)
     if got.shape != expected.shape or got.dtype != expected.dtype:
         raise ParityError(
-            f"the {wish.precision} graph gives {got.dtype} {got.shape} where the float32 one gives "
+            f"the {request.precision} graph gives {got.dtype} {got.shape} where the float32 one gives "
             f"{expected.dtype} {expected.shape}"
         )
     difference = np.abs(to_unit(got).astype(np.float64) - to_unit(expected))
     # NaN survives the maximum and fails both comparisons.
     worst, error = float(difference.max()), float((difference**2).mean())
-    if wish.precision == "fp32":
-        step = 0.0 if wish.pixels == "float32" else 1 / np.iinfo(wish.pixels).max
+    if request.precision == "fp32":
+        step = 0.0 if request.pixels == "float32" else 1 / np.iinfo(request.pixels).max
         if not worst <= TOLERANCE + step:
             raise ParityError(f"the fp32 graph differs from the float32 one by {worst:.2g}")
     psnr = float("inf") if error == 0 else float(10 * np.log10(1 / error))
-    if wish.precision == "fp16" and not psnr >= LEAST_PSNR:
+    if request.precision == "fp16" and not psnr >= LEAST_PSNR:
         raise ParityError(
             f"the fp16 graph differs from the float32 one by {psnr:.1f} dB on a photo (least: {LEAST_PSNR:.0f}); "
             "use --precision fp32"
@@ -145,7 +145,7 @@ def _run(content: bytes, image: NDArray[np.generic]) -> NDArray[np.generic]:
     given = {"image": image}
     if any(value.name == NOISE_INPUT for value in session.get_overridable_initializers()):
         # As nsp runs it: being told that nothing is known would leave what looks the table up at one constant.
-        given[NOISE_INPUT] = np.full((1, TABLE_ROWS, TABLE_NODES), TOLD, np.float32)
+        given[NOISE_INPUT] = np.full((1, TABLE_ROWS, TABLE_NODES), EXAMPLE_SIGMA, np.float32)
     (result,) = session.run(["denoised"], given)
     return result  # type: ignore[no-any-return]
 

@@ -8,7 +8,7 @@ from typing import Any
 from nsp_pipeline.errors import NspError
 
 
-class Fate(StrEnum):
+class Outcome(StrEnum):
     """What became of one photo in this run."""
 
     DONE = "done"
@@ -22,7 +22,7 @@ class Result:
 
     name: str
     """The input, as text for a terminal."""
-    fate: Fate
+    outcome: Outcome
     reason: str | None = None
     output: str | None = None
     profile: str | None = None
@@ -42,7 +42,7 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; what is not known is left out."""
-        values = {**vars(self), "fate": str(self.fate)}
+        values = {**vars(self), "outcome": str(self.outcome)}
         return {key: value for key, value in values.items() if value is not None}
 
 
@@ -66,14 +66,14 @@ class Summary:
     ended: Ended
     fatal: NspError | None = None
 
-    def of(self, fate: Fate) -> list[Result]:
-        """The results with this fate."""
-        return [result for result in self.results if result.fate == fate]
+    def of(self, outcome: Outcome) -> list[Result]:
+        """The results with this outcome."""
+        return [result for result in self.results if result.outcome == outcome]
 
     @property
     def megapixels_per_second(self) -> float:
         """Pixels denoised over the run's whole time."""
-        return sum(result.megapixels for result in self.of(Fate.DONE)) / max(self.seconds, 1e-9)
+        return sum(result.megapixels for result in self.of(Outcome.DONE)) / max(self.seconds, 1e-9)
 
     def as_json(self) -> dict[str, Any]:
         """The document that --json prints."""
@@ -81,7 +81,7 @@ class Summary:
             "summary": {
                 "output": str(self.root),
                 "ended": str(self.ended),
-                **{str(fate): len(self.of(fate)) for fate in Fate},
+                **{str(outcome): len(self.of(outcome)) for outcome in Outcome},
                 "remaining": self.remaining,
                 "seconds": round(self.seconds, 3),
                 "megapixels_per_second": round(self.megapixels_per_second, 4),

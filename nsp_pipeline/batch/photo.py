@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task
-from nsp_pipeline.batch.decide import Action, absolute_name, hash_file, stamp
-from nsp_pipeline.batch.infer import Inferred, denoise_frame
-from nsp_pipeline.batch.manifest import Manifest, Row, Stamp, Status, settings_hash
-from nsp_pipeline.batch.outcome import Fate, Result
+from nsp_pipeline.batch.outcome import Outcome, Result
+from nsp_pipeline.batch.output.manifest import Manifest, Row, Stamp, Status, settings_hash
+from nsp_pipeline.batch.output.publish import NotOursError, Publisher
+from nsp_pipeline.batch.output.up_to_date import Action, absolute_name, hash_file, stamp
 from nsp_pipeline.batch.plan import RECORD_FOLDER, Refused, printable
-from nsp_pipeline.batch.publish import NotOursError, Publisher
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.batch.trust import require_its_colours
+from nsp_pipeline.denoise.photo import Inferred, denoise_frame
+from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, PhotoError, UntrustedResultError
 from nsp_pipeline.frames.frame import Frame
@@ -82,24 +82,24 @@ class PhotoSteps:
         """Record something that is no photo of ours."""
         name = absolute_name(entry.input)
         self.manifest.record_unmade(Row(entry.key, name, Status.FAILED, error=entry.reason, version=__version__))
-        return Result(printable(entry.input), Fate.FAILED, entry.reason)
+        return Result(printable(entry.input), Outcome.FAILED, entry.reason)
 
     def settle(self, task: Task) -> Result | None:
         """Return the end of a photo that is not to be made; None for one that is."""
         if task.profile is None:
             self.manifest.record_unmade(replace(self._row(task), status=Status.LEFT_OUT))
-            return self._result(task, Fate.SKIPPED, task.why)
+            return self._result(task, Outcome.SKIPPED, task.why)
         decision = self.settings.decide(task, self.manifest)
         if decision.action == Action.MAKE:
             return None
         if decision.action == Action.FAIL:
             if not decision.repeated:
                 self.manifest.record_unmade(replace(self._row(task), error=decision.reason))
-            return self._result(task, Fate.FAILED, decision.reason)
+            return self._result(task, Outcome.FAILED, decision.reason)
         key, known = task.job.key, decision.known
         if known and (known != self.manifest.find(key) or self.manifest.find_unmade(key, known.input)):
             self.manifest.published(known)
-        return self._result(task, Fate.SKIPPED, decision.reason)
+        return self._result(task, Outcome.SKIPPED, decision.reason)
 
     def read(self, task: Task) -> Ready:
         """Read a photo; raises PhotoError."""
@@ -163,7 +163,7 @@ class PhotoSteps:
         self.manifest.keep_settings(self.settings.fingerprint(made.task.job))
         self.publisher.publish(made.task.job, inferred.frame, row)
         return replace(
-            self._result(made.task, Fate.DONE, None),
+            self._result(made.task, Outcome.DONE, None),
             engine=info.name,
             provider=info.provider,
             precision=info.precision,
@@ -195,7 +195,7 @@ class PhotoSteps:
         passing = isinstance(error, PASSING) or isinstance(error.__cause__, PASSING)
         row = self._row(task, None if passing else _whole_stamp(task))
         self.manifest.record_unmade(replace(row, error=reason, lasting=not passing and row.input_sha256 is not None))
-        return replace(self._result(task, Fate.FAILED, reason), traceback=details)
+        return replace(self._result(task, Outcome.FAILED, reason), traceback=details)
 
     def _row(self, task: Task, source: Stamp | None = None) -> Row:
         """A record of failure, to be made better."""
@@ -214,9 +214,9 @@ class PhotoSteps:
             version=__version__,
         )
 
-    def _result(self, task: Task, fate: Fate, reason: str | None) -> Result:
+    def _result(self, task: Task, outcome: Outcome, reason: str | None) -> Result:
         profile = task.profile.name if task.profile else None
-        return Result(task.job.name, fate, reason, printable(task.job.output), profile, task.why)
+        return Result(task.job.name, outcome, reason, printable(task.job.output), profile, task.why)
 
     def _log(self, task: Task, details: str) -> None:
         path = self.manifest.path.with_name(ERROR_LOG)

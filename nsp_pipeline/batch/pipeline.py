@@ -13,12 +13,12 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from nsp_pipeline.batch.assign import Task
-from nsp_pipeline.batch.engine_shelf import EngineShelf
+from nsp_pipeline.batch.engine_pool import EnginePool
 from nsp_pipeline.batch.headroom import COPIES, POLL_SECONDS, Headroom, guess_bytes
+from nsp_pipeline.batch.listeners.listener import Reporter
 from nsp_pipeline.batch.outcome import Ended, Result
+from nsp_pipeline.batch.output.publish import Stopped
 from nsp_pipeline.batch.photo import Bench, Made, PhotoSteps, Ready
-from nsp_pipeline.batch.publish import Stopped
-from nsp_pipeline.batch.reporter import Reporter
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import MissingCapabilityError, NspError, OutputError
 
@@ -50,7 +50,7 @@ class Pipeline:
     """One run at work. Results of all stations come together in `finish`."""
 
     def __init__(
-        self, steps: PhotoSteps, engines: EngineShelf, reporter: Reporter, interrupted: threading.Event
+        self, steps: PhotoSteps, engines: EnginePool, reporter: Reporter, interrupted: threading.Event
     ) -> None:
         self._steps = steps
         self._engines = engines

@@ -11,16 +11,16 @@ from typing import Any
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task, assign_profiles
-from nsp_pipeline.batch.decide import Action
-from nsp_pipeline.batch.engine_shelf import EngineShelf
-from nsp_pipeline.batch.lock import locked_output
-from nsp_pipeline.batch.manifest import Manifest, read_manifest
-from nsp_pipeline.batch.outcome import Ended, Fate, Summary
+from nsp_pipeline.batch.engine_pool import EnginePool
+from nsp_pipeline.batch.listeners.listener import Reporter
+from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
+from nsp_pipeline.batch.output.lock import locked_output
+from nsp_pipeline.batch.output.manifest import Manifest, read_manifest
+from nsp_pipeline.batch.output.publish import Publisher, recover, remove_strays
+from nsp_pipeline.batch.output.up_to_date import Action
 from nsp_pipeline.batch.photo import PhotoSteps
 from nsp_pipeline.batch.pipeline import Pipeline
 from nsp_pipeline.batch.plan import Plan, printable
-from nsp_pipeline.batch.publish import Publisher, recover, remove_strays
-from nsp_pipeline.batch.reporter import Reporter
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.engine import Engine
@@ -53,7 +53,7 @@ def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter) -> Summary:
     """
     began = time.monotonic()
     tasks = _assign(plan, settings)
-    with _shelf(settings, reporter) as engines, _interruptible() as interrupted:
+    with _engine_pool(settings, reporter) as engines, _interruptible() as interrupted:
         if tasks and tasks[0].profile:
             engines.get(tasks[0].profile)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root) as manifest:
@@ -102,11 +102,11 @@ def _assign(plan: Plan, settings: RunSettings) -> list[Task]:
     return tasks
 
 
-def _shelf(settings: RunSettings, reporter: Reporter) -> EngineShelf:
+def _engine_pool(settings: RunSettings, reporter: Reporter) -> EnginePool:
     on_gpu = settings.require_gpu or settings.device.startswith("cuda")
     # Who asks for the GPU is not to wait for the CPU.
     reference = None if on_gpu else lambda profile: _open_reference(profile, settings)
-    return EngineShelf(lambda profile: _open(profile, settings, reporter), reference)
+    return EnginePool(lambda profile: _open(profile, settings, reporter), reference)
 
 
 def _open_reference(profile: Profile, settings: RunSettings) -> Engine:
@@ -143,7 +143,7 @@ def _summarise(plan: Plan, pipeline: Pipeline, seconds: float) -> Summary:
 
 
 def _record_end(manifest: Manifest, summary: Summary) -> None:
-    counts = {str(fate): len(summary.of(fate)) for fate in Fate}
+    counts = {str(outcome): len(summary.of(outcome)) for outcome in Outcome}
     # On a disk that just filled up this cannot be written either; the run's own error is the one to report.
     with suppress(OutputError) if summary.fatal else nullcontext():
         manifest.end_run(str(summary.ended), remaining=summary.remaining, **counts)

@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass, field
 
 from nsp_pipeline.batch.assign import AUTO, Task
-from nsp_pipeline.batch.decide import Decision, Wanted, absolute_name, decide
-from nsp_pipeline.batch.infer import InferenceSettings
-from nsp_pipeline.batch.manifest import Manifest, settings_hash
+from nsp_pipeline.batch.output.manifest import Manifest, settings_hash
+from nsp_pipeline.batch.output.publish import Encoding
+from nsp_pipeline.batch.output.up_to_date import Decision, Wanted, absolute_name, decide
 from nsp_pipeline.batch.plan import Job, Shard
-from nsp_pipeline.batch.publish import Encoding
+from nsp_pipeline.denoise.photo import InferenceSettings
 
 RENDER_VERSION = 1
 """Raised when the same settings come to mean other pixels; finished photos are then made again."""

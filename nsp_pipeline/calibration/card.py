@@ -6,7 +6,7 @@ from typing import Any
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 BARS = "▁▂▃▄▅▆▇█"
-SOME_TURNS = 2
+SOME_COPIES = 2
 """A profile of more turned copies than these is not fast."""
 
 
@@ -53,11 +53,11 @@ def _kind(fields: Mapping[str, Any], camera: str, isos: str) -> str:
         taught = "trained from noisy photos alone by Next-Scale Prediction"
         return f"A denoiser for photos of **{camera}**, {isos}, {taught}."
     made_for = f"photos of **{camera}**, {isos}" if fields["camera_model"] else "photos of any camera"
-    turns = InferenceSpec.model_validate(fields["inference"]).turns
-    if turns > SOME_TURNS:
+    copies = InferenceSpec.model_validate(fields["inference"]).self_ensemble
+    if copies > SOME_COPIES:
         return (
             f"A denoiser (a student that sees every pixel) for {made_for}, and for those that matter most: the mean "
-            f"over {turns} turned copies, {turns} times as slow as one and a little better."
+            f"over {copies} turned copies, {copies} times as slow as one and a little better."
         )
     return f"A small and fast denoiser (a student that sees every pixel) for {made_for}."
 

@@ -12,14 +12,13 @@ import torch
 
 from nsp_pipeline import __version__
 from nsp_pipeline.calibration.card import profile_card
-from nsp_pipeline.calibration.inference_choice import InferenceChoice
-from nsp_pipeline.calibration.judge import Verdict, compare, compare_errors
-from nsp_pipeline.calibration.photos import Photo
-from nsp_pipeline.calibration.settings import CourseSettings
-from nsp_pipeline.calibration.shot_pairs import ShotPairs
-from nsp_pipeline.calibration.train import Trained
+from nsp_pipeline.calibration.training.judge import Verdict, compare, compare_errors
+from nsp_pipeline.calibration.training.loop import Trained
+from nsp_pipeline.calibration.training.photos import Photo
+from nsp_pipeline.calibration.training.settings import TrainingSettings
+from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.camera_names import camera_name
+from nsp_pipeline.frames.metadata.camera_names import camera_name
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
@@ -34,6 +33,14 @@ MANTISSA = 11
 
 
 @dataclass(frozen=True)
+class InferenceChoice:
+    """The way taken, and the squared error (0..1, estimated) that each way leaves."""
+
+    inference: InferenceSpec
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Origin:
     """What a profile must say of its photos: where they come from and on what terms the weights may be used."""
 
@@ -44,7 +51,7 @@ class Origin:
 def publish(
     target: Path,
     trained: Trained,
-    settings: CourseSettings,
+    settings: TrainingSettings,
     fields: Mapping[str, object],
     *,
     choose: Callable[[Backbone], InferenceChoice],
@@ -135,7 +142,7 @@ def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
     }
 
 
-def base_network(base: Profile, settings: CourseSettings) -> Backbone:
+def base_network(base: Profile, settings: TrainingSettings) -> Backbone:
     """Load a base's network; raises UsageError when it is of another backbone or other sizes than the settings."""
     spec = base.spec.backbone
     wanted = {"backbone": settings.backbone, **settings.backbone_sizes}
@@ -158,7 +165,7 @@ def _scores(
     held_out: int, trained: Trained, verdict: Verdict | None, base: Profile | None, *, student: bool
 ) -> dict[str, object]:
     scores: dict[str, object] = {"held_out_photos": held_out}
-    scores["course"] = [(step, float(f"{error:.6g}")) for step, error in trained.course]
+    scores["history"] = [(step, float(f"{error:.6g}")) for step, error in trained.history]
     if found := trained.judgement:
         scores["drift"] = found.drift
         scores |= {"noise_left": found.mean} if student else {"noisy_l1": found.l1, "noisy_mse": found.mean}

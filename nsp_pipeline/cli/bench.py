@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nsp_pipeline import __version__
-from nsp_pipeline.cli.quantities import DeviceType
-from nsp_pipeline.cli.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.quantities import DeviceType
+from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.engines.choose import ENGINES
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.choose import find_profile, shipped_profiles

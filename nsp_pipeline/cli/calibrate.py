@@ -11,22 +11,30 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
-from nsp_pipeline.calibration.grouping import by_camera, group_photos, merge_alike, only
-from nsp_pipeline.calibration.survey import TOO_LITTLE, measure_groups
-from nsp_pipeline.cli.exporting import make_onnx, require_training
-from nsp_pipeline.cli.quantities import DeviceType, DurationType, IsoRangeType
-from nsp_pipeline.cli.training import inherited_licence, progress, say, stop_on_interrupt, tell, training_folder, usable
+from nsp_pipeline.calibration.archive.groups import by_camera, group_photos, merge_alike, only
+from nsp_pipeline.calibration.archive.survey import TOO_LITTLE, measure_groups
+from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType, IsoRangeType
+from nsp_pipeline.cli.shared.training import (
+    inherited_licence,
+    progress,
+    say,
+    stop_on_interrupt,
+    tell,
+    training_folder,
+    usable,
+)
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
-from nsp_pipeline.frames.camera_names import aliases_file, read_aliases
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.profiles.bundle import Profile, require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from nsp_pipeline.calibration.settings import TrainingSettings
-    from nsp_pipeline.calibration.shot_pairs import ShotPairs
+    from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
+    from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 
 NO_BASE = "none"
 AUTO, LEFT_TO_NOISE = "auto", ("s", "pd_factor")
@@ -112,8 +120,8 @@ def command(
     torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
     """
     require_training()
-    from nsp_pipeline.calibration.photos import find_photos
-    from nsp_pipeline.calibration.shot_pairs import read_shot_pairs
+    from nsp_pipeline.calibration.training.photos import find_photos
+    from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
 
     settings, measured, start = _settings(recipe, base, {"backbone": backbone, "steps": max_steps})
     if not split:
@@ -144,7 +152,7 @@ class _Plan:
     """How to train, whatever the photos. `measured` names the settings that their noise decides."""
 
     recipe: str
-    settings: "TrainingSettings"
+    settings: "NextScaleSettings"
     measured: frozenset[str]
     start: Profile | None
     shot_pairs: "ShotPairs | None"
@@ -165,12 +173,12 @@ class _Made:
 
 
 def _calibrate(plan: _Plan, files: Sequence[Path], out: Path) -> _Made:
-    from nsp_pipeline.calibration.calibrate import calibrate
-    from nsp_pipeline.calibration.photos import load_photos
+    from nsp_pipeline.calibration.archive.survey import measure_pixels
+    from nsp_pipeline.calibration.next_scale.calibrate import calibrate
     from nsp_pipeline.calibration.publish import Origin
-    from nsp_pipeline.calibration.ranks import join_ranks
-    from nsp_pipeline.calibration.survey import measure_pixels
-    from nsp_pipeline.calibration.train import Course
+    from nsp_pipeline.calibration.training.loop import RunOptions
+    from nsp_pipeline.calibration.training.photos import load_photos
+    from nsp_pipeline.calibration.training.ranks import join_ranks
 
     settings = plan.settings
     with join_ranks(plan.device) as ranks, training_folder(out, resume=plan.resume, first=ranks.first) as folder:
@@ -204,7 +212,7 @@ def _calibrate(plan: _Plan, files: Sequence[Path], out: Path) -> _Made:
                 shot_pairs=plan.shot_pairs,
                 noise=noise,
                 pd_by_noise="pd_factor" in plan.measured,
-                course=Course(
+                run=RunOptions(
                     plan.device,
                     folder,
                     plan.resume,
@@ -263,7 +271,7 @@ def _calibrate_each(plan: _Plan, files: Sequence[Path], folder: Path, split: str
         raise SystemExit(ExitCode.SOME_FAILED)
 
 
-def _suited(plan: _Plan, noise: NoiseField | None, console: Console) -> "TrainingSettings":
+def _suited(plan: _Plan, noise: NoiseField | None, console: Console) -> "NextScaleSettings":
     """Fill in what the recipe leaves to the noise of the photos; raises NoiseError where no s works.
 
     Where the recipe has an s of its own, what the noise would ask for is said, and the verdict on a leak has the last
@@ -295,17 +303,17 @@ def _suited(plan: _Plan, noise: NoiseField | None, console: Console) -> "Trainin
 
 
 def _settings(
-    recipe: str, base: str | None, wishes: dict[str, Any]
-) -> "tuple[TrainingSettings, frozenset[str], Profile | None]":
-    """Settings of the recipe, with the wishes that are not None; those left to the noise; the profile to start from.
+    recipe: str, base: str | None, overrides: dict[str, Any]
+) -> "tuple[NextScaleSettings, frozenset[str], Profile | None]":
+    """Settings of the recipe, with the overrides that are not None; those left to the noise; the profile to start from.
 
     A recipe that leaves the network open takes the base's. Raises UsageError for a base that sees every pixel.
     """
-    from nsp_pipeline.calibration.settings import TrainingSettings
+    from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
     from nsp_pipeline.models.registry import BACKBONES
 
-    fields = load_recipe(recipe, "calibrate", [*TrainingSettings.model_fields, "base"])
-    fields |= {key: value for key, value in wishes.items() if value is not None}
+    fields = load_recipe(recipe, "calibrate", [*NextScaleSettings.model_fields, "base"])
+    fields |= {key: value for key, value in overrides.items() if value is not None}
     base = base or fields.get("base", NO_BASE)
     fields.pop("base", None)
     start = None if base == NO_BASE else find_profile(base)
@@ -322,12 +330,12 @@ def _settings(
     return _checked(fields, recipe), measured, start
 
 
-def _checked(fields: Mapping[str, Any], recipe: str) -> "TrainingSettings":
+def _checked(fields: Mapping[str, Any], recipe: str) -> "NextScaleSettings":
     """Settings that can be trained with; raises RecipeError for others before any photo is read."""
-    from nsp_pipeline.calibration.settings import TrainingSettings
+    from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 
     try:
-        settings = TrainingSettings.model_validate(fields)
+        settings = NextScaleSettings.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{first['loc'][0]}: " if first["loc"] else ""

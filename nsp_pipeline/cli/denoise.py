@@ -8,18 +8,18 @@ from typing import Any
 import click
 from rich.console import Console
 
-from nsp_pipeline.batch.event_log import EventLog
-from nsp_pipeline.batch.outcome import Ended, Fate, Summary
+from nsp_pipeline.batch.listeners.json_log import EventLog
+from nsp_pipeline.batch.listeners.listener import Everybody
+from nsp_pipeline.batch.listeners.terminal import PatientConsole, summary_lines, terminal_reporter
+from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
+from nsp_pipeline.batch.output.publish import Encoding
 from nsp_pipeline.batch.plan import Plan, PlanRules, Shard, make_plan, printable
-from nsp_pipeline.batch.progress import PatientConsole, summary_lines, terminal_reporter
-from nsp_pipeline.batch.publish import Encoding
-from nsp_pipeline.batch.reporter import Everybody
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.cli.engine_options import engine_options
-from nsp_pipeline.cli.quantities import DurationType, OrWord, ShardType, SizeType
-from nsp_pipeline.cli.recipe_options import recipe_option
-from nsp_pipeline.cli.strength_options import inference_settings, strength_options
+from nsp_pipeline.cli.shared.engine_options import engine_options
+from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, SizeType
+from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.write import OutputKind
 
@@ -130,7 +130,7 @@ def _exit(summary: Summary) -> None:
         raise summary.fatal
     if summary.ended == Ended.INTERRUPTED:
         raise SystemExit(ExitCode.INTERRUPTED)
-    if summary.of(Fate.FAILED):
+    if summary.of(Outcome.FAILED):
         raise SystemExit(ExitCode.SOME_FAILED)
 
 

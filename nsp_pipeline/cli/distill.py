@@ -7,17 +7,25 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
-from nsp_pipeline.cli.exporting import make_onnx, require_training
-from nsp_pipeline.cli.quantities import DeviceType, DurationType
-from nsp_pipeline.cli.training import inherited_licence, progress, say, stop_on_interrupt, tell, training_folder, usable
+from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType
+from nsp_pipeline.cli.shared.training import (
+    inherited_licence,
+    progress,
+    say,
+    stop_on_interrupt,
+    tell,
+    training_folder,
+    usable,
+)
 from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
 from nsp_pipeline.profiles.bundle import require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from nsp_pipeline.calibration.photos import PhotoSet
-    from nsp_pipeline.calibration.student_settings import StudentSettings
+    from nsp_pipeline.calibration.student.settings import StudentSettings
+    from nsp_pipeline.calibration.training.photos import PhotoSet
 
 PREPARED_EVERY = 50
 
@@ -81,11 +89,11 @@ def command(
     Ctrl-C ends training and writes the profile so far, with exit code 130; a second Ctrl-C gives up.
     """
     require_training()
-    from nsp_pipeline.calibration.distill import Sources, distill
     from nsp_pipeline.calibration.publish import Origin
-    from nsp_pipeline.calibration.ranks import join_ranks
-    from nsp_pipeline.calibration.shot_pairs import read_shot_pairs
-    from nsp_pipeline.calibration.train import Course
+    from nsp_pipeline.calibration.student.distill import Sources, distill
+    from nsp_pipeline.calibration.training.loop import RunOptions
+    from nsp_pipeline.calibration.training.ranks import join_ranks
+    from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
 
     if not photos and not clean:
         raise UsageError("give noisy PHOTOS with their --teacher, or --clean photos, or both")
@@ -115,7 +123,7 @@ def command(
                 make_onnx=make_onnx,
                 base=start,
                 shot_pairs=shot_pairs,
-                course=Course(
+                run=RunOptions(
                     device,
                     folder,
                     resume,
@@ -146,7 +154,7 @@ def _photo_set(
     settings: "StudentSettings",
     cache: Path,
 ) -> "PhotoSet | None":
-    from nsp_pipeline.calibration.photos import find_photos, load_photos
+    from nsp_pipeline.calibration.training.photos import find_photos, load_photos
 
     if not roots:
         return None
@@ -166,11 +174,11 @@ def _photo_set(
     return photo_set
 
 
-def _settings(recipe: str, wishes: dict[str, Any]) -> "StudentSettings":
-    from nsp_pipeline.calibration.student_settings import StudentSettings
+def _settings(recipe: str, overrides: dict[str, Any]) -> "StudentSettings":
+    from nsp_pipeline.calibration.student.settings import StudentSettings
 
     fields = load_recipe(recipe, "distill", list(StudentSettings.model_fields))
-    fields |= {key: value for key, value in wishes.items() if value is not None}
+    fields |= {key: value for key, value in overrides.items() if value is not None}
     try:
         return StudentSettings.model_validate(fields)
     except ValidationError as error:

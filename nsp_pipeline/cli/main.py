@@ -28,11 +28,11 @@ COMMANDS = {
     "scan": LazyCommand("nsp_pipeline.cli.scan", "Say which cameras and ISO an archive holds, and how noisy they are."),
     "calibrate": LazyCommand("nsp_pipeline.cli.calibrate", "Fit a profile to a camera from its noisy photos."),
     "distill": LazyCommand("nsp_pipeline.cli.distill", "Teach a small, fast network what a profile knows."),
-    "export": LazyCommand("nsp_pipeline.cli.export", "Write a profile's network for other programs."),
-    "profiles": LazyCommand("nsp_pipeline.cli.profiles", "List, show, verify, import and move profiles."),
-    "evaluate": LazyCommand("nsp_pipeline.cli.evaluate", "Measure a profile against clean photos."),
+    "export": LazyCommand("nsp_pipeline.cli.export.command", "Write a profile's network for other programs."),
+    "profiles": LazyCommand("nsp_pipeline.cli.profiles.command", "List, show, verify, import and move profiles."),
+    "evaluate": LazyCommand("nsp_pipeline.cli.evaluate.command", "Measure a profile against clean photos."),
     "bench": LazyCommand("nsp_pipeline.cli.bench", "Measure how fast this machine denoises."),
-    "doctor": LazyCommand("nsp_pipeline.cli.doctor", "Check this installation."),
+    "doctor": LazyCommand("nsp_pipeline.cli.doctor.command", "Check this installation."),
 }
 
 

@@ -11,15 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from nsp_pipeline.calibration.grouping import Group, group_photos, merge_alike
-from nsp_pipeline.calibration.noise_report import noise_report
-from nsp_pipeline.calibration.photos import find_photos
-from nsp_pipeline.calibration.survey import advise, measure_groups, noise_spec
-from nsp_pipeline.cli.page import write_page
-from nsp_pipeline.cli.recipe_options import recipe_option
+from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_alike
+from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
+from nsp_pipeline.calibration.training.photos import find_photos
+from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
-from nsp_pipeline.frames.camera_names import aliases_file, read_aliases
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
+from nsp_pipeline.report.noise_page import noise_report
+from nsp_pipeline.report.page import write_page
 
 EXPLAINED = (
     "σ: standard deviation of the noise, of 255; shared: correlation of neighbouring pixels; s: to calibrate with; "

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from nsp_pipeline.batch.lock import is_running
-from nsp_pipeline.batch.manifest import Manifest, Status, read_manifest
+from nsp_pipeline.batch.output.lock import is_running
+from nsp_pipeline.batch.output.manifest import Manifest, Status, read_manifest
 from nsp_pipeline.batch.plan import printable
 from nsp_pipeline.errors import UsageError
 

@@ -7,7 +7,7 @@ from nsp_pipeline.core.correlation import LAGS
 from nsp_pipeline.core.noise_field import NoiseField
 
 
-def draw_noise(field: NoiseField, brightness: NDArray[np.floating], dice: np.random.Generator) -> NDArray[np.float32]:
+def draw_noise(field: NoiseField, brightness: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw Gaussian noise of mean zero.
 
     Args:
@@ -18,7 +18,7 @@ def draw_noise(field: NoiseField, brightness: NDArray[np.floating], dice: np.ran
         (C, H, W) float32, on the scale of `brightness`.
     """
     channels, height, width = brightness.shape
-    white = dice.standard_normal(brightness.shape)
+    white = rng.standard_normal(brightness.shape)
     mixed = np.tensordot(_root(field.colour), white, 1)
     noise = np.empty(brightness.shape, np.float32)
     for c in range(channels):

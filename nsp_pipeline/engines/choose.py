@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from nsp_pipeline.engines import onnx_runtime, openvino_cpu
 from nsp_pipeline.engines.cuda_driver import find_driver, require_gpu
 from nsp_pipeline.engines.engine import Engine, memory_watched
-from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
-from nsp_pipeline.engines.openvino_cpu import OpenVinoEngine
+from nsp_pipeline.engines.onnx import runtime as onnx_runtime
+from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
+from nsp_pipeline.engines.openvino import engine as openvino_cpu
+from nsp_pipeline.engines.openvino.engine import OpenVinoEngine
 from nsp_pipeline.engines.parity import disagreement
 from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.profiles.bundle import Profile
@@ -64,7 +65,7 @@ CANDIDATES = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class EngineRequest:
     """What was asked for; see `open_engine`."""
 
     engine: str = "auto"
@@ -79,7 +80,7 @@ class Wish:
         return int(self.device.partition(":")[2] or 0)
 
     def candidates(self) -> tuple[list[Candidate], list[Candidate]]:
-        """What fits the wish, and what stands in for it when nothing of it can be trusted; each the best first."""
+        """What fits the request, and what stands in for it when nothing of it can be trusted; each the best first."""
         there = [one for one in CANDIDATES if self.device == "auto" or self.device.startswith(one.device)]
         named = [one for one in there if one.engine == self.engine or (self.engine == "auto" and not one.asked_only)]
         fitting = [one for one in named if self.precision in ("auto", one.precision)]
@@ -120,15 +121,15 @@ def open_engine(
     if precision not in ("auto", *PRECISIONS):
         has = ", ".join(PRECISIONS)
         raise MissingCapabilityError(f"precision '{precision}' is not built into this version; it has: {has}")
-    wish = Wish(engine, device, precision, threads, on_build)
-    fitting, instead = wish.candidates()
+    request = EngineRequest(engine, device, precision, threads, on_build)
+    fitting, instead = request.candidates()
     if not fitting:
-        raise MissingCapabilityError(_no_such_way(wish))
+        raise MissingCapabilityError(_no_such_way(request))
     if device.startswith("cuda"):
-        require_gpu(wish.gpu)
+        require_gpu(request.gpu)
     reference = OnnxRuntimeEngine(profile, mode=mode, threads=threads)
     try:
-        return _first_trusted(profile, reference, wish, fitting, instead)
+        return _first_trusted(profile, reference, request, fitting, instead)
     except BaseException:
         reference.close()
         raise
@@ -145,7 +146,7 @@ def open_reference(profile: Profile, *, mode: str, threads: int | None = None) -
 def _first_trusted(
     profile: Profile,
     reference: OnnxRuntimeEngine,
-    wish: Wish,
+    request: EngineRequest,
     fitting: Sequence[Candidate],
     instead: Sequence[Candidate],
 ) -> Engine:
@@ -156,16 +157,16 @@ def _first_trusted(
     missing: list[str] = []
     unused: list[str] = []
     untrusted: list[str] = []
-    gpus = bool(wish.device != "cpu" and (driver := find_driver()) and driver.devices)
+    gpus = bool(request.device != "cpu" and (driver := find_driver()) and driver.devices)
     for candidate in (*fitting, *instead):
         if candidate not in fitting and not untrusted:
             raise MissingCapabilityError("; ".join(dict.fromkeys(missing)))
         if candidate.device == "cuda" and not gpus:
-            what = NAMES[candidate.engine] + (f" in {wish.precision}" if wish.precision != "auto" else "")
+            what = NAMES[candidate.engine] + (f" in {request.precision}" if request.precision != "auto" else "")
             missing.append(f"{what} wants an NVIDIA GPU, and there is none; `nsp doctor` says more")
             continue
         try:
-            opened = _open(candidate, profile, reference, wish)
+            opened = _open(candidate, profile, reference, request)
             trouble = disagreement(opened, reference) if opened is not reference else None
         except MissingCapabilityError as error:
             missing.append(str(error))
@@ -187,10 +188,10 @@ def _first_trusted(
     raise MissingCapabilityError("; ".join(dict.fromkeys([*untrusted, *missing])))
 
 
-def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, wish: Wish) -> Engine:
+def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, request: EngineRequest) -> Engine:
     """Open a candidate; raises MissingCapabilityError where it is not installed or not of this machine."""
-    info, precision, threads = reference.info, candidate.precision, wish.threads
-    with memory_watched("the CPU" if candidate.device == "cpu" else f"cuda:{wish.gpu}"):
+    info, precision, threads = reference.info, candidate.precision, request.threads
+    with memory_watched("the CPU" if candidate.device == "cpu" else f"cuda:{request.gpu}"):
         if candidate == CANDIDATES[-1]:
             return reference
         if candidate.engine == "onnx":
@@ -200,7 +201,7 @@ def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, 
                 threads=threads,
                 provider=candidate.provider,
                 precision=precision,
-                device=wish.gpu,
+                device=request.gpu,
             )
         if candidate.engine == "openvino":
             openvino_cpu.import_openvino()
@@ -208,38 +209,38 @@ def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, 
                 raise MissingCapabilityError("this CPU has no instructions for bfloat16; use --precision fp32")
             return OpenVinoEngine(profile, info, precision=precision, threads=threads)
         if candidate.engine == "torch":
-            from nsp_pipeline.engines import torch_engine
+            from nsp_pipeline.engines.torch import engine as torch_engine
 
             if candidate.device == "cpu" and precision == "bf16" and not torch_engine.computes_in_bf16():
                 torch_engine.import_torch()
                 raise MissingCapabilityError("this CPU has no instructions for bfloat16; use --precision fp32")
-            device = "cpu" if candidate.device == "cpu" else f"cuda:{wish.gpu}"
+            device = "cpu" if candidate.device == "cpu" else f"cuda:{request.gpu}"
             return torch_engine.TorchEngine(profile, info, precision=precision, device=device, threads=threads)
-        from nsp_pipeline.engines.tensorrt import TensorRtEngine, unavailable
+        from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, unavailable
 
         if reason := unavailable(candidate.engine):
             raise MissingCapabilityError(reason)
         return TensorRtEngine(
-            profile, info, flavour=candidate.engine, precision=precision, device=wish.gpu, on_build=wish.on_build
+            profile, info, flavour=candidate.engine, precision=precision, device=request.gpu, on_build=request.on_build
         )
 
 
-def _no_such_way(wish: Wish) -> str:
-    """Why no candidate fits a wish, and what would."""
-    named = [one for one in CANDIDATES if wish.engine in ("auto", one.engine)]
+def _no_such_way(request: EngineRequest) -> str:
+    """Why no candidate fits a request, and what would."""
+    named = [one for one in CANDIDATES if request.engine in ("auto", one.engine)]
     devices = {one.device for one in named}
-    if not any(wish.device == "auto" or wish.device.startswith(device) for device in devices):
+    if not any(request.device == "auto" or request.device.startswith(device) for device in devices):
         where = "the CPU" if devices == {"cpu"} else "a GPU"
-        return f"{NAMES[wish.engine]} runs on {where} only; --device {wish.device} wants another --engine"
+        return f"{NAMES[request.engine]} runs on {where} only; --device {request.device} wants another --engine"
     others = [
         one.engine
         for one in CANDIDATES
-        if one.precision == wish.precision
-        and one.engine != wish.engine
-        and (wish.device == "auto" or wish.device.startswith(one.device))
+        if one.precision == request.precision
+        and one.engine != request.engine
+        and (request.device == "auto" or request.device.startswith(one.device))
     ]
     able = sorted(set(others), key=ENGINES.index)
-    where = "" if wish.device == "auto" else f" on {wish.device}"
-    what = "no engine" if wish.engine == "auto" else f"{NAMES[wish.engine]} never"
-    instead = f"; {wish.precision} wants --engine {' or '.join(able)}" if able else ""
-    return f"{what} computes in {wish.precision}{where}{instead}"
+    where = "" if request.device == "auto" else f" on {request.device}"
+    what = "no engine" if request.engine == "auto" else f"{NAMES[request.engine]} never"
+    instead = f"; {request.precision} wants --engine {' or '.join(able)}" if able else ""
+    return f"{what} computes in {request.precision}{where}{instead}"

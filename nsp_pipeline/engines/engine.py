@@ -57,7 +57,7 @@ class EngineInfo:
     """The largest side of an image that it takes; None: any."""
     blind: bool = True
     """Whether the network cannot see the pixel that it estimates."""
-    told_noise: bool = False
+    noise_conditioned: bool = False
     """Whether it does better when it is told how noisy the photo is."""
     fallback: str = ""
     """Why a faster engine or precision was not taken, if one was tried."""

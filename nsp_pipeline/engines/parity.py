@@ -16,13 +16,13 @@ MOST_DRIFT = 0.5 / 255
 
 def probe_image(side: int = PROBE) -> NDArray[np.float32]:
     """A picture to try engines on: (1, 3, side, side) in 0..1, ramps from black to white with edges and noise."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     picture = np.stack([np.add.outer(ramp, ramp) / 2, np.tile(ramp, (side, 1)), np.tile(ramp[:, None], (1, side))])
     picture[:, side // 4 : side // 2, side // 4 : side // 2] = picture[
         ::-1, side // 4 : side // 2, side // 4 : side // 2
     ]
-    noisy = picture + dice.normal(0, 0.03, picture.shape)
+    noisy = picture + rng.normal(0, 0.03, picture.shape)
     return np.asarray(noisy.clip(0, 1), dtype=np.float32)[None]
 
 
@@ -31,10 +31,10 @@ def disagreement(engine: Engine, reference: Engine) -> str | None:
     multiple = engine.info.multiple
     image = probe_image(-(-PROBE // multiple) * multiple)
     # Networks that are told the noise are told it here as well: not being told is the rarer way.
-    told = (measure_noise(image[0].transpose(1, 2, 0)).table,) if engine.info.told_noise else ()
-    expected = reference.run(image, *told)
+    noise = (measure_noise(image[0].transpose(1, 2, 0)).table,) if engine.info.noise_conditioned else ()
+    expected = reference.run(image, *noise)
     try:
-        found = engine.run(image, *told)
+        found = engine.run(image, *noise)
     except Exception as error:  # back ends raise bare classes of their own, and one that fails here is not taken
         return f"it fails: {str(error).strip() or type(error).__name__}"
     if found.shape != expected.shape:

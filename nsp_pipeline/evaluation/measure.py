@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsp_pipeline.batch.infer import InferenceSettings
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import PhotoError, UsageError
-from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.metrics import SMALLEST_SIDE, psnr, ssim, to_eight_bit
 
 

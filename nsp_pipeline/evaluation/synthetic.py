@@ -15,21 +15,21 @@ WORDS = ("CINEMA", "BAR", "HOTEL", "JAZZ", "OPEN", "24 h")
 
 def night_street(height: int = 800, width: int = 1200, seed: int = 0) -> NDArray[np.float32]:
     """Paint a street at night with windows, signs, brickwork, cobbles and leaves: (H, W, 3) sRGB in 0..1."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     picture = Image.fromarray(_eight_bit(_sky(height, width)))
     draw = ImageDraw.Draw(picture)
     horizon = int(height * 0.72)
     left = 0
     while left < width:
-        house = int(dice.integers(width // 9, width // 5))
-        top = int(dice.integers(height // 8, height // 3))
-        _house(draw, (left, top, left + house, horizon), dice)
+        house = int(rng.integers(width // 9, width // 5))
+        top = int(rng.integers(height // 8, height // 3))
+        _house(draw, (left, top, left + house, horizon), rng)
         left += house
     canvas = to_unit(np.asarray(picture))
     canvas = canvas * _brickwork(height, width, horizon)[..., None]
-    canvas[horizon:] = _cobbles(height - horizon, width, dice)
-    canvas = _leaves(canvas, dice)
-    canvas += _lamps(height, width, horizon, dice)
+    canvas[horizon:] = _cobbles(height - horizon, width, rng)
+    canvas = _leaves(canvas, rng)
+    canvas += _lamps(height, width, horizon, rng)
     return np.clip(canvas, 0.0, 1.0).astype(np.float32)
 
 
@@ -54,8 +54,8 @@ def add_camera_noise(
         for y, x in places:
             mosaic[y::2, x::2] = linear[y::2, x::2, channel]
             seen[y::2, x::2, channel] = 1
-    dice = np.random.default_rng(seed)
-    noise = dice.normal(0, 1, mosaic.shape).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0, 1, mosaic.shape).astype(np.float32)
     mosaic += (_correlated(noise, blur) if blur else noise) * np.sqrt(shot * mosaic + read * read)
     return np.clip(_to_srgb(_demosaiced(mosaic, seen)), 0.0, 1.0)
 
@@ -103,22 +103,22 @@ def _sky(height: int, width: int) -> NDArray[np.float32]:
     return np.broadcast_to(deep + (glow - deep) * down**2, (height, width, 3)).copy()
 
 
-def _house(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], dice: np.random.Generator) -> None:
+def _house(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], rng: np.random.Generator) -> None:
     left, top, right, bottom = box
-    wall = tuple(int(value) for value in dice.integers(55, 120, 3))
+    wall = tuple(int(value) for value in rng.integers(55, 120, 3))
     draw.rectangle(box, fill=wall)
     across = max(2, (right - left) // 46)
     pitch = (right - left) / across
     for floor in range(top + 16, bottom - 70, 58):
         for column in range(across):
             x = int(left + column * pitch + pitch * 0.25)
-            lit = dice.random() < 0.55
-            warm = (250, int(dice.integers(180, 235)), int(dice.integers(90, 160)))
+            lit = rng.random() < 0.55
+            warm = (250, int(rng.integers(180, 235)), int(rng.integers(90, 160)))
             draw.rectangle((x, floor, x + int(pitch * 0.5), floor + 34), fill=warm if lit else (24, 28, 40))
             draw.line((x, floor + 17, x + int(pitch * 0.5), floor + 17), fill=wall, width=2)
             draw.line((x + int(pitch * 0.25), floor, x + int(pitch * 0.25), floor + 34), fill=wall, width=2)
-    sign = WORDS[int(dice.integers(len(WORDS)))]
-    neon = tuple(int(value) for value in dice.integers(90, 256, 3))
+    sign = WORDS[int(rng.integers(len(WORDS)))]
+    neon = tuple(int(value) for value in rng.integers(90, 256, 3))
     draw.rectangle((left + 10, bottom - 56, right - 10, bottom - 22), fill=(16, 14, 22))
     draw.text((left + 18, bottom - 54), sign, fill=neon, font=ImageFont.load_default(26))
 
@@ -129,35 +129,35 @@ def _brickwork(height: int, width: int, horizon: int) -> NDArray[np.float32]:
     return np.where(joint & (y < horizon), 0.86, 1.0).astype(np.float32)
 
 
-def _cobbles(height: int, width: int, dice: np.random.Generator) -> NDArray[np.float32]:
+def _cobbles(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     pitch = 8 + 26 * y / max(1, height)
     stones = 0.5 + 0.5 * np.sin(y * 60 / pitch) * np.sin((x - width / 2) * 40 / pitch)
-    grain = dice.normal(0, 0.02, (height, width)).astype(np.float32)
+    grain = rng.normal(0, 0.02, (height, width)).astype(np.float32)
     shade = (0.12 + 0.22 * stones * (0.4 + y / height) + grain)[..., None]
     return np.asarray(shade * np.array([1.0, 0.93, 0.86], np.float32), dtype=np.float32)
 
 
-def _leaves(canvas: NDArray[np.float32], dice: np.random.Generator) -> NDArray[np.float32]:
+def _leaves(canvas: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Hang a tree into the upper corner: many small strokes of several greens."""
     height, width = canvas.shape[:2]
     picture = Image.fromarray(_eight_bit(canvas))
     draw = ImageDraw.Draw(picture)
     for _ in range(2600):
-        x = width - abs(dice.normal(0, width * 0.11))
-        y = abs(dice.normal(0, height * 0.16))
-        turn, length = dice.uniform(0, np.pi), dice.uniform(4, 11)
-        green = (int(dice.integers(15, 60)), int(dice.integers(50, 130)), int(dice.integers(15, 50)))
+        x = width - abs(rng.normal(0, width * 0.11))
+        y = abs(rng.normal(0, height * 0.16))
+        turn, length = rng.uniform(0, np.pi), rng.uniform(4, 11)
+        green = (int(rng.integers(15, 60)), int(rng.integers(50, 130)), int(rng.integers(15, 50)))
         draw.line((x, y, x + length * np.cos(turn), y + length * np.sin(turn)), fill=green, width=2)
     return to_unit(np.asarray(picture))
 
 
-def _lamps(height: int, width: int, horizon: int, dice: np.random.Generator) -> NDArray[np.float32]:
+def _lamps(height: int, width: int, horizon: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Light of three street lamps, falling off smoothly."""
     light = Image.new("L", (width, height))
     draw = ImageDraw.Draw(light)
     for place in (0.15, 0.5, 0.83):
-        x, y = int(width * place + dice.integers(-20, 20)), int(horizon - height * 0.2)
+        x, y = int(width * place + rng.integers(-20, 20)), int(horizon - height * 0.2)
         draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=255)
     wide = to_unit(np.asarray(light.filter(ImageFilter.GaussianBlur(height / 14))))
     near = to_unit(np.asarray(light.filter(ImageFilter.GaussianBlur(2))))

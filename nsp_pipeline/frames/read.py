@@ -10,15 +10,23 @@ from typing import BinaryIO
 from PIL import Image
 
 from nsp_pipeline.errors import PhotoError
-from nsp_pipeline.frames.exif import camera_of, read_structure, shot_size_of
+from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
+from nsp_pipeline.frames.formats.png import read_png, read_png_exif
+from nsp_pipeline.frames.formats.raw import read_raw, read_raw_camera
+from nsp_pipeline.frames.formats.tiff import read_tiff
 from nsp_pipeline.frames.frame import Camera, Facts, Frame, Kind
-from nsp_pipeline.frames.ifd import IMAGE_LENGTH, IMAGE_WIDTH, SOFTWARE, FileSlices, Structure, StructureError, parse
-from nsp_pipeline.frames.jpeg import read_jpeg, read_jpeg_exif
 from nsp_pipeline.frames.limits import LONGEST_FILE
-from nsp_pipeline.frames.png import read_png, read_png_exif
-from nsp_pipeline.frames.raw import read_raw, read_raw_camera
+from nsp_pipeline.frames.metadata.exif import camera_of, read_structure, shot_size_of
+from nsp_pipeline.frames.metadata.ifd import (
+    IMAGE_LENGTH,
+    IMAGE_WIDTH,
+    SOFTWARE,
+    FileSlices,
+    Structure,
+    StructureError,
+    parse,
+)
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, sniff
-from nsp_pipeline.frames.tiff import read_tiff
 
 __all__ = ["OTHER_IMAGE_SUFFIXES", "PHOTO_SUFFIXES", "read_camera", "read_facts", "read_frame"]
 

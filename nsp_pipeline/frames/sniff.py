@@ -5,7 +5,15 @@ from pathlib import Path
 
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Kind
-from nsp_pipeline.frames.ifd import RAW_MAGIC, Buffer, Directory, Structure, StructureError, parse, parse_directory
+from nsp_pipeline.frames.metadata.ifd import (
+    RAW_MAGIC,
+    Buffer,
+    Directory,
+    Structure,
+    StructureError,
+    parse,
+    parse_directory,
+)
 
 RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos"}

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.errors import OutputError, PhotoError
-from nsp_pipeline.frames.exif import read_structure, with_resolution, with_size
+from nsp_pipeline.frames.formats.jpeg import encode_jpeg, photoshop_resources, resolution_of_jpeg
+from nsp_pipeline.frames.formats.png import encode_png, resolution_of_png, with_exif, without_storage_chunks
+from nsp_pipeline.frames.formats.tiff import encode_tiff
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
-from nsp_pipeline.frames.ifd import (
+from nsp_pipeline.frames.metadata.exif import read_structure, with_resolution, with_size
+from nsp_pipeline.frames.metadata.ifd import (
     PHOTOSHOP_RESOURCES,
     UNDEFINED,
     Directory,
@@ -20,11 +23,8 @@ from nsp_pipeline.frames.ifd import (
     Structure,
     serialise,
 )
-from nsp_pipeline.frames.jpeg import encode_jpeg, photoshop_resources, resolution_of_jpeg
-from nsp_pipeline.frames.png import encode_png, resolution_of_png, with_exif, without_storage_chunks
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
-from nsp_pipeline.frames.tiff import encode_tiff
 
 
 class OutputKind(StrEnum):

@@ -16,7 +16,7 @@ class Backbone(nn.Module):
     """Whether it is kept from seeing the pixel that it estimates; one that sees it needs no PD, in any mode."""
     halo: int
     """An output cell depends on input pixels at most this far from its own; for blended tiles, how far they overlap."""
-    told_noise: bool = False
+    noise_conditioned: bool = False
     """Whether it takes a table of the photo's noise (see core/noise.py) as well, and does better with it."""
     multiple: int = 1
     """Input sides must be multiples of this."""
@@ -29,9 +29,9 @@ class Backbone(nn.Module):
         """Return a copy for inference, whatever only training needs multiplied in; same outputs."""
         raise NotImplementedError
 
-    def cell_means(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+    def cell_means(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
         """Mean of each scale×scale cell of the output: (B, 3, H, W) in and out."""
-        return avg_pool2d(self(image, *told), self.scale)
+        return avg_pool2d(self(image, *noise), self.scale)
 
-    def __call__(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
-        return super().__call__(image, *told)  # type: ignore[no-any-return]
+    def __call__(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
+        return super().__call__(image, *noise)  # type: ignore[no-any-return]

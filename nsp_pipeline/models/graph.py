@@ -7,7 +7,7 @@ from torch.nn.functional import pixel_shuffle
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.inference import Denoiser, pixel_shuffle_down
-from nsp_pipeline.models.turns import mean_over_turns
+from nsp_pipeline.models.self_ensemble import self_ensemble_mean
 
 MODES = ("denoise", "sr", "sr-direct")
 
@@ -15,13 +15,13 @@ MODES = ("denoise", "sr", "sr-direct")
 class ImageToImage(nn.Module):
     """(1, 3, H, W) in 0..1 -> (1, 3, H, W) for `denoise`, (1, 3, t·H, t·W) for `sr` and `sr-direct`.
 
-    `denoise`: see `Denoiser`, whose arguments `pd_factor`, `shifted_grids`, `whole_share` and `turns` are.
+    `denoise`: see `Denoiser`, whose arguments `pd_factor`, `shifted_grids`, `whole_share` and `self_ensemble` are.
     `sr`: PD by t, network, PU. `sr-direct`: the network alone, and so is `sr` of a network that is not blind; both are
-    means over `turns` as well.
+    means over `self_ensemble` as well.
 
     H and W must be multiples of `multiple`; an output pixel depends on input pixels at most `halo` away. Where
     `tiling` is "blended" it depends on all of them, and larger images are best run in tiles of side `tile` that overlap
-    by `halo`. Where `told_noise` is true, it takes a noise table as well (see core/noise.py).
+    by `halo`. Where `noise_conditioned` is true, it takes a noise table as well (see core/noise.py).
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class ImageToImage(nn.Module):
         pd_factor: int,
         shifted_grids: bool = False,
         whole_share: float = 0.0,
-        turns: int = 1,
+        self_ensemble: int = 1,
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -41,10 +41,14 @@ class ImageToImage(nn.Module):
         self.network = network.folded()
         self.mode = mode
         self.t = t
-        self.turns = turns
+        self.self_ensemble = self_ensemble
         if mode == "denoise":
             self.denoiser = Denoiser(
-                self.network, pd_factor=pd_factor, shifted_grids=shifted_grids, whole_share=whole_share, turns=turns
+                self.network,
+                pd_factor=pd_factor,
+                shifted_grids=shifted_grids,
+                whole_share=whole_share,
+                self_ensemble=self_ensemble,
             )
             self.factor, self.scale = pd_factor, 1
             self.halo = self.denoiser.halo
@@ -53,15 +57,15 @@ class ImageToImage(nn.Module):
             self.halo = self.factor * network.halo
         self.multiple = self.factor * network.multiple
         self.tiling = network.tiling
-        self.told_noise = network.told_noise
+        self.noise_conditioned = network.noise_conditioned
         self.tile = self.factor * network.tile if network.tile else None
 
     def forward(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        told = () if noise is None else (noise,)
+        table = () if noise is None else (noise,)
         if self.mode == "denoise":
-            return self.denoiser(image, *told)  # type: ignore[no-any-return]
+            return self.denoiser(image, *table)  # type: ignore[no-any-return]
         if self.factor == 1:
-            return mean_over_turns(lambda copies: self.network(copies, *told), image, self.turns)
+            return self_ensemble_mean(lambda copies: self.network(copies, *table), image, self.self_ensemble)
         estimates = self.network(pixel_shuffle_down(image, self.factor))
         # PU: channel c of phase k is channel c·t² + k of a pixel shuffle.
         return pixel_shuffle(estimates.transpose(0, 1).flatten(0, 1)[None], self.factor)

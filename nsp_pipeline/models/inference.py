@@ -14,7 +14,7 @@ from torch.nn.functional import pad, pixel_unshuffle
 
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
-from nsp_pipeline.models.turns import TURNS, mean_over_turns
+from nsp_pipeline.models.self_ensemble import COPIES, self_ensemble_mean
 
 
 class Denoiser(nn.Module):
@@ -24,15 +24,15 @@ class Denoiser(nn.Module):
     mean is over the t² sub-images' estimates (paper, Sec. 3.4), and over the grids where they are shifted. In all ways
     a pixel of a blind network's output never depends on that pixel of the input.
 
-    An output pixel depends on input pixels at most `halo` away. A network that is told the noise takes its table too.
+    An output pixel depends on input pixels at most `halo` away. A noise-conditioned network takes the noise table too.
 
     Args:
         pd_factor: 1, or the network's t. The other two ask for PD, and mean nothing without.
         shifted_grids: average over all t² placements of the PD grid.
         whole_share: 0 to 1, part of the estimate without PD.
-        turns: turned and mirrored copies that the mean is over, one of TURNS; only without PD.
+        self_ensemble: turned and mirrored copies that the mean is over, one of COPIES; only without PD.
 
-    Raises UsageError for another factor, or for turns with PD.
+    Raises UsageError for another factor, or for a self-ensemble with PD.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Denoiser(nn.Module):
         pd_factor: int,
         shifted_grids: bool = False,
         whole_share: float = 0.0,
-        turns: int = 1,
+        self_ensemble: int = 1,
     ) -> None:
         super().__init__()
         if pd_factor not in (1, network.scale):
@@ -50,19 +50,21 @@ class Denoiser(nn.Module):
                 f"PD at inference by {pd_factor} is not possible for a network of scale {network.scale}: "
                 f"use 1 or {network.scale}"
             )
-        if turns not in TURNS or (turns > 1 and pd_factor > 1):
-            raise UsageError(f"{turns} turns with PD by {pd_factor}: there are {TURNS} without PD, and 1 with it")
+        if self_ensemble not in COPIES or (self_ensemble > 1 and pd_factor > 1):
+            raise UsageError(
+                f"a self-ensemble of {self_ensemble} with PD by {pd_factor}: without PD it may be {COPIES}, with it 1"
+            )
         self.network = network
-        self.turns = turns
+        self.self_ensemble = self_ensemble
         self.factor = pd_factor
         self.whole_share = whole_share
         self.shifted = shifted_grids and pd_factor > 1
         self.multiple = self.factor * network.multiple
         self.halo = self.factor * (network.halo + self.shifted)
 
-    def forward(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:
-            return mean_over_turns(lambda copies: self.network.cell_means(copies, *told), image, self.turns)
+            return self_ensemble_mean(lambda copies: self.network.cell_means(copies, *noise), image, self.self_ensemble)
         estimate = self.joined(self.network(pixel_shuffle_down(image, self.factor)))
         if not self.whole_share:
             return estimate

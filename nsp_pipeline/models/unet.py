@@ -4,7 +4,7 @@ It has no blind spot, so it needs no PD and costs a hundredth; it cannot learn f
 come from elsewhere (see calibration/distill.py). All of it works at half the photo's resolution or below.
 
 Fine texture and noise look alike in a crop. What tells them apart is how noisy the photo is elsewhere, where it is
-flat: the network can be told, by a table of the noise at each brightness (see core/noise.py).
+flat: the network can be conditioned on a table of the noise at each brightness (see core/noise.py).
 """
 
 from collections.abc import Sequence
@@ -45,30 +45,32 @@ class UNet(Backbone):
     """(B, 3, H, W) in 0..1 -> (B, 3, scale·H, scale·W); H and W multiples of `multiple`.
 
     The output is the enlarged input plus a residual, so that an untrained network returns the photo. With
-    `told_noise`, a noise table (1 or B, TABLE_ROWS, TABLE_NODES) says how noisy the photo is; without one the network
-    has to judge by what it sees.
+    `noise_conditioned`, a noise table (1 or B, TABLE_ROWS, TABLE_NODES) says how noisy the photo is; without one the
+    network has to judge by what it sees.
 
     Args:
         channels: width of each level, from half the photo's resolution downwards.
         pairs: residual pairs of convolutions on the way down in each level; the way up has one per level.
         scale: how many times larger the output is.
-        told_noise: whether it takes a noise table.
+        noise_conditioned: whether it takes a noise table.
     """
 
     blind = False
 
-    def __init__(self, channels: Sequence[int], pairs: Sequence[int], scale: int, told_noise: bool = False) -> None:
+    def __init__(
+        self, channels: Sequence[int], pairs: Sequence[int], scale: int, noise_conditioned: bool = False
+    ) -> None:
         super().__init__()
         if len(channels) != len(pairs):
             raise TypeError(f"{len(channels)} widths but {len(pairs)} numbers of pairs")
         self.scale = scale
-        self.told_noise = told_noise
+        self.noise_conditioned = noise_conditioned
         self.multiple = FOLD * 2 ** (len(channels) - 1)
-        self.halo = self._reach(pairs, told_noise)
+        self.halo = self._reach(pairs, noise_conditioned)
         self.head = nn.Conv2d(3 * FOLD**2, channels[0], 3, padding=1)
-        if told_noise:
+        if noise_conditioned:
             # A convolution of its own, so that what sees the image itself sees nothing else (see openvino_head).
-            self.told = nn.Conv2d(TABLE_ROWS, channels[0], 3, padding=1, bias=False)
+            self.noise_head = nn.Conv2d(TABLE_ROWS, channels[0], 3, padding=1, bias=False)
         self.levels = nn.ModuleList(
             nn.Sequential(*(Pair(width) for _ in range(count))) for width, count in zip(channels, pairs, strict=True)
         )
@@ -80,14 +82,14 @@ class UNet(Backbone):
         for part in self.tail.parameters():
             nn.init.zeros_(part)
 
-    def forward(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
-        residual = pixel_shuffle(self.tail(self._features(image, *told)), FOLD * self.scale)
+    def forward(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
+        residual = pixel_shuffle(self.tail(self._features(image, *noise)), FOLD * self.scale)
         return interpolate(image, scale_factor=float(self.scale), mode="nearest") + residual
 
-    def cell_means(self, image: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+    def cell_means(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
         """Mean of each scale×scale cell of the output, computed where it is small: the tail's weights are averaged."""
         weight, bias = (self._averaged(part) for part in self.tail.parameters())
-        features = torch.nn.functional.conv2d(self._features(image, *told), weight, bias, padding=1)
+        features = torch.nn.functional.conv2d(self._features(image, *noise), weight, bias, padding=1)
         return image + pixel_shuffle(features, FOLD)
 
     def folded(self) -> Self:
@@ -96,9 +98,9 @@ class UNet(Backbone):
     def _features(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         cells = pixel_unshuffle(image, FOLD)
         features = self.head(cells)
-        if self.told_noise:
+        if self.noise_conditioned:
             table = torch.full((1, TABLE_ROWS, TABLE_NODES), UNKNOWN, device=image.device) if noise is None else noise
-            features = features + self.told(NOISE_GAIN * noise_map(cells, table))
+            features = features + self.noise_head(NOISE_GAIN * noise_map(cells, table))
         kept = []
         for level, down in zip(self.levels[:-1], self.down, strict=True):
             features = level(features)
@@ -115,11 +117,11 @@ class UNet(Backbone):
         return cells.mean((2, 4)).flatten(0, 2)
 
     @staticmethod
-    def _reach(pairs: Sequence[int], told_noise: bool) -> int:
+    def _reach(pairs: Sequence[int], noise_conditioned: bool) -> int:
         """Input pixels beside its own cell that an output cell depends on, rounded up to whole coarsest cells."""
         last = len(pairs) - 1
         reach: int = FOLD * 2  # head and tail
-        if told_noise:
+        if noise_conditioned:
             reach += FOLD * 2  # the brightness at which the table is looked up is a mean of means
         for level, count in enumerate(pairs):
             convolutions = 2 * count + (2 if level < last else 0)

@@ -10,8 +10,8 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from nsp_pipeline.errors import ProfileError, UsageError
-from nsp_pipeline.frames.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
 
 BUILTIN = "builtin"

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nsp_pipeline.errors import UsageError
 
@@ -35,20 +35,24 @@ class InferenceSpec(_Strict):
     """Whether the mean is over all placements of the PD grid; it takes no longer."""
     whole_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the estimate without PD in a blend with the one with PD; it takes twice as long."""
-    turns: Literal[1, 2, 4, 8] = 1
+    self_ensemble: Annotated[Literal[1, 2, 4, 8], Field(validation_alias=AliasChoices("self_ensemble", "turns"))] = 1
     """Turned and mirrored copies of the image that the estimate is the mean of; each takes as long as one."""
 
     @model_validator(mode="after")
-    def _turned_without_pd(self) -> Self:
-        if self.turns > 1 and self.pd_factor > 1:
-            raise ValueError(f"{self.turns} turns with PD by {self.pd_factor}: copies are turned without PD only")
+    def _no_self_ensemble_with_pd(self) -> Self:
+        if self.self_ensemble > 1 and self.pd_factor > 1:
+            raise ValueError(
+                f"a self-ensemble of {self.self_ensemble} with PD by {self.pd_factor}: it is possible without PD only"
+            )
         return self
 
     @property
     def in_words(self) -> str:
         """How the network is run, for people."""
         if self.pd_factor == 1:
-            copies = f", {self.turns} times, turned and mirrored, and the mean counts" * (self.turns > 1)
+            copies = f", {self.self_ensemble} times, turned and mirrored, and the mean counts" * (
+                self.self_ensemble > 1
+            )
             return "none: the network sees the whole image" + copies
         words = f"by {self.pd_factor}" + ", on shifted grids" * self.shifted_grids
         return words + f", with {self.whole_share:.0%} of the estimate without PD" * bool(self.whole_share)
@@ -63,6 +67,12 @@ class BackboneSpec(_Strict):
     halo: Annotated[int, Field(ge=0)]
     scale: Annotated[int, Field(ge=1)]
     tiling: Literal["exact", "blended", "none"]
+
+    @field_validator("sizes")
+    @classmethod
+    def _by_present_names(cls, sizes: dict[str, Any]) -> dict[str, Any]:
+        """Bundles of nsp 0.1 say `told_noise` for `noise_conditioned`."""
+        return {"noise_conditioned" if name == "told_noise" else name: value for name, value in sizes.items()}
 
 
 class NoiseSpec(_Strict):
@@ -125,12 +135,12 @@ class ScoreSpec(_Strict):
     """Residual in flat places over the noise variance measured there."""
     edges: float | None = None
     """Residual at the strongest edges over that in flat places."""
-    course: list[tuple[int, float]] = []
+    history: list[tuple[int, float]] = Field(default=[], validation_alias=AliasChoices("history", "course"))
     """Training step and held-out error (`noisy_mse`, or `noise_left` of a student) of each judged checkpoint."""
 
     @property
     def base_error(self) -> float | None:
-        """Where the course of a training that had a base started."""
+        """Where the history of a training that had a base started."""
         return self.base_noise_left if self.base_noisy_mse is None else self.base_noisy_mse
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from nsp_pipeline.engines.openvino_cpu import PRECISIONS as OPENVINO_PRECISIONS
-from nsp_pipeline.engines.openvino_cpu import import_openvino
+from nsp_pipeline.engines.openvino.engine import PRECISIONS as OPENVINO_PRECISIONS
+from nsp_pipeline.engines.openvino.engine import import_openvino
 from nsp_pipeline.errors import MissingCapabilityError
 
 SIDE_ON_CPU, SIDE_ON_GPU = 2048, 8192

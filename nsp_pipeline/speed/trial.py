@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.batch.infer import InferenceSettings
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.errors import MissingCapabilityError, NspError
-from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.speed.matrix_rate import matrix_rate
 from nsp_pipeline.speed.memory import gpu_memory, peak_memory

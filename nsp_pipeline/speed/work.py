@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
+from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.profiles.bundle import Profile
 
 SIDE = 256

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nsp_pipeline.batch.manifest import Manifest, Row, Status, read_manifest
+from nsp_pipeline.batch.output.manifest import Manifest, Row, Status, read_manifest
 from nsp_pipeline.cli.main import main
 
 

@@ -11,7 +11,7 @@ from fake_engine import FakeEngine, fake_profile
 from numpy.typing import NDArray
 from run_nsp import Finished
 
-from nsp_pipeline.batch.infer import InferenceSettings, denoise_frame
+from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
 from nsp_pipeline.engines.engine import memory_watched
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata

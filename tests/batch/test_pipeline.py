@@ -15,7 +15,7 @@ from run_nsp import Finished
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.pipeline
 import nsp_pipeline.batch.run
-from nsp_pipeline.batch.engine_shelf import EngineShelf
+from nsp_pipeline.batch.engine_pool import EnginePool
 from nsp_pipeline.batch.headroom import Headroom, guess_bytes
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 
@@ -101,7 +101,7 @@ def test_an_engine_is_opened_once_for_each_profile_and_two_stay_open() -> None:
         return opened[-1]
 
     profiles = [fake_engine.fake_profile(str(number), str(number) * 64) for number in range(3)]
-    with EngineShelf(opener) as shelf:
+    with EnginePool(opener) as shelf:
         first = shelf.get(profiles[0])
         shelf.get(profiles[1])
         assert shelf.get(profiles[0]) is first
@@ -176,7 +176,7 @@ def test_json_is_one_document_and_messages_stay_on_stderr(nsp: Nsp, dozen: Path,
     assert document["summary"]["done"] == 12
     assert document["summary"]["failed"] == 1
     assert document["summary"]["ended"] == "complete"
-    (failed,) = [photo for photo in document["photos"] if photo["fate"] == "failed"]
+    (failed,) = [photo for photo in document["photos"] if photo["outcome"] == "failed"]
     assert failed["name"] == str(dozen / "bad.jpg")
     assert "[13/13]" in result.err
     assert " strength " in result.err

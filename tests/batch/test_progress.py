@@ -5,14 +5,22 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nsp_pipeline.batch.outcome import Ended, Fate, Result, Summary
-from nsp_pipeline.batch.progress import Bar, Lines, Pace, PatientConsole, duration, summary_lines, terminal_reporter
+from nsp_pipeline.batch.listeners.terminal import (
+    Bar,
+    Lines,
+    Pace,
+    PatientConsole,
+    duration,
+    summary_lines,
+    terminal_reporter,
+)
+from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
 from nsp_pipeline.engines.engine import EngineInfo
 
 INFO = EngineInfo("onnx", "CPUExecutionProvider", "fp32", "denoise", 1, 2, 58, "builtin", "0" * 64)
-DONE = Result("canon/x.jpg", Fate.DONE, None, "out/x.jpg", "builtin", "", "onnx", "CPU", 18.2, 21.0, 0.71, 6.1, 1.2)
-FAILED = Result("canon/[red]y.jpg", Fate.FAILED, "the file is empty (0 bytes)")
-SKIPPED = Result("z.jpg", Fate.SKIPPED, "already done")
+DONE = Result("canon/x.jpg", Outcome.DONE, None, "out/x.jpg", "builtin", "", "onnx", "CPU", 18.2, 21.0, 0.71, 6.1, 1.2)
+FAILED = Result("canon/[red]y.jpg", Outcome.FAILED, "the file is empty (0 bytes)")
+SKIPPED = Result("z.jpg", Outcome.SKIPPED, "already done")
 
 
 def told(terminal: bool) -> str:

@@ -8,9 +8,9 @@ import pytest
 from batch_runs import hashes, save_photo, strays
 from run_nsp import Finished
 
+import nsp_pipeline.batch.output.publish
 import nsp_pipeline.batch.photo
-import nsp_pipeline.batch.publish
-from nsp_pipeline.batch.manifest import SCHEMA_VERSION
+from nsp_pipeline.batch.output.manifest import SCHEMA_VERSION
 from nsp_pipeline.errors import OutputError
 
 Nsp = Callable[..., Finished]
@@ -151,13 +151,13 @@ def test_a_foreign_file_that_is_gone_again_is_in_nobodys_way(nsp: Nsp, photos: P
 def test_a_file_that_appears_during_the_run_is_kept(
     nsp: Nsp, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verify = nsp_pipeline.batch.publish.verify_written
+    verify = nsp_pipeline.batch.output.publish.verify_written
 
     def meanwhile(path: Path, *args: object, **kwargs: object) -> None:
         verify(path, *args, **kwargs)  # type: ignore[arg-type]
         (out / "b.png").write_bytes(b"precious")
 
-    monkeypatch.setattr(nsp_pipeline.batch.publish, "verify_written", meanwhile)
+    monkeypatch.setattr(nsp_pipeline.batch.output.publish, "verify_written", meanwhile)
     result = nsp("denoise", photos / "b.png", out)
     assert (result.code, (out / "b.png").read_bytes()) == (1, b"precious")
     assert not strays(out)
@@ -254,14 +254,14 @@ def test_an_engine_that_breaks_down_fails_one_photo_and_leaves_its_traceback(nsp
 def test_a_photo_that_does_not_read_back_fails_alone(
     nsp: Nsp, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verify = nsp_pipeline.batch.publish.verify_written
+    verify = nsp_pipeline.batch.output.publish.verify_written
 
     def picky(path: Path, frame: object, **kwargs: object) -> None:
         if frame.kind == "png":  # type: ignore[attr-defined]
             raise OutputError(f"{path}: differs")
         verify(path, frame, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(nsp_pipeline.batch.publish, "verify_written", picky)
+    monkeypatch.setattr(nsp_pipeline.batch.output.publish, "verify_written", picky)
     result = nsp("denoise", photos, out)
     assert result.code == 1
     assert "does not read back" in result.err

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from run_nsp import Finished
 
 import nsp_pipeline.batch.run
-from nsp_pipeline.batch.trust import require_its_colours
+from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
 from nsp_pipeline.profiles.bundle import Profile
 

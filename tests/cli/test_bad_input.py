@@ -74,7 +74,7 @@ def test_damaged_files_are_named_with_their_reason_and_the_rest_is_done(denoise:
 
     assert ended.code == 1
     document = json.loads(ended.out)
-    failed = {Path(photo["name"]).name: photo for photo in document["photos"] if photo["fate"] == "failed"}
+    failed = {Path(photo["name"]).name: photo for photo in document["photos"] if photo["outcome"] == "failed"}
     assert set(failed) == set(broken)
     for name, (_, reason) in broken.items():
         assert reason in failed[name]["reason"], name

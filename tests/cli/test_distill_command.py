@@ -65,7 +65,7 @@ def test_a_students_bundle_holds_nothing_twice_and_no_digits_beyond_need(
     made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json")
     assert made.code == 0, made.err
     profile = load_profile(tmp_path / "s.nsp")
-    assert profile.spec.inference.turns == 2
+    assert profile.spec.inference.self_ensemble == 2
     assert MODEL_FILES["sr"] not in profile.content
     assert profile.graph_file("sr") == MODEL_FILES["sr-direct"]
     bits = [part.view(np.uint32) for part in safetensors.numpy.load(profile.read(WEIGHTS_FILE)).values()]

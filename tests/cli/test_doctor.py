@@ -14,10 +14,11 @@ import pytest
 from run_nsp import Finished
 
 from nsp_pipeline import __version__
-from nsp_pipeline.cli import doctor, gpu_findings
+from nsp_pipeline.cli.doctor import command as doctor
+from nsp_pipeline.cli.doctor import gpu_findings
 from nsp_pipeline.engines import choose as choose_engine
-from nsp_pipeline.engines import onnx_runtime
 from nsp_pipeline.engines.cuda_driver import CudaDriver
+from nsp_pipeline.engines.onnx import runtime as onnx_runtime
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles import choose
 from nsp_pipeline.profiles.bundle import Profile
@@ -33,7 +34,7 @@ def with_tensorrt(monkeypatch: pytest.MonkeyPatch, reason: str | None) -> None:
         raise MissingCapabilityError("no GPU here, after all")
 
     module: Any = SimpleNamespace(unavailable=lambda flavour: reason, TensorRtEngine=refuse)
-    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.tensorrt", module)
+    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.tensorrt.engine", module)
 
 
 @pytest.fixture(autouse=True)
@@ -195,7 +196,7 @@ def test_missing_cuda_libraries_are_named_with_the_command_that_brings_them(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     monkeypatch.setattr(onnx_runtime.subprocess, "run", load)
     halved: Any = SimpleNamespace(to_half=lambda content: content)
-    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.half_precision", halved)
+    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.onnx.half_precision", halved)
     ended = real_nsp("doctor", "--json")
     ok, detail = findings(ended)["onnxruntime CUDA"]
     assert (ended.code, ok) == (3, False)

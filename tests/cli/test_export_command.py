@@ -15,8 +15,9 @@ from tiny import tiny_model, tiny_profile_files
 
 import nsp_export.onnx_file
 from nsp_export.onnx_file import ParityError
-from nsp_pipeline.engines import tensorrt, tensorrt_build
-from nsp_pipeline.engines.engine_cache import FOLDER_VARIABLE, EngineCache, EngineKey
+from nsp_pipeline.engines.tensorrt import build as tensorrt_build
+from nsp_pipeline.engines.tensorrt import engine as tensorrt
+from nsp_pipeline.engines.tensorrt.cache import FOLDER_VARIABLE, EngineCache, EngineKey
 from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 
 Nsp = Callable[..., Finished]
@@ -133,8 +134,8 @@ def test_an_unknown_profile_names_the_known_ones(real_nsp: Nsp, tmp_path: Path) 
 
 def test_float16_of_one_size_with_integer_pixels(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
     out = tmp_path / "mine.onnx"
-    wishes = ("--precision", "fp16", "--io", "uint8", "--size", "32x48", "--mode", "sr-direct")
-    ended = real_nsp("export", tiny_profile.path, *wishes, "--out", out, "--json")
+    overrides = ("--precision", "fp16", "--io", "uint8", "--size", "32x48", "--mode", "sr-direct")
+    ended = real_nsp("export", tiny_profile.path, *overrides, "--out", out, "--json")
     assert ended.code == 0, ended.err
     facts = json.loads(ended.out)
     assert (facts["precision"], facts["io"], facts["size"]) == ("fp16", "uint8", "32x48")
@@ -147,8 +148,8 @@ def test_float16_of_one_size_with_integer_pixels(real_nsp: Nsp, tiny_profile: Pr
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
 def test_an_engine_is_built_from_the_profile_s_graph(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
     out = tmp_path / "mine.engine"
-    wishes = ("--target", "tensorrt-rtx", "--precision", "fp16", "--max-size", "512x512")
-    ended = real_nsp("export", tiny_profile.path, *wishes, "--out", out, "--json")
+    overrides = ("--target", "tensorrt-rtx", "--precision", "fp16", "--max-size", "512x512")
+    ended = real_nsp("export", tiny_profile.path, *overrides, "--out", out, "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["size"] == "1x1 to 512x512"
     assert "its graph agrees with PyTorch, fp16 with fp32 to " in ended.err
@@ -157,7 +158,7 @@ def test_an_engine_is_built_from_the_profile_s_graph(real_nsp: Nsp, tiny_profile
 
 
 @pytest.mark.parametrize(
-    ("wishes", "message"),
+    ("overrides", "message"),
     [
         (("--min-size", "64x64"), "an ONNX file takes any size"),
         (("--target", "tensorrt-rtx", "--max-size", "64x64", "--size", "64x64"), "are of engines of dynamic size"),
@@ -172,12 +173,12 @@ def test_wishes_that_make_no_sense_are_refused(
     real_nsp: Nsp,
     tiny_profile: Profile,
     tmp_path: Path,
-    wishes: tuple[str, ...],
+    overrides: tuple[str, ...],
     message: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tensorrt_build, "import_tensorrt", lambda flavour: None)
-    ended = real_nsp("export", tiny_profile.path, *wishes, "--out", tmp_path / "mine")
+    ended = real_nsp("export", tiny_profile.path, *overrides, "--out", tmp_path / "mine")
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
     assert list(tmp_path.iterdir()) == []

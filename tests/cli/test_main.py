@@ -127,7 +127,7 @@ def test_status_without_a_record_is_wrong_usage(tmp_path: Path, capsys: pytest.C
 
 
 def test_status_counts_and_names_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from nsp_pipeline.batch.manifest import Manifest, Row, Status
+    from nsp_pipeline.batch.output.manifest import Manifest, Row, Status
 
     with Manifest.open(tmp_path) as manifest:
         manifest.start_run("0.1.0", None)

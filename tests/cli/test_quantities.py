@@ -2,7 +2,7 @@ import click
 import pytest
 
 from nsp_pipeline.batch.plan import Shard
-from nsp_pipeline.cli.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
+from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
 
 
 @pytest.mark.parametrize(

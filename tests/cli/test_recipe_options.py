@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nsp_pipeline.cli.recipe_options import take_defaults
+from nsp_pipeline.cli.shared.recipe_options import take_defaults
 from nsp_pipeline.errors import RecipeError
 
 

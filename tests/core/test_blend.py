@@ -18,10 +18,10 @@ def test_box_mean_is_the_mean_of_the_window_that_exists() -> None:
 
 @pytest.mark.parametrize("blind", [False, True])
 def test_weight_is_near_one_in_flat_parts_and_small_on_detail(blind: bool) -> None:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     clean = np.full((3, 64, 128), 0.5)
     clean[:, :, 64:] += 0.1 * np.sin(np.arange(64) * 2.0)
-    noisy = (clean + dice.normal(0, 1e-2, clean.shape)).astype(np.float32)
+    noisy = (clean + rng.normal(0, 1e-2, clean.shape)).astype(np.float32)
     estimate = np.full_like(noisy, 0.5)
 
     weight = local_weight(noisy, estimate, NOISE, blind=blind)[0]

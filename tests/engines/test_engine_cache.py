@@ -8,13 +8,13 @@ from pathlib import Path
 
 from run_nsp import Finished, finish, start_python
 
-from nsp_pipeline.engines.engine_cache import ABANDONED_SECONDS, EngineKey, entries, useless
+from nsp_pipeline.engines.tensorrt.cache import ABANDONED_SECONDS, EngineKey, entries, useless
 
 KEY = dict.fromkeys(EngineKey.__dataclass_fields__, "x")
 BUILDER = """
 import sys, time
 from pathlib import Path
-from nsp_pipeline.engines.engine_cache import EngineCache, EngineKey
+from nsp_pipeline.engines.tensorrt.cache import EngineCache, EngineKey
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
 key = EngineKey(**dict.fromkeys(EngineKey.__dataclass_fields__, "x"))
 def build():

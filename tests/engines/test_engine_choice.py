@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines import choose, cuda_driver, onnx_runtime
+from nsp_pipeline.engines import choose, cuda_driver
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.cuda_driver import CudaDriver
 from nsp_pipeline.engines.engine import EngineInfo
-from nsp_pipeline.engines.onnx_runtime import CUDA, OnnxRuntimeEngine
+from nsp_pipeline.engines.onnx import runtime as onnx_runtime
+from nsp_pipeline.engines.onnx.runtime import CUDA, OnnxRuntimeEngine
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -87,12 +88,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(cuda_driver, "find_driver", lambda: GPUS)
     monkeypatch.setattr(choose, "find_driver", lambda: GPUS)
     module: Any = SimpleNamespace(unavailable=machine.unavailable, TensorRtEngine=machine.engine)
-    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.tensorrt", module)
+    monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.tensorrt.engine", module)
     return machine
 
 
-def taken(profile: Profile, **wishes: Any) -> tuple[str, str, str]:
-    engine = open_engine(profile, mode="denoise", **wishes)
+def taken(profile: Profile, **overrides: Any) -> tuple[str, str, str]:
+    engine = open_engine(profile, mode="denoise", **overrides)
     return engine.info.name, engine.info.provider, engine.info.precision
 
 
@@ -115,19 +116,19 @@ def test_the_gpu_that_was_asked_for_is_the_one(machine: Machine, tiny_profile: P
         taken(tiny_profile, device="cuda:2")
 
 
-@pytest.mark.parametrize("wishes", [{"engine": "tensorrt-rtx"}, {"engine": "tensorrt-rtx", "precision": "fp16"}, {}])
+@pytest.mark.parametrize("overrides", [{"engine": "tensorrt-rtx"}, {"engine": "tensorrt-rtx", "precision": "fp16"}, {}])
 def test_what_is_not_trusted_falls_back_to_float32_and_then_to_onnx_runtime(
-    machine: Machine, tiny_profile: Profile, wishes: dict[str, str]
+    machine: Machine, tiny_profile: Profile, overrides: dict[str, str]
 ) -> None:
     machine.absent = {"tensorrt", "onnx"}
     machine.wrong = {("tensorrt-rtx", "fp16")}
-    engine = open_engine(tiny_profile, mode="denoise", **wishes)
+    engine = open_engine(tiny_profile, mode="denoise", **overrides)
     assert (engine.info.name, engine.info.precision) == ("tensorrt-rtx", "fp32")
     assert engine.info.fallback.startswith("TensorRT-RTX in fp16 is not trusted: its colours are off by")
     assert machine.closed == ["tensorrt-rtx fp16"]
 
     machine.wrong |= {("tensorrt-rtx", "fp32")}
-    engine = open_engine(tiny_profile, mode="denoise", **wishes)
+    engine = open_engine(tiny_profile, mode="denoise", **overrides)
     assert (engine.info.name, engine.info.provider) == ("onnx", "CPUExecutionProvider")
     assert "TensorRT-RTX in fp16 is not trusted" in engine.info.fallback
     assert "TensorRT-RTX in fp32 is not trusted" in engine.info.fallback

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 from run_nsp import finish, start_python
 from tiny import tiny_network
 
-from nsp_pipeline.engines import onnx_runtime
 from nsp_pipeline.engines.choose import open_engine
-from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
+from nsp_pipeline.engines.onnx import runtime as onnx_runtime
+from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, ProfileError
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
@@ -95,10 +95,10 @@ def test_without_onnx_runtime_the_command_that_mends_it_is_named(
     assert missing.value.exit_code == ExitCode.ENVIRONMENT
 
 
-@pytest.mark.parametrize("wish", [{"engine": "magic"}, {"precision": "fp8"}])
-def test_what_this_version_cannot_do_is_said(tiny_profile: Profile, wish: dict[str, str]) -> None:
+@pytest.mark.parametrize("asked", [{"engine": "magic"}, {"precision": "fp8"}])
+def test_what_this_version_cannot_do_is_said(tiny_profile: Profile, asked: dict[str, str]) -> None:
     with pytest.raises(MissingCapabilityError, match=r"this version|built into"):
-        open_engine(tiny_profile, mode="denoise", **wish)
+        open_engine(tiny_profile, mode="denoise", **asked)
 
 
 def test_a_provider_that_leaves_the_network_to_the_cpu_is_refused(
@@ -123,9 +123,9 @@ def test_memory_that_runs_out_is_told_from_other_failures(tiny_profile: Profile,
 import resource, sys
 from pathlib import Path
 import numpy as np
-from nsp_pipeline.engines import onnx_runtime
+from nsp_pipeline.engines.onnx import runtime as onnx_runtime
 from nsp_pipeline.engines.choose import open_engine
-from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
+from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import EngineOutOfMemoryError
 from nsp_pipeline.profiles.bundle import load_profile
 engine = open_engine(load_profile(Path(sys.argv[1])), mode="denoise", engine=sys.argv[2], precision="fp32", threads=1)

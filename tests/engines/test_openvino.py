@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from tiny import tiny_network
 
 from nsp_export.onnx_file import onnx_bytes
-from nsp_pipeline.batch.infer import InferenceSettings
-from nsp_pipeline.batch.progress import profile_line
-from nsp_pipeline.engines import openvino_cpu
+from nsp_pipeline.batch.listeners.terminal import profile_line
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine, open_reference
-from nsp_pipeline.engines.openvino_cpu import OpenVinoEngine
-from nsp_pipeline.engines.openvino_head import rest_of
+from nsp_pipeline.engines.openvino import engine as openvino_cpu
+from nsp_pipeline.engines.openvino.bfloat16_head import rest_of
+from nsp_pipeline.engines.openvino.engine import OpenVinoEngine
 from nsp_pipeline.errors import MissingCapabilityError
-from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
@@ -55,7 +55,7 @@ def test_float32_is_the_reference_s_picture(name: str, mode: str) -> None:
 def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_cpu, "computes_in_bf16", lambda: True)
     photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0)
-    quick, exact = (open_engine(find_profile(name), mode="denoise", precision=wish) for wish in ("auto", "fp32"))
+    quick, exact = (open_engine(find_profile(name), mode="denoise", precision=request) for request in ("auto", "fp32"))
     assert (quick.info.name, quick.info.precision, exact.info.name) == ("openvino", "bf16", "onnx")
     results = [denoise_pixels(photo, engine, InferenceSettings("denoise", 1.0)).pixels for engine in (quick, exact)]
     error = float(((results[0].astype(np.float64) - results[1]) ** 2).mean())
@@ -72,7 +72,7 @@ def test_an_enlarged_photo_is_not_rounded_to_bfloat16(
 ) -> None:
     monkeypatch.setattr(openvino_cpu, "computes_in_bf16", lambda: True)
     photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0).transpose(2, 0, 1)[None]
-    quick, exact = (open_engine(find_profile(name), mode=mode, precision=wish) for wish in ("bf16", "fp32"))
+    quick, exact = (open_engine(find_profile(name), mode=mode, precision=request) for request in ("bf16", "fp32"))
     found = quick.run(photo)
     error = float(((found.astype(np.float64) - exact.run(photo)) ** 2).mean())
     assert 10 * np.log10(1 / error) > least
@@ -145,9 +145,9 @@ def test_an_engine_that_fails_the_probe_is_not_taken(
 
 
 def test_what_is_not_there_is_said(tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(**wishes: Any) -> str:
+    def ask(**overrides: Any) -> str:
         with pytest.raises(MissingCapabilityError) as refused:
-            open_engine(tiny_profile, mode="denoise", **wishes)
+            open_engine(tiny_profile, mode="denoise", **overrides)
         return str(refused.value)
 
     assert "bf16 wants --engine openvino" in ask(engine="onnx", precision="bf16")

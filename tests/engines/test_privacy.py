@@ -14,9 +14,9 @@ import pytest
     [
         (
             "onnxruntime",
-            "from nsp_pipeline.engines.onnx_runtime import import_onnxruntime as load; load().SessionOptions()",
+            "from nsp_pipeline.engines.onnx.load import import_onnxruntime as load; load().SessionOptions()",
         ),
-        ("openvino", "from nsp_pipeline.engines.openvino_cpu import computes_in_bf16 as ask; ask()"),
+        ("openvino", "from nsp_pipeline.engines.openvino.engine import computes_in_bf16 as ask; ask()"),
     ],
 )
 def test_engines_leave_no_device_id(tmp_path: Path, package: str, code: str) -> None:

@@ -16,13 +16,14 @@ import pytest
 from onnx import TensorProto, helper
 from tiny import torch_result
 
-from nsp_pipeline.engines import cuda_device, tensorrt
 from nsp_pipeline.engines.engine import EngineInfo
-from nsp_pipeline.engines.engine_cache import FOLDER_VARIABLE, entries, useless
-from nsp_pipeline.engines.onnx_runtime import OnnxRuntimeEngine
-from nsp_pipeline.engines.size_range import SizeRangeError
-from nsp_pipeline.engines.tensorrt import TensorRtEngine, this_machine, unavailable
-from nsp_pipeline.engines.tensorrt_build import BuildError
+from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
+from nsp_pipeline.engines.tensorrt import cuda_device
+from nsp_pipeline.engines.tensorrt import engine as tensorrt
+from nsp_pipeline.engines.tensorrt.build import BuildError
+from nsp_pipeline.engines.tensorrt.cache import FOLDER_VARIABLE, entries, useless
+from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, this_machine, unavailable
+from nsp_pipeline.engines.tensorrt.size_range import SizeRangeError
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
@@ -43,10 +44,10 @@ class Bench:
         self.built.append((flavour, str(sizes), *options.capabilities, options.timings.decode()))
         return b"broken" if self.broken else content, b"timings" if flavour == "tensorrt" else b""
 
-    def open(self, profile: Profile, **wishes: Any) -> TensorRtEngine:
-        known: EngineInfo = OnnxRuntimeEngine(profile, mode=wishes.pop("mode", "denoise")).info
-        wishes = {"flavour": "tensorrt-rtx", "precision": "fp32", **wishes}
-        return TensorRtEngine(profile, known, on_build=self.lines.append, **wishes)
+    def open(self, profile: Profile, **overrides: Any) -> TensorRtEngine:
+        known: EngineInfo = OnnxRuntimeEngine(profile, mode=overrides.pop("mode", "denoise")).info
+        overrides = {"flavour": "tensorrt-rtx", "precision": "fp32", **overrides}
+        return TensorRtEngine(profile, known, on_build=self.lines.append, **overrides)
 
     @property
     def engine_file(self) -> Path:

@@ -18,11 +18,13 @@ import pytest
 from small_graphs import BACKBONES, small_graph
 
 from nsp_export.variants import with_integers, with_size
-from nsp_pipeline.engines import cuda_device, tensorrt, tensorrt_build
-from nsp_pipeline.engines.half_precision import to_half
-from nsp_pipeline.engines.size_range import SizeRangeError, chosen_range, default_range, fixed_size
-from nsp_pipeline.engines.tensorrt import TensorRtEngine, unavailable
-from nsp_pipeline.engines.tensorrt_build import BuildError, BuildOptions, build_engine
+from nsp_pipeline.engines.onnx.half_precision import to_half
+from nsp_pipeline.engines.tensorrt import build as tensorrt_build
+from nsp_pipeline.engines.tensorrt import cuda_device
+from nsp_pipeline.engines.tensorrt import engine as tensorrt
+from nsp_pipeline.engines.tensorrt.build import BuildError, BuildOptions, build_engine
+from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, unavailable
+from nsp_pipeline.engines.tensorrt.size_range import SizeRangeError, chosen_range, default_range, fixed_size
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, UsageError
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from nsp_pipeline.batch.infer import InferenceSettings
-from nsp_pipeline.engines import torch_engine
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.torch import engine as torch_engine
 from nsp_pipeline.errors import MissingCapabilityError
-from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile
 from nsp_pipeline.profiles.choose import find_profile
@@ -30,8 +30,10 @@ def test_float32_is_the_reference_s_picture(tiny_profile: Profile, mode: str) ->
 @pytest.mark.skipif(not torch_engine.computes_in_bf16(), reason="this CPU has no instructions for bfloat16")
 def test_bfloat16_changes_no_photo_visibly() -> None:
     photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0)
-    wishes = ({"precision": "auto"}, {"precision": "fp32"})
-    quick, exact = (open_engine(find_profile("standard"), mode="denoise", engine="torch", **wish) for wish in wishes)
+    overrides = ({"precision": "auto"}, {"precision": "fp32"})
+    quick, exact = (
+        open_engine(find_profile("standard"), mode="denoise", engine="torch", **asked) for asked in overrides
+    )
     assert (quick.info.precision, exact.info.precision) == ("bf16", "fp32")
     results = [denoise_pixels(photo, engine, InferenceSettings("denoise", 1.0)).pixels for engine in (quick, exact)]
     error = float(((results[0].astype(np.float64) - results[1]) ** 2).mean())

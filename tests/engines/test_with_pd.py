@@ -14,10 +14,10 @@ from PIL import Image
 from run_nsp import Finished
 from tiny import tiny_network
 
-from nsp_pipeline.batch.infer import InferenceSettings
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.with_pd import open_with_pd
-from nsp_pipeline.evaluation.denoise import denoise_pixels
 from nsp_pipeline.models.inference import Denoiser
 from nsp_pipeline.profiles.bundle import Profile
 

@@ -13,7 +13,7 @@ from nsp_export import variants
 from nsp_export.agreement import LEAST_PSNR, ParityError
 from nsp_export.variants import Variant, variant, with_integers, with_size
 from nsp_pipeline.core.depth import from_unit
-from nsp_pipeline.engines.half_precision import DENSE, STATISTICS, to_half
+from nsp_pipeline.engines.onnx.half_precision import DENSE, STATISTICS, to_half
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.profiles.choose import find_profile
 

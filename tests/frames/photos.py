@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from nsp_pipeline.frames.ifd import (
+from nsp_pipeline.frames.metadata.ifd import (
     EXIF_IFD,
     GPS_IFD,
     MAKE,

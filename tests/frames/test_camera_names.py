@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.camera_names import camera_name, read_aliases
 from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import camera_name, read_aliases
 
 
 @pytest.mark.parametrize(

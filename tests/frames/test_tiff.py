@@ -13,7 +13,7 @@ from PIL import Image
 
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Frame, Kind
-from nsp_pipeline.frames.ifd import EXIF_IFD, GPS_IFD, MAKER_NOTE, ORIENTATION, FileSlices, Structure, parse
+from nsp_pipeline.frames.metadata.ifd import EXIF_IFD, GPS_IFD, MAKER_NOTE, ORIENTATION, FileSlices, Structure, parse
 from nsp_pipeline.frames.read import read_camera, read_frame
 from nsp_pipeline.frames.write import OutputKind, verify_written, write_frame
 

@@ -11,8 +11,8 @@ from torch.nn.functional import pad
 
 from nsp_export.attention_ops import use_operators
 from nsp_export.onnx_file import onnx_bytes
-from nsp_pipeline.calibration.settings import INPUT_MULTIPLE, TrainingSettings
-from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
+from nsp_pipeline.calibration.next_scale.settings import INPUT_MULTIPLE, NextScaleSettings
+from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.models import tbsn_attention
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.registry import BACKBONES, build_backbone
@@ -35,8 +35,8 @@ def frozen_channel_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Channel attention with weights that carry no gradient and do not change from image to image."""
 
     def even(query: torch.Tensor, key: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
-        dice = torch.Generator().manual_seed(query.shape[1])
-        weights = torch.rand(1, query.shape[1], key.shape[1], generator=dice, dtype=query.dtype)
+        rng = torch.Generator().manual_seed(query.shape[1])
+        weights = torch.rand(1, query.shape[1], key.shape[1], generator=rng, dtype=query.dtype)
         return weights.softmax(-1).expand(len(query), -1, -1)
 
     monkeypatch.setattr(tbsn_attention, "channel_weights", even)
@@ -176,8 +176,8 @@ def test_full_size_has_the_papers_number_of_weights() -> None:
 
 
 def test_the_papers_recipe_gives_the_papers_network() -> None:
-    settings = TrainingSettings.model_validate(
-        load_recipe("paper-sidd-tbsn", "calibrate", TrainingSettings.model_fields)
+    settings = NextScaleSettings.model_validate(
+        load_recipe("paper-sidd-tbsn", "calibrate", NextScaleSettings.model_fields)
     )
     with torch.device("meta"):
         network = build_backbone(settings.backbone, settings.backbone_sizes)
@@ -185,18 +185,18 @@ def test_the_papers_recipe_gives_the_papers_network() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 12_766_148
     assert (settings.s, settings.t, settings.n, settings.crop, settings.batch) == (5, 2, 1, 160, 16)
     assert (settings.learning_rate, settings.schedule, settings.steps) == (1e-4, "constant", 750 * 400)
-    assert TrainingSettings.model_validate(settings.model_dump(mode="json")) == settings
+    assert NextScaleSettings.model_validate(settings.model_dump(mode="json")) == settings
 
 
 def test_settings_know_what_each_backbone_takes() -> None:
     for name, multiple in INPUT_MULTIPLE.items():
         assert BACKBONES[name].multiple == multiple
     with pytest.raises(ValueError, match=r"crop\n.*inputs of 48 pixels.*a multiple of 160"):
-        TrainingSettings(backbone="tbsn", crop=240)
+        NextScaleSettings(backbone="tbsn", crop=240)
     with pytest.raises(ValueError, match=r"modules\n.*'tbsn' has no such size; it has: channels"):
-        TrainingSettings(backbone="tbsn", crop=160, modules=3)
+        NextScaleSettings(backbone="tbsn", crop=160, modules=3)
     with pytest.raises(ValueError, match="3 heads cannot share 40 channels"):
-        TrainingSettings(backbone="tbsn", crop=160, channels=20, channel_heads=(1, 3, 4))
+        NextScaleSettings(backbone="tbsn", crop=160, channels=20, channel_heads=(1, 3, 4))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from torch.nn.functional import avg_pool2d
 
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
-from nsp_pipeline.engines.onnx_runtime import import_onnxruntime
+from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.registry import build_backbone
@@ -17,9 +17,9 @@ SIZES = {"channels": [8, 12, 16], "pairs": [1, 1, 2], "scale": 2}
 TABLE = torch.full((1, TABLE_ROWS, TABLE_NODES), 0.03)
 
 
-def student(told_noise: bool = False) -> UNet:
+def student(noise_conditioned: bool = False) -> UNet:
     torch.manual_seed(3)
-    network = UNet(**SIZES, told_noise=told_noise).eval()
+    network = UNet(**SIZES, noise_conditioned=noise_conditioned).eval()
     for part in network.tail.parameters():
         torch.nn.init.normal_(part, std=0.1)
     return network
@@ -42,7 +42,7 @@ def test_cell_means_are_the_means_of_the_output() -> None:
 @pytest.mark.parametrize(("channels", "pairs"), [([8], [1]), ([8, 12], [2, 1]), ([8, 12, 16], [1, 1, 2])])
 def test_a_student_that_is_told_sees_no_farther_than_its_halo(channels: list[int], pairs: list[int]) -> None:
     torch.manual_seed(3)
-    network = UNet(channels, pairs, 2, told_noise=True).eval()
+    network = UNet(channels, pairs, 2, noise_conditioned=True).eval()
     for part in network.tail.parameters():
         torch.nn.init.normal_(part, std=0.1)
     multiple = network.multiple
@@ -57,16 +57,16 @@ def test_a_student_that_is_told_sees_no_farther_than_its_halo(channels: list[int
     assert first - network.halo <= int(places.min()) < int(places.max()) < first + multiple + network.halo
 
 
-@pytest.mark.parametrize("told_noise", [False, True])
+@pytest.mark.parametrize("noise_conditioned", [False, True])
 @pytest.mark.parametrize("offset", range(0, 8, 3))
-def test_no_output_pixel_depends_on_what_lies_beyond_the_halo(offset: int, told_noise: bool) -> None:
-    network = student(told_noise)
+def test_no_output_pixel_depends_on_what_lies_beyond_the_halo(offset: int, noise_conditioned: bool) -> None:
+    network = student(noise_conditioned)
     side = 2 * network.halo + 4 * network.multiple
     centre = side // 2 // network.multiple * network.multiple + offset
     image = torch.rand(1, 3, side, side, requires_grad=True)
     # A table that differs between brightnesses, so that the map of it depends on the image.
-    told = (TABLE * torch.arange(TABLE_NODES),) if told_noise else ()
-    cell = network(image, *told)[..., 2 * centre : 2 * centre + 2, 2 * centre : 2 * centre + 2]
+    noise = (TABLE * torch.arange(TABLE_NODES),) if noise_conditioned else ()
+    cell = network(image, *noise)[..., 2 * centre : 2 * centre + 2, 2 * centre : 2 * centre + 2]
     (gradient,) = torch.autograd.grad(cell.sum(), image)
     distances = (gradient[0].abs().sum(0).nonzero() - centre).abs()
     assert network.halo / 2 < int(distances.max()) <= network.halo
@@ -101,20 +101,20 @@ def test_a_table_is_looked_up_at_the_brightness_of_each_cell() -> None:
 
 
 def test_not_being_told_is_being_told_that_nothing_is_known() -> None:
-    network, image = student(told_noise=True), torch.rand(1, 3, 32, 32)
+    network, image = student(noise_conditioned=True), torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         assert torch.equal(network(image), network(image, torch.full_like(TABLE, UNKNOWN)))
         assert not torch.allclose(network(image), network(image, TABLE), atol=1e-3)
 
 
 def test_other_programs_may_leave_the_table_out_of_an_exported_graph() -> None:
-    network = student(told_noise=True)
+    network = student(noise_conditioned=True)
     content = onnx_bytes(ImageToImage(network, mode="denoise", pd_factor=1), {"profile": "student", "sha256": "0" * 64})
     image = np.random.default_rng(0).random((1, 3, 24, 40), dtype=np.float32)
     session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["image"]
-    for told in ((), (TABLE,)):
-        feed = dict(zip(("image", "noise"), (image, *(part.numpy() for part in told)), strict=False))
+    for noise in ((), (TABLE,)):
+        feed = dict(zip(("image", "noise"), (image, *(part.numpy() for part in noise)), strict=False))
         with torch.inference_mode():
-            expected = network.cell_means(torch.from_numpy(image), *told)
+            expected = network.cell_means(torch.from_numpy(image), *noise)
         assert np.abs(session.run(None, feed)[0] - expected.numpy()).max() < 1e-4

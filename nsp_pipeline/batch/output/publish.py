@@ -1,0 +1,195 @@
+"""Making a file appear complete or not at all: temporary name, flush, check, record, rename, record."""
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from nsp_pipeline.atomic_file import flush_folder
+from nsp_pipeline.batch.output.lock import OutputLock
+from nsp_pipeline.batch.output.manifest import Manifest, Row, Status
+from nsp_pipeline.batch.output.up_to_date import NOT_OURS, hash_file, our_output, stamp
+from nsp_pipeline.batch.plan import Job, Shard, printable
+from nsp_pipeline.errors import OutputError, PhotoError
+from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.frames.write import verify_written, write_frame
+
+PARTIAL = re.compile(r"\.nsp-part-(?P<owner>[0-9a-f]{8})-(?P<shard>\d+)-(?P<pid>\d+)-[0-9a-f]{16}")
+"""Our temporary names: whose OUTPUT, which shard (0: all), which process, and a hash of the name to come."""
+
+ABOUT_ONE_FILE = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+"""What a disk answers to a name it does not take: that photo's trouble, not the run's."""
+
+
+class NotOursError(PhotoError):
+    """A file that this program did not write stands where the photo would go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, NOT_OURS)
+
+
+class Stopped(Exception):  # noqa: N818  (not an error: the run was asked to end)
+    """The run was interrupted before the photo was published; nothing of it is left."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How photos are stored; None keeps the source's."""
+
+    bit_depth: int | None = None
+    quality: int | None = None
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Puts photos in their places, one at a time."""
+
+    manifest: Manifest
+    lock: OutputLock
+    encoding: Encoding
+    overwrite: bool
+    """Whether files that are not ours may be replaced."""
+    stopping: Callable[[], bool]
+
+    def publish(self, job: Job, frame: Frame, row: Row) -> Row:
+        """Write a photo; returns its record, completed.
+
+        Raises:
+            PhotoError: this photo cannot be stored as asked, or did not read back as it was written.
+            NotOursError: somebody else's file has its name by now.
+            OutputError: the disk cannot be written; nothing else will do better.
+            Stopped: the run is ending.
+        """
+        partial = self.partial_path(job)
+        try:
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("xb") as file:
+                write_frame(
+                    frame, file, kind=job.kind, bit_depth=self.encoding.bit_depth, quality=self.encoding.quality
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            self._check(partial, job, frame)
+            if self.stopping():
+                raise Stopped
+            return self._rename(partial, job, row)
+        except OSError as error:
+            _remove(partial)
+            # An encoder's own complaint has no number.
+            if error.errno is None or error.errno in ABOUT_ONE_FILE:
+                raise PhotoError(job.input, f"its output cannot be written: {error.strerror or error}") from error
+            raise OutputError(_cannot_write(job.output, error)) from error
+        except BaseException:
+            _remove(partial)
+            raise
+
+    def partial_path(self, job: Job) -> Path:
+        """The temporary name: in the same folder, short whatever the photo's own name is."""
+        shard = self.lock.shard.index if self.lock.shard else 0
+        digest = sha256(job.key.encode()).hexdigest()[:16]
+        return job.output.with_name(f".nsp-part-{self.manifest.identity}-{shard}-{os.getpid()}-{digest}")
+
+    def _check(self, partial: Path, job: Job, frame: Frame) -> None:
+        try:
+            verify_written(partial, frame, kind=job.kind, bit_depth=self.encoding.bit_depth)
+        except OutputError as error:
+            # One photo that does not survive its own format must not end the night's work on all others.
+            reason = str(error).replace(str(partial), printable(job.output))
+            raise PhotoError(job.input, f"what was written does not read back: {reason}") from error
+
+    def _is_ours(self, job: Job) -> bool:
+        return our_output(job.output, self.manifest.find(job.key)) is not None
+
+    def _rename(self, partial: Path, job: Job, row: Row) -> Row:
+        written = partial.stat()
+        row = replace(
+            row,
+            status=Status.DONE,
+            output_size=written.st_size,
+            output_mtime_ns=written.st_mtime_ns,
+            output_sha256=hash_file(partial),
+        )
+        if not self.overwrite and os.path.lexists(job.output) and not self._is_ours(job):
+            raise NotOursError(job.input)
+        self.manifest.publishing(row)
+        try:
+            os.replace(partial, job.output)  # noqa: PTH105
+        except OSError:
+            self.manifest.forget_publishing(job.key)
+            raise
+        flush_folder(job.output.parent)
+        row = replace(row, output_mtime_ns=job.output.stat().st_mtime_ns)
+        self.manifest.published(row)
+        return row
+
+
+def recover(manifest: Manifest, root: Path, shard: Shard | None) -> None:
+    """Settle what a killed run was about to publish: recognise its files by their hash, forget the others."""
+    for row in manifest.unpublished():
+        if shard and not shard.takes(row.output):
+            continue
+        output = root / row.output
+        present = stamp(output)
+        with suppress(OSError):
+            if present and present.size == row.output_size and hash_file(output) == row.output_sha256:
+                manifest.published(replace(row, output_mtime_ns=present.mtime_ns))
+                continue
+        manifest.forget_publishing(row.output)
+
+
+def remove_strays(folders: Iterable[Path], manifest: Manifest, lock: OutputLock) -> int:
+    """Remove temporary files of dead runs; returns how many.
+
+    Those of this OUTPUT are dead unless another shard is alive; those of other OUTPUTs when their process is.
+    """
+    removed = 0
+    for folder in set(folders):
+        try:
+            names = [entry.name for entry in os.scandir(folder)]
+        except OSError:
+            continue
+        for name in names:
+            match = PARTIAL.fullmatch(name)
+            if match is None:
+                continue
+            ours = match["owner"] == manifest.identity
+            if not (lock.is_alive(int(match["shard"])) if ours else _process_is_alive(int(match["pid"]))):
+                _remove(folder / name)
+                removed += 1
+    return removed
+
+
+def _process_is_alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    hints = {
+        errno.ENOSPC: "free some space and run the same command again; it continues where it stopped",
+        errno.EDQUOT: "your quota is used up; free some space and run the same command again",
+        errno.EFBIG: "files of that size are not allowed there",
+        errno.EACCES: "you may not write there; change the folder's permissions or choose another OUTPUT",
+        errno.EROFS: "that disk is read-only; choose another OUTPUT",
+    }
+    text = f"{printable(path)}: cannot be written: {error.strerror or error}"
+    hint = hints.get(error.errno or 0)
+    return f"{text}; {hint}" if hint else text

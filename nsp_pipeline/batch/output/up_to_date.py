@@ -1,0 +1,134 @@
+"""What to do with one photo: make it, skip it, or say why not; from the disk as it is and the record of before."""
+
+import os
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from hashlib import file_digest
+from pathlib import Path
+
+from nsp_pipeline import __version__
+from nsp_pipeline.batch.output.manifest import Row, Stamp
+from nsp_pipeline.batch.plan import Job, printable
+
+NOT_OURS = "exists already and was not written by nsp (or was changed since); --overwrite replaces it"
+
+
+class Action(StrEnum):
+    """What to do with a photo."""
+
+    MAKE = "make"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a finished photo must have been made with to be skipped; `precision` None: any will do."""
+
+    settings: str
+    profile_sha256: str
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The action and its reason in words."""
+
+    action: Action
+    reason: str
+    known: Row | None = None
+    """Of a photo to skip: its record, brought up to date where only times or places moved."""
+    repeated: bool = False
+    """A failure that is on record already."""
+
+
+def decide(
+    job: Job, row: Row | None, unmade: Row | None, wanted: Wanted, *, overwrite: bool, retry_failed: bool
+) -> Decision:
+    """Decide on a photo, by the record of its output (`row`) and of its last failure (`unmade`).
+
+    Sizes and times are compared first; where only the time differs, the content's hash is the arbiter.
+    `overwrite` replaces outputs that are not ours; what is ours and still matches is skipped all the same, so that
+    the same command continues a run.
+    """
+    source = stamp(job.input)
+    failure = _same_input(job, unmade, source)
+    if (
+        failure
+        and failure.lasting
+        and not retry_failed
+        and _matches(failure, wanted)
+        and failure.version == __version__
+    ):
+        return Decision(Action.FAIL, f"{failure.error} (failed before; --retry-failed tries again)", repeated=True)
+    if not os.path.lexists(job.output):
+        return Decision(Action.MAKE, "its output is gone" if row else "new")
+    if job.output.is_dir():
+        return Decision(Action.FAIL, f"a folder stands where its output should be: {printable(job.output)}")
+    ours = our_output(job.output, row)
+    if row is None or ours is None:
+        return Decision(Action.MAKE, "replaces a file") if overwrite else Decision(Action.FAIL, NOT_OURS)
+    known = _same_input(job, row, source)
+    if known is None and row.input != absolute_name(job.input) and not overwrite:
+        reason = f"its output is the result of another photo, {row.input}; --overwrite replaces it"
+        return Decision(Action.FAIL, reason)
+    if known is None:
+        return Decision(Action.MAKE, "the photo changed")
+    if not _matches(known, wanted):
+        return Decision(Action.MAKE, "settings or profile changed")
+    return Decision(Action.SKIP, "already done", replace(known, output_mtime_ns=ours.mtime_ns))
+
+
+def absolute_name(path: Path) -> str:
+    """A photo as the manifest names it: its absolute path, links not resolved."""
+    return printable(os.path.abspath(path))  # noqa: PTH100
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Size and time of a file; None where it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content; raises OSError."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _same_input(job: Job, row: Row | None, source: Stamp | None) -> Row | None:
+    """The record, if it is of this very photo; with the photo's present place and time."""
+    if row is None or source is None or row.input_sha256 is None or row.input_size != source.size:
+        return None
+    name = absolute_name(job.input)
+    unmoved = row.input == name and row.input_mtime_ns == source.mtime_ns
+    if not unmoved and _hash_or_none(job.input) != row.input_sha256:
+        return None
+    return replace(row, input=name, input_mtime_ns=source.mtime_ns)
+
+
+def our_output(path: Path, row: Row | None) -> Stamp | None:
+    """The stamp of a file that stands at an output's place, if it is the one that the record speaks of."""
+    recorded = row.output_stamp if row else None
+    present = stamp(path)
+    if recorded is None or present is None or present.size != recorded.size:
+        return None
+    if present.mtime_ns != recorded.mtime_ns and _hash_or_none(path) != recorded.sha256:
+        return None
+    return present
+
+
+def _matches(row: Row, wanted: Wanted) -> bool:
+    same = (row.settings, row.profile_sha256) == (wanted.settings, wanted.profile_sha256)
+    # float32 is what every other precision stands for: nobody wants a photo made again to be less exact.
+    return same and (wanted.precision is None or row.precision in (None, "fp32", wanted.precision))
+
+
+def _hash_or_none(path: Path) -> str | None:
+    try:
+        return hash_file(path)
+    except OSError:
+        return None

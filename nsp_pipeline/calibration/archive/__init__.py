@@ -1,0 +1,1 @@
+"""What an archive holds: groups of photos by camera and ISO, and the noise of each."""

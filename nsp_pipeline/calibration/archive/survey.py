@@ -1,0 +1,136 @@
+"""The noise of every group of photos, and the settings of the method that follow from it."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.calibration.archive.groups import Group
+from nsp_pipeline.core.noise_field import NoiseField, measure_field
+from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
+from nsp_pipeline.core.patches import Patches, cut_patches
+from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.read import read_frame
+
+Item = TypeVar("Item")
+
+MOST_PATCHES = 10_000
+"""Patches that a measurement rests on at most: about 120 MB of them in colour."""
+
+READERS = 2
+"""Photos decoded at once: each takes its whole size in memory."""
+
+TOO_LITTLE = "too little of these photos is flat and unclipped to measure their noise"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the noise of photos says of s for training and the PD factor for inference, or why it says nothing."""
+
+    s: int | None = None
+    pd_factor: int | None = None
+    trouble: str | None = None
+
+
+def advise(noise: NoiseField | None) -> Advice:
+    """Choose s and PD from measured noise; None stands for photos that could not be measured."""
+    if noise is None:
+        return Advice(trouble=TOO_LITTLE)
+    try:
+        return Advice(choose_s(noise), choose_pd(noise))
+    except NoiseError as error:
+        return Advice(trouble=str(error))
+
+
+def measure_groups(
+    groups: Sequence[Group], samples: int, on_photo: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[list[Group], list[PhotoError]]:
+    """Measure the noise of each group on some of its photos, evenly over the group.
+
+    Args:
+        groups: of `group_photos`.
+        samples: photos to take of each, at most.
+        on_photo: called with (photos measured, photos in all).
+
+    Returns:
+        The groups with their `noise`, and the photos that turned out not to be readable.
+    """
+    total = sum(min(samples, len(group.paths)) for group in groups)
+    done, measured, refused = 0, [], []
+    for group in groups:
+        chosen = _evenly(group.paths, samples)
+
+        def counted(count: int, _: int, before: int = done) -> None:
+            on_photo(before + count, total)
+
+        noise, failed = measure_photos(chosen, counted)
+        measured.append(replace(group, noise=noise))
+        refused += failed
+        done += len(chosen)
+    return measured, refused
+
+
+def measure_photos(
+    paths: Sequence[Path], on_photo: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[NoiseField | None, list[PhotoError]]:
+    """Measure the noise that photos have in common, of those with the number of channels that most have.
+
+    Returns the noise, None where too little of the photos is flat, and the photos that cannot be read.
+    """
+    most = MOST_PATCHES // max(1, len(paths))
+    cut: list[Patches] = []
+    refused = []
+    readers = ThreadPoolExecutor(READERS)
+    try:
+        for done, patches in enumerate(readers.map(lambda path: _patches(path, most), paths), 1):
+            if isinstance(patches, PhotoError):
+                refused.append(patches)
+            else:
+                cut.append(patches)
+            on_photo(done, len(paths))
+    finally:
+        readers.shutdown(wait=False, cancel_futures=True)
+    return measure_patches(cut), refused
+
+
+def measure_pixels(photos: Sequence[NDArray[np.generic]], samples: int) -> NoiseField | None:
+    """Measure the noise that photos (H, W, C) of as many channels have in common, on some of them, evenly chosen."""
+    chosen = _evenly(photos, samples)
+    return measure_patches([cut_patches(pixels, MOST_PATCHES // len(chosen)) for pixels in chosen])
+
+
+def measure_patches(cut: Sequence[Patches]) -> NoiseField | None:
+    """Measure the noise that photos have in common, of those with the number of channels that most have."""
+    counts = [patches.mean.shape[1] for patches in cut]
+    usual = max(set(counts), key=counts.count, default=0)
+    alike = [patches for patches, count in zip(cut, counts, strict=True) if count == usual]
+    return measure_field(alike) if alike else None
+
+
+def noise_spec(noise: NoiseField) -> list[dict[str, object]]:
+    """Measured noise as `profile.json` and documents have it, channel by channel."""
+    return [
+        {
+            "a": curve.a,
+            "b": curve.b,
+            "straight": curve.straight,
+            "brightness": curve.knots.x.round(5).tolist(),
+            "variance": curve.knots.y.tolist(),
+        }
+        for curve in noise.curves
+    ]
+
+
+def _patches(path: Path, most: int) -> Patches | PhotoError:
+    try:
+        return cut_patches(read_frame(path).pixels, most)
+    except PhotoError as error:
+        return error
+
+
+def _evenly(items: Sequence[Item], count: int) -> list[Item]:
+    return [items[int(place)] for place in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round())]

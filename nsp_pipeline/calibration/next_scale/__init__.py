@@ -1,0 +1,1 @@
+"""Next-Scale Prediction: a blind-spot network learns from noisy photos alone."""

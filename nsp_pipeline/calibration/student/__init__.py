@@ -1,0 +1,1 @@
+"""Students: networks that see every pixel, and the simulated cameras that they learn from."""

@@ -1,0 +1,138 @@
+"""From clean photos, noisy photos and a teacher to a student's profile: load, train, export, write."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nsp_pipeline.calibration.publish import InferenceChoice, MakeOnnx, Origin, about_photos, base_network, publish
+from nsp_pipeline.calibration.student.objective import Material, StudentObjective, Teacher, shrunk_to_sharp
+from nsp_pipeline.calibration.student.settings import StudentSettings
+from nsp_pipeline.calibration.training.apply import denoised
+from nsp_pipeline.calibration.training.loop import RunOptions, train
+from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
+from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
+from nsp_pipeline.core.noise import measure_noise
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.registry import load_backbone
+from nsp_pipeline.models.self_ensemble import FLIPS
+from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
+from nsp_pipeline.profiles.spec import InferenceSpec
+
+MEASURED = 12
+"""Photos whose noise is measured, so that what is simulated is like it."""
+
+GREY = 0
+"""The row of a noise table that holds the grey noise of pixels."""
+
+AROUND, SIMULATED = 2.0, (0.3, 60.0)
+"""Simulated noise goes from half of the least measured to twice the most, within these 8-bit steps."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a student is made from. `noisy` photos want a teacher; without one they only serve shrunk, as sharp ones."""
+
+    clean: PhotoSet | None = None
+    noisy: PhotoSet | None = None
+    teacher: Profile | None = None
+
+    def photos(self) -> list[Photo]:
+        """All photos that are trained on."""
+        return [photo for part in (self.clean, self.noisy) if part for photo in part.training]
+
+
+def distill(
+    sources: Sources,
+    settings: StudentSettings,
+    target: Path,
+    *,
+    origin: Origin,
+    make_onnx: MakeOnnx,
+    base: Profile | None = None,
+    shot_pairs: ShotPairs | None = None,
+    run: RunOptions = RunOptions(),  # noqa: B008  frozen
+    on_prepared: Callable[[int, int], None] = lambda done, total: None,
+) -> Profile | None:
+    """Train a student and write its profile to `target` (a folder, or a zip when it ends in `.nsp`).
+
+    With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
+    errors. Returns None in all processes of a training but the first, which writes.
+
+    Raises:
+        OutputError: the target exists or cannot be written.
+        UsageError: the teacher is not a blind-spot network; or see `train`.
+        NspError: the exported graph does not agree with the network; nothing is written then.
+    """
+    settings = _fitted(settings, sources.noisy)
+    device = run.torch_device
+    teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
+    objective = StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
+    trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
+    if not run.ranks.first:
+        return None
+    held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
+    fields = {
+        # A student of one camera's photos is that camera's; one of clean photos serves any.
+        **about_photos(sources.noisy.training if sources.noisy else []),
+        "pairs": None,
+        "data": {"origin": origin.description, "licence": origin.licence, "photos": len(sources.photos())},
+    }
+    return publish(
+        target,
+        trained,
+        settings,
+        fields,
+        choose=lambda network: InferenceChoice(InferenceSpec(pd_factor=1, self_ensemble=settings.self_ensemble), {}),
+        held_out_photos=held_out,
+        base=base,
+        shot_pairs=shot_pairs,
+        make_onnx=make_onnx,
+    )
+
+
+def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSettings:
+    """Let the noise that is simulated surround the photos' own, where the settings leave it to them."""
+    photos = noisy.training[:: -(-len(noisy.training) // MEASURED)] if noisy else []
+    tables = [measure_noise(photo.pixels).table[0] for photo in photos]
+    levels = [255 * float(table[GREY].max()) for table in tables if table[GREY].max() > 0]
+    if not levels:
+        return settings
+    least, most = (float(np.clip(level, *SIMULATED)) for level in (min(levels) / AROUND, max(levels) * AROUND))
+    return settings.model_copy(
+        update={
+            "least_sigma": settings.least_sigma or round(least, 2),
+            "most_sigma": settings.most_sigma or round(most, 2),
+        }
+    )
+
+
+def _material(sources: Sources, settings: StudentSettings) -> Material:
+    """Shrink photos until they are sharp and clean."""
+    sharp: list[NDArray[np.uint8]] = []
+    held_out: list[NDArray[np.uint8]] = []
+    side = 2 * settings.crop
+    for part, factor in ((sources.clean, settings.shrink), (sources.noisy, settings.shrink_noisy)):
+        if part:
+            sharp += shrunk_to_sharp([photo.pixels for photo in part.training], factor, side)
+            held_out += shrunk_to_sharp([photo.pixels for photo in part.held_out], factor, side)
+    noisy = [photo.pixels for photo in sources.noisy.training] if sources.noisy else []
+    return Material(sharp, held_out, noisy)
+
+
+def _teacher(profile: Profile, device: str) -> Teacher:
+    """Denoise as the profile does, averaged over the t² shifts of its PD grid, where it has one, and over flips."""
+    spec = profile.spec
+    network = load_backbone(spec.backbone.name, spec.backbone.sizes, profile.read(WEIGHTS_FILE)).to(device)
+    if not network.blind:
+        raise UsageError(f"{profile.path}: a teacher must be a blind-spot network, this is a {spec.backbone.name}")
+    inference = spec.inference.model_copy(update={"shifted_grids": True})
+
+    def denoise(image: torch.Tensor) -> torch.Tensor:
+        estimates = [denoised(network, image.flip(flip), inference).flip(flip) for flip in FLIPS[4]]
+        return torch.stack(estimates).mean(0).clamp(0, 1)
+
+    return denoise

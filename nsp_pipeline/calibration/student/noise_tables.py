@@ -1,0 +1,53 @@
+"""Noise tables of crops whose clean picture is known: what `measure_noise` would have found in the whole photo."""
+
+import numpy as np
+import torch
+from torch.nn.functional import avg_pool2d, interpolate
+
+from nsp_pipeline.core.noise import CELL, PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
+
+SHARED = 0.02
+"""Weight of the whole crop's noise at each brightness, for those that the crop does not have."""
+
+
+def noise_tables(noisy: torch.Tensor, clean: torch.Tensor, stronger: torch.Tensor) -> torch.Tensor:
+    """Tabulate the noise of each crop by brightness: (B, 3, H, W) each in 0..1 -> (B, TABLE_ROWS, TABLE_NODES).
+
+    `stronger` (B, 1, H, W) is how much stronger the noise is at each place than in flat ones, which alone are measured.
+    H and W are multiples of 16. Noise coarser than a patch of 16 pixels counts for nothing, as it does where noise is
+    measured in photos.
+    """
+    noise = (noisy - clean) / stronger
+    noise = noise - interpolate(avg_pool2d(noise, PATCH), scale_factor=float(PATCH), mode="nearest")
+    grey = noise.mean(1, keepdim=True)
+    brightness = clean.mean(1, keepdim=True)
+    rows = []
+    for part in (grey, noise - grey):
+        rows.append(_by_brightness(part, brightness))
+        rows.append(CELL * _by_brightness(avg_pool2d(part, CELL), avg_pool2d(brightness, CELL)))
+    return torch.stack(rows, 1)
+
+
+def with_measurement_error(
+    tables: torch.Tensor, rng: np.random.Generator, *, within: float, untold: float
+) -> torch.Tensor:
+    """Put a measurement's error onto tables (B, TABLE_ROWS, TABLE_NODES), and make a share of them UNKNOWN.
+
+    Args:
+        within: standard deviation of the relative error, half of it common to a row.
+        untold: share of the tables of which nothing is known.
+    """
+    shape = tables.shape[0], TABLE_ROWS
+    error = rng.normal(0, within, (*shape, 1)) + rng.normal(0, within, (*shape, TABLE_NODES))
+    told = tables * torch.from_numpy(np.exp(error / np.sqrt(2)).astype(np.float32))
+    unknown = torch.from_numpy(rng.random((shape[0], 1, 1)) < untold)
+    return torch.where(unknown, torch.full_like(told, UNKNOWN), told)
+
+
+def _by_brightness(noise: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
+    """Standard deviation (B, TABLE_NODES) of noise (B, C, h, w), by brightness (B, 1, h, w)."""
+    square = (noise**2).mean(1, keepdim=True).flatten(2)
+    places = torch.arange(TABLE_NODES).view(1, -1, 1)
+    near = (1 - (brightness.flatten(2).clamp(0, 1) * (TABLE_NODES - 1) - places).abs()).clamp_min(0)
+    total = square.mean(2)
+    return ((near * square).mean(2) + SHARED * total).div(near.mean(2) + SHARED).sqrt()

@@ -1,0 +1,208 @@
+"""What a student learns: clean pictures from photographs of them that were made noisy, and what its teacher sees.
+
+The two teach different things. Simulated noise comes with sharp targets, but is only like a camera's; the teacher, a
+blind-spot network, was fitted to the very photos, but gives up detail that a network which sees every pixel keeps.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from nsp_pipeline.calibration.student.camera_noise import NoisyCamera, halved
+from nsp_pipeline.calibration.student.dead_leaves import paint
+from nsp_pipeline.calibration.student.noise_tables import noise_tables, with_measurement_error
+from nsp_pipeline.calibration.student.settings import StudentSettings
+from nsp_pipeline.calibration.training.crops import CropSampler, to_tensor
+from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.models.backbone import Backbone
+
+PAINTED_SIDE = 512
+PALETTE_SIDE = 1024
+"""Photos that lend colours and textures to painted pictures are shrunk to about this."""
+
+PREVIEWS, JUDGED = 4, 48
+FAINTEST = 0.02
+"""Added to a crop's noise (RMS, 0..1) where its loss is weighed, so that near-clean crops do not rule."""
+
+TONED_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to learn from: lists of (H, W, 3) pixels, uint8, uint16 or float32 in 0..1.
+
+    `sharp` and `held_out` are clean at twice the resolution of what is trained; `noisy` are photos as they are.
+    """
+
+    sharp: Sequence[NDArray[np.generic]]
+    held_out: Sequence[NDArray[np.generic]]
+    noisy: Sequence[NDArray[np.generic]] = ()
+
+
+Teacher = Callable[[torch.Tensor], torch.Tensor]
+"""Denoises (1, 3, H, W) in 0..1; same shape out."""
+
+
+class StudentObjective:
+    """L1, in parts of each crop's own noise, between the student's output and what it should have been."""
+
+    def __init__(
+        self,
+        material: Material,
+        settings: StudentSettings,
+        device: str = "cpu",
+        teacher: Teacher | None = None,
+        on_prepared: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Paint the pictures and ask the teacher.
+
+        Args:
+            device: torch device that the student is trained on.
+            teacher: makes targets for crops of the noisy photos; None leaves them out.
+            on_prepared: called with (pictures and crops made, all of them).
+        """
+        self._settings = settings
+        self._device = device
+        self._camera = NoisyCamera(settings.noise)
+        self.photos = [list(image.shape) for image in (*material.sharp, *material.noisy, *material.held_out)]
+        side = 2 * settings.crop
+        rng = np.random.default_rng([settings.seed, 1])
+        asked = settings.teacher_crops if teacher and material.noisy else 0
+        total = settings.painted + asked
+        palette = [_shrunk(image, max(1.0, max(image.shape[:2]) / PALETTE_SIDE)) for image in material.sharp]
+        painted = []
+        for done in range(settings.painted):
+            painted.append(paint(max(side, PAINTED_SIDE), palette, rng))
+            on_prepared(done + 1, total)
+        self._painted = CropSampler(painted, side, "cpu") if painted else None
+        self._real = CropSampler(material.sharp, side, "cpu") if material.sharp else None
+        self._taught: list[tuple[torch.Tensor, torch.Tensor]] = []
+        if teacher and asked:
+            noisy = CropSampler(material.noisy, settings.crop, "cpu")
+            for done in range(asked):
+                crop = noisy.draw(1, rng)
+                self._taught.append((crop, teacher(crop)))
+                on_prepared(settings.painted + done + 1, total)
+        self._judged = self._held_out_crops(material.held_out, side)
+        self._ahead: dict[int, Future[list[torch.Tensor]]] = {}
+        # Crops are small: more threads would only keep each other, and the training, waiting.
+        self._pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+
+    def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
+        """Mean loss on new crops."""
+        noisy, clean, sharp, known, table = (part.to(self._device) for part in self._crops(batch, step, rank))
+        weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3), keepdim=True).sqrt())
+        with torch.autocast(noisy.device.type, dtype=torch.bfloat16, enabled=self._settings.bf16):
+            image = noisy.contiguous(memory_format=torch.channels_last)
+            estimate = network(image, table) if self._settings.noise_conditioned else network(image)
+        estimate = estimate.float()
+        fine = (weight * known * (estimate - sharp).abs()).mean()
+        coarse = (weight * (halved(estimate) - clean).abs()).mean()
+        return torch.add(coarse, fine, alpha=self._settings.sharp_weight)
+
+    @torch.inference_mode()
+    def judge(self, network: Backbone) -> Judgement | None:
+        """What is left of the noise of held-out crops: RMS error as a share of the noisy crop's.
+
+        Not squared: the few crops that go wrong most would choose the checkpoint alone, against what all the others,
+        and the mean PSNR of photos, say.
+        """
+        if not self._judged:
+            return None
+        left, absolute, biases = [], [], []
+        for noisy, clean, table in self._judged:
+            difference = halved(self._enlarged(network, noisy, table)) - clean
+            left.append(float((difference**2).mean().sqrt() / (FAINTEST + ((noisy - clean) ** 2).mean().sqrt())))
+            absolute.append(float(difference.abs().mean()))
+            biases.append(difference.mean((0, 2, 3)).numpy())
+        drift = float(np.abs(np.mean(biases, 0)).max() * 255)
+        return Judgement(np.array(left), float(np.mean(absolute)), drift, float("nan"), float("nan"))
+
+    @torch.inference_mode()
+    def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
+        """Rows of a noisy crop, what the student makes of it, and the clean one."""
+        rows = []
+        for noisy, clean, table in self._judged[:PREVIEWS]:
+            estimate = halved(self._enlarged(network, noisy, table)).clamp(0, 1)
+            rows.append([part[0].permute(1, 2, 0).numpy() for part in (noisy, estimate, clean)])
+        return rows
+
+    def _enlarged(self, network: Backbone, noisy: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """What the network makes of a crop, told how noisy it is if it wants to know; on the CPU."""
+        noise = (table.to(self._device),) if self._settings.noise_conditioned else ()
+        return network(noisy.to(self._device), *noise).float().cpu()
+
+    def _crops(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
+        """The crops of a step; those of the next are begun meanwhile."""
+        ahead = self._ahead.pop(step, None)
+        self._ahead = {step + 1: self._pool.submit(self._draw, batch, step + 1, rank)}
+        return ahead.result() if ahead else self._draw(batch, step, rank)
+
+    def _draw(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
+        """noisy, clean (B, 3, H, W), sharp (B, 3, 2H, 2W), (B, 1, 1, 1) whether that is known, and noise tables."""
+        settings = self._settings
+        rng = np.random.default_rng([settings.seed, 3, step, rank])
+        taught = int((rng.random(batch) < settings.teacher_share).sum()) if self._taught else 0
+        parts = []
+        if batch > taught:
+            sharp = torch.cat([self._sharp_crop(rng) for _ in range(batch - taught)])
+            noisy, clean, sharp, stronger = self._camera.photograph(sharp, rng)
+            parts.append((noisy, clean, sharp, torch.ones(batch - taught, 1, 1, 1), stronger))
+        for pick in rng.integers(len(self._taught), size=taught) if taught else ():
+            noisy, target = self._taught[pick]
+            kept = torch.from_numpy(rng.random((1, 1, *noisy.shape[2:])) < 1 / settings.recharge)
+            clean = torch.where(kept, noisy, target)
+            turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+            noisy, clean = (_turned(part, turns, mirrored) for part in (noisy, clean))
+            fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            parts.append((noisy, clean, fine, torch.zeros(1, 1, 1, 1), torch.ones_like(noisy[:, :1])))
+        *columns, stronger = (torch.cat(column) for column in zip(*parts, strict=True))
+        tables = noise_tables(columns[0], columns[1], stronger)
+        told = with_measurement_error(tables, rng, within=settings.noise_error, untold=settings.unconditioned_share)
+        return [*columns, told]
+
+    def _sharp_crop(self, rng: np.random.Generator) -> torch.Tensor:
+        painted = self._painted and (not self._real or rng.random() < self._settings.painted_share)
+        sampler = self._painted if painted else self._real
+        assert sampler
+        crop = sampler.draw(1, rng)
+        if rng.random() < TONED_SHARE:
+            mean = crop.mean((2, 3), keepdim=True)
+            crop = (mean + rng.uniform(0.3, 1.1) * (crop - mean)) * rng.uniform(0.4, 1.2) + rng.uniform(0, 0.15)
+        return crop.float().clamp(0, 1)
+
+    def _held_out_crops(
+        self, images: Sequence[NDArray[np.generic]], side: int
+    ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """The same noisy and clean crops, and their noise tables, for every network that is judged."""
+        if not images:
+            return []
+        rng = np.random.default_rng([self._settings.seed, 2])
+        sampler = CropSampler(images, side, "cpu")
+        crops = []
+        for _ in range(JUDGED):
+            noisy, clean, _, stronger = self._camera.photograph(sampler.draw(1, rng), rng)
+            crops.append((noisy, clean, noise_tables(noisy, clean, stronger)))
+        return crops
+
+
+def shrunk_to_sharp(images: Sequence[NDArray[np.generic]], factor: float, side: int) -> list[NDArray[np.uint8]]:
+    """Shrink photos (H, W, 3) by averaging, which takes their noise away, but none to less than `side`; uint8 out."""
+    return [_shrunk(image, max(1.0, min(factor, min(image.shape[:2]) / side))) for image in images]
+
+
+def _shrunk(image: NDArray[np.generic], factor: float) -> NDArray[np.uint8]:
+    pixels = (to_tensor(image).permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    size = tuple(max(1, round(side / factor)) for side in (pixels.shape[1], pixels.shape[0]))
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def _turned(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    turned = torch.rot90(image, turns, (2, 3))
+    return turned.flip(3) if mirrored else turned

@@ -1,0 +1,1 @@
+"""One training loop for every objective: crops, steps, checkpoints, judgement."""

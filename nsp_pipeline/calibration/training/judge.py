@@ -1,0 +1,76 @@
+"""What is said of a network on held-out photos, and whether it beats another on the same ones."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAK_BELOW = 0.85
+"""Residual over noise variance in flat places: lower means that the target's noise could be foreseen."""
+
+STANDARD_ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a network does on held-out pairs.
+
+    `mse` (N,) is its squared error per crop, values in 0..1, noise of the target included, and `l1` its mean absolute
+    error. `drift` is the largest mean difference of a colour channel, in 8-bit steps. `leak` is the residual in flat
+    places over the noise variance measured there (near 1; below `LEAK_BELOW` s is too small), and `edges` the same
+    at the strongest edges over that in flat places (1 would be no detail lost); NaN where no noise could be measured.
+    """
+
+    mse: NDArray[np.float64]
+    l1: float
+    drift: float
+    leak: float
+    edges: float
+
+    @property
+    def mean(self) -> float:
+        """Mean squared error over all crops."""
+        return float(self.mse.mean())
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the error is below the noise, which only noise that was foreseen can make it."""
+        return self.leak < LEAK_BELOW
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What orders checkpoints, the best first: an error that a leak made small speaks for nothing."""
+        return self.leaks, self.mean
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a network beats its base on the same pairs: `gain` is the fall in mean squared error, positive is better.
+
+    `standard_error` is that of the gain over the crops.
+    """
+
+    accepted: bool
+    gain: float
+    standard_error: float
+    reason: str
+
+
+def compare(candidate: Judgement, base: Judgement, what: str = "held-out squared error") -> Verdict:
+    """Accept a candidate that beats its base by more than two standard errors, on the same crops; errors in `what`."""
+    verdict = compare_errors(candidate.mse, base.mse, what)
+    if candidate.leaks:
+        reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
+        return replace(verdict, accepted=False, reason=reason)
+    return verdict
+
+
+def compare_errors(candidate: NDArray[np.float64], base: NDArray[np.float64], what: str) -> Verdict:
+    """Accept a candidate whose errors (N,) are below its base's, place by place, by more than two standard errors."""
+    gains = base - candidate
+    gain = float(gains.mean())
+    error = float(gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else float("inf")
+    measured = f"{gain:+.3g} ± {error:.2g} in {what} over {len(gains)} crops"
+    if gain > STANDARD_ERRORS * error:
+        return Verdict(True, gain, error, f"better than the base by {measured}")
+    return Verdict(False, gain, error, f"not better than the base by two standard errors: {measured}")

@@ -1,0 +1,38 @@
+"""Settings that every training has; each objective adds its own, and a recipe may say all of them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingSettings(BaseModel):
+    """What every training has: a network, steps, and how their size changes; the objective adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str
+
+    steps: Annotated[int, Field(ge=1)] = 1500
+    batch: Annotated[int, Field(ge=1)] = 4
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the rate rises; it falls along a cosine after that. `constant` ignores both."""
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay of the running average of the weights that becomes the profile; 0 keeps the last weights."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of a step's gradient; None leaves it as it is, as the paper does."""
+    bf16: bool = True
+    """Compute the network in bfloat16 (weights, means and loss stay float32)."""
+    seed: int = 0
+    memory: Annotated[int, Field(ge=1 << 20)] = 2 << 30
+    """Bytes of photos held in memory for training; what is more goes into a file that is mapped."""
+    cache: Annotated[int, Field(ge=0)] = 32 << 30
+    """Bytes of that file; of archives larger than both together every photo contributes a window."""
+    judge_every: Annotated[int, Field(ge=1)] = 250
+    """Steps from one judgement on held-out photos, picture and checkpoint to the next."""
+
+    @property
+    def backbone_sizes(self) -> dict[str, Any]:
+        """The sizes that `build_backbone` takes."""
+        raise NotImplementedError

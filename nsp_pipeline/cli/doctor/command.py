@@ -1,0 +1,119 @@
+"""`nsp doctor`: what this installation can do, what is missing, and the command that mends it."""
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+from rich.console import Console
+
+from nsp_pipeline import __version__
+from nsp_pipeline.cli.doctor.gpu_findings import Finding, gpu_findings
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
+from nsp_pipeline.engines.verify import verify_profile
+from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError
+from nsp_pipeline.frames.metadata.camera_names import aliases_file
+from nsp_pipeline.profiles.choose import BUILTIN, find_profile, user_folder
+
+LIBRARIES = ("numpy", "pillow", "tifffile", "imagecodecs", "rawpy", "pydantic", "click", "rich")
+OPTIONAL = {
+    "onnxruntime": "denoising on the CPU: pip install 'nsp-pipeline[cpu]'",
+    "openvino": "denoising several times as fast on CPUs with bfloat16: pip install 'nsp-pipeline[cpu,openvino]'",
+    "torch": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
+    "onnx": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
+    "safetensors": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
+}
+
+
+@click.command(name="doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+def command(as_json: bool) -> None:
+    """Check this installation: versions, engines, the GPU and what would use it, the built-in profile.
+
+    Exits with 3 when `nsp denoise` could not run, or when something that is installed for it does not work.
+    """
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        marks = {True: "[green]ok     [/green]", False: "[red]broken [/red]", None: "[yellow]absent [/yellow]"}
+        console = Console()
+        for finding in findings:
+            console.print(f"{marks[finding.ok]} {finding.what:<22}", end="", highlight=False)
+            console.print(finding.detail, highlight=False, markup=False)
+    if any(finding.ok is False for finding in findings):
+        raise SystemExit(ExitCode.ENVIRONMENT)
+
+
+def examine() -> list[Finding]:
+    """Look at everything `nsp denoise` needs and everything it could use."""
+    python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    findings = [Finding("nsp", True, __version__), Finding("Python", sys.version_info >= (3, 11), python)]
+    findings += [_library(name) for name in LIBRARIES]
+    findings += [_optional(name, hint) for name, hint in OPTIONAL.items()]
+    findings += [_onnxruntime_wheels(), *gpu_findings(_version), _engine(), _builtin_profile()]
+    findings.append(Finding("your profiles", True, str(user_folder())))
+    findings.append(Finding("names of cameras", True, str(aliases_file())))
+    return findings
+
+
+def _library(name: str) -> Finding:
+    try:
+        return Finding(name, True, version(name))
+    except PackageNotFoundError:
+        return Finding(name, False, f"missing: pip install {name}")
+
+
+def _optional(name: str, hint: str) -> Finding:
+    found = _version(name)
+    return Finding(name, True, found) if found else Finding(name, None, f"needed for {hint}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _onnxruntime_wheels() -> Finding:
+    """onnxruntime and onnxruntime-gpu share an import name: with both, which one runs is an accident."""
+    wheels = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
+    if len(wheels) > 1:
+        return Finding(
+            "onnxruntime wheels",
+            False,
+            "both installed, and they overwrite each other: pip uninstall -y onnxruntime onnxruntime-gpu, then "
+            "pip install 'nsp-pipeline[gpu]' (or [cpu])",
+        )
+    return Finding("onnxruntime wheels", True if wheels else None, ", ".join(wheels) or INSTALL_HINT)
+
+
+def _engine() -> Finding:
+    try:
+        providers = ", ".join(import_onnxruntime().get_available_providers())
+        engine = open_engine(find_profile(BUILTIN), mode="denoise")
+    except MissingCapabilityError as error:
+        return Finding("engine", False, str(error))
+    except NspError as error:
+        return Finding("engine", False, f"cannot open the built-in profile: {error}")
+    engine.close()
+    info = engine.info
+    fallback = f"; {info.fallback}" if info.fallback else ""
+    taken = f"{info.name}, {info.provider}, {info.precision} would be used{fallback}"
+    return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})")
+
+
+def _builtin_profile() -> Finding:
+    try:
+        profile = find_profile(BUILTIN)
+        verify_profile(profile)
+    except MissingCapabilityError:
+        return Finding("built-in profile", True, f"{profile.name}, whole; not tried, for want of an engine")
+    except NspError as error:
+        return Finding("built-in profile", False, f"{error}; reinstall nsp-pipeline")
+    data = profile.spec.data
+    return Finding("built-in profile", True, f"{profile.name}, verified; licence: {data.licence}")

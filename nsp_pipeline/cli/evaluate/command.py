@@ -1,0 +1,202 @@
+"""`nsp evaluate`: a profile against ground truth, or what a benchmark's server wants to be sent."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from nsp_pipeline.cli.evaluate.comparing import compare_with
+from nsp_pipeline.cli.evaluate.profile import Asked, opened, say, without_truth
+from nsp_pipeline.cli.evaluate.score_table import score_document, score_table
+from nsp_pipeline.cli.shared.engine_options import engine_options
+from nsp_pipeline.cli.shared.quantities import OrWord
+from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.pixels import denoise_pixels
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
+from nsp_pipeline.evaluation.datasets.sources import open_pairs, open_submission
+from nsp_pipeline.evaluation.datasets.submission import Written, require_new
+from nsp_pipeline.evaluation.measure import Measured, NoisyAndClean, measure_pairs
+from nsp_pipeline.evaluation.metrics import require_ssim
+
+MODES = ("denoise", "sr", "sr-direct")
+
+
+@click.command(name="evaluate")
+@click.argument("profile")
+@recipe_option
+@click.option(
+    "--noisy",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE",
+    help="Noisy photos: a folder, a SIDD .mat file, DND's folder, or one photo.",
+)
+@click.option(
+    "--clean",
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE",
+    help="Their ground truth: a folder, a SIDD .mat file, or one photo.",
+)
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path, resolve_path=True),
+    metavar="NEW",
+    help="Instead of measuring, write what the benchmark's server wants: a .csv file for SIDD, a folder for DND.",
+)
+@click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
+@strength_options
+@engine_options
+@click.option(
+    "--tile",
+    type=OrWord("auto", click.IntRange(min=32)),
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Side of a tile in pixels; smaller takes less memory and more time.",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="all|paper|nlm|bm3d|rawtherapee|darktable|PROFILE",
+    help="Run another denoiser on the same pairs, at its best strength, NSP as in the paper, or another profile. "
+    "May be repeated.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    help="Write crops of all of them side by side at 100 %; with --against.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def command(
+    noisy: Path,
+    clean: Path | None,
+    submission: Path | None,
+    against: tuple[str, ...],
+    sheet: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure PROFILE on pairs of noisy and clean photos: PSNR and SSIM of 8-bit photos (Gaussian window, sigma 1.5).
+
+    \b
+    Folders of photos (PolyU, CC, SIDD Medium, your own); they pair by name: x_Real.JPG
+    with x_mean.JPG, x_noisy.png with x_gt.png, or the same name in both folders:
+      nsp evaluate PROFILE --noisy photos --clean truth
+    SIDD validation, blocks of 256×256; the table has one line per image:
+      nsp evaluate PROFILE --noisy ValidationNoisyBlocksSrgb.mat --clean ValidationGtBlocksSrgb.mat
+    A file to submit to the SIDD benchmark:
+      nsp evaluate PROFILE --noisy BenchmarkNoisyBlocksSrgb.mat --submission SubmitSrgb.csv
+    A folder to submit to DND, from the folder that holds info.mat and images_srgb:
+      nsp evaluate PROFILE --noisy dnd_2017 --submission dnd-submission
+
+    Beside other denoisers, each as good as its strength can make it, and what they look like:
+      nsp evaluate PROFILE --noisy photos --clean truth --against all --sheet crops.png
+
+    In the sr modes the clean photo must be as many times larger as the mode enlarges, and the noisy photo's own score
+    is that of its bicubic enlargement.
+
+    Exit codes: 0 all done; 1 some photos could not be read, and the means are of the others; 2 wrong usage, or files
+    that do not fit; 3 this machine cannot do it; 4 the submission cannot be written; 130 interrupted.
+    """
+    inference = inference_settings(options)
+    asked = Asked(options["profile"], options["engine"], options["device"], options["precision"], inference)
+    if sheet and not against:
+        raise UsageError("--sheet shows denoisers side by side: name some with --against")
+    if submission is None:
+        if clean is None:
+            raise UsageError("give --clean to measure against ground truth, or --submission for a benchmark without it")
+        if against:
+            if inference.mode != "denoise":
+                raise UsageError(f"--against compares photos at their own size; --mode {inference.mode} enlarges")
+            compare_with(asked, noisy, clean, against, sheet, as_json)
+            return
+        _measure(asked, noisy, clean, as_json)
+        return
+    if against:
+        raise UsageError("--against needs ground truth, and --submission is for benchmarks without it")
+    if clean is not None:
+        raise UsageError("--submission is for benchmarks without ground truth; leave out --clean, or measure first")
+    if inference.mode != "denoise":
+        raise UsageError(f"--submission is of photos at their own size; --mode {inference.mode} enlarges")
+    _submit(asked, noisy, submission, as_json)
+
+
+def _measure(asked: Asked, noisy: Path, clean: Path, as_json: bool) -> None:
+    require_ssim()
+    console = Console(stderr=True)
+    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: say(console, without_truth(photos)))
+    failed: list[PhotoError] = []
+    with opened(asked.open) as engine:
+        measured = _measured(console, pairs, engine, asked.inference, failed)
+        for error in failed:
+            say(console, f"left out: {error}")
+        document = score_document(measured, failed)
+        if as_json:
+            click.echo(json.dumps({**_about(asked, engine), **document}, indent=2))
+    if not as_json and measured:
+        Console().print(score_table(measured))
+    if failed:
+        raise SystemExit(ExitCode.SOME_FAILED)
+
+
+def _measured(
+    console: Console,
+    pairs: Sequence[NoisyAndClean],
+    engine: Engine,
+    settings: InferenceSettings,
+    failed: list[PhotoError],
+) -> list[Measured]:
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task(f"measuring {len(pairs)} pairs", total=len(pairs))
+        return list(
+            measure_pairs(
+                pairs,
+                engine,
+                settings,
+                on_pair=lambda done, total: progress.update(bar, completed=done),
+                on_failure=failed.append,
+            )
+        )
+
+
+def _submit(asked: Asked, noisy: Path, target: Path, as_json: bool) -> None:
+    if not target.is_dir():
+        require_new(target)
+    write = open_submission(noisy, target)
+    console = Console(stderr=True)
+    with opened(asked.open) as engine, Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("denoising", total=None)
+        written = write(
+            lambda pixels: denoise_pixels(pixels, engine, asked.inference).pixels,
+            lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+        about = _about(asked, engine)
+    if as_json:
+        click.echo(json.dumps({**about, **asdict(written), "path": str(written.path)}, indent=2))
+    else:
+        say(console, _submitted(written))
+
+
+def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
+    info = engine.info
+    return {
+        "profile": asked.profile,
+        "mode": info.mode,
+        "strength": asked.inference.strength,
+        "chroma": asked.inference.chroma,
+        "detail": asked.inference.detail,
+        "engine": {key: getattr(info, key) for key in ("name", "provider", "precision", "fallback")},
+    }
+
+
+def _submitted(written: Written) -> str:
+    return f"{written.path}: {written.crops} crops of {written.images} images, ready to be submitted"

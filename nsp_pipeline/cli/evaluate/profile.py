@@ -1,0 +1,80 @@
+"""The profile that `nsp evaluate` is asked to measure, opened on its engine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.with_pd import EngineWithPd, open_with_pd
+from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import find_profile
+from nsp_pipeline.profiles.spec import InferenceSpec
+
+NAMED = 5
+"""Photos without a partner that are named; of more, the number must do."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for, whatever is to be done with it."""
+
+    profile: str
+    engine: str
+    device: str
+    precision: str
+    inference: InferenceSettings
+
+    def open(self, on_build: Callable[[str], None]) -> Engine:
+        """Open the profile on the engine."""
+        profile = find_profile(self.profile)
+        return open_with_pd(
+            profile,
+            self.inference.mode,
+            self.inference.pd,
+            lambda mode: self._open_mode(profile, mode, on_build),
+        )
+
+    def open_as_in_the_paper(self, on_build: Callable[[str], None]) -> Engine:
+        """Open a blind profile with PD by t and the plain mean over the sub-images (paper, Sec. 3.4)."""
+        profile = find_profile(self.profile)
+        inference = InferenceSpec(pd_factor=profile.spec.backbone.scale)
+        return EngineWithPd(inference, lambda mode: self._open_mode(profile, mode, on_build))
+
+    def _open_mode(self, profile: Profile, mode: str, on_build: Callable[[str], None]) -> Engine:
+        return open_engine(
+            profile,
+            mode=mode,
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            on_build=on_build,
+        )
+
+
+@contextmanager
+def opened(open_engine: Callable[[Callable[[str], None]], Engine]) -> Iterator[Engine]:
+    """Open an engine, tell what it falls back on, and close it in the end."""
+    console = Console(stderr=True)
+    engine = open_engine(lambda line: say(console, line))
+    if engine.info.fallback:
+        say(console, engine.info.fallback)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def without_truth(photos: Sequence[Path]) -> str:
+    """What is said of noisy photos that are left out."""
+    names = ", ".join(photo.name for photo in photos[:NAMED]) + (", …" if len(photos) > NAMED else "")
+    return f"left out, without ground truth: {len(photos)} noisy photos ({names})"
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line as it stands."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,133 @@
+"""`nsp export`: a profile's network as a file that other programs run, and the engines that nsp keeps for itself."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from nsp_pipeline.atomic_file import write_atomically
+from nsp_pipeline.cli.export.kept_engines import list_engines, prune_engines
+from nsp_pipeline.cli.shared.exporting import ExportRequest, export_engine, export_onnx, require_training
+from nsp_pipeline.cli.shared.quantities import HeightWidthType, OrWord
+from nsp_pipeline.engines.tensorrt.build import CAPABILITIES
+from nsp_pipeline.engines.tensorrt.size_range import SizeRange, chosen_range, fixed_size
+from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.profiles.bundle import MODEL_FILES
+from nsp_pipeline.profiles.choose import find_profile
+from nsp_pipeline.profiles.spec import PD_WORDS
+
+
+@click.command(name="export")
+@click.argument("profile", required=False)
+@click.option(
+    "--target",
+    type=click.Choice(["onnx", "tensorrt", "tensorrt-rtx"]),
+    default="onnx",
+    show_default=True,
+    help="Kind of file. tensorrt builds for the GPU of this machine; tensorrt-rtx needs none.",
+)
+@click.option(
+    "--mode", type=click.Choice(list(MODEL_FILES)), default="denoise", show_default=True, help="What the file computes."
+)
+@click.option(
+    "--pd",
+    type=click.Choice(PD_WORDS),
+    default="auto",
+    show_default=True,
+    help="Of an ONNX file that denoises: PD at inference; auto: as the profile says.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="fp16: float16 inside, float32 where it must be.",
+)
+@click.option(
+    "--io",
+    "pixels",
+    type=click.Choice(["float32", "uint8", "uint16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the pixels that go in and come out: 0..1, or integers.",
+)
+@click.option(
+    "--size",
+    type=OrWord("dynamic", HeightWidthType()),
+    default="dynamic",
+    show_default=True,
+    metavar="HxW|dynamic",
+    help="One height and width in pixels, or any.",
+)
+@click.option("--min-size", type=HeightWidthType(), help="Smallest size of an engine.  [default: one cell]")
+@click.option("--max-size", type=HeightWidthType(), help="Largest size of an engine.  [default: 2048x2048]")
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    type=click.Choice(CAPABILITIES),
+    multiple=True,
+    help="GPUs that a tensorrt-rtx engine is for; may be repeated.  [default: Ampere and later]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--list", "list_", is_flag=True, help="List the engines that nsp keeps for itself; writes nothing.")
+@click.option("--prune", is_flag=True, help="Remove kept engines that this machine cannot use any more.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON on stdout.")
+def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **options: Any) -> None:
+    """Write PROFILE (a name, a .nsp file or a folder) as an image-in, image-out model or engine.
+
+    The file takes `image` [1,3,H,W] and gives `denoised`; H and W must be multiples of a number that --json names.
+    An ONNX file is made from the weights, and published only if it agrees with PyTorch to 1e-4 on random images of
+    three sizes. fp16 must come to 55 dB or more of float32 on a photo-like image. An engine is built from the ONNX
+    file in the profile, which is compared with the weights where PyTorch is installed.
+    """
+    if list_ or prune:
+        if profile or (list_ and prune):
+            raise UsageError("--list and --prune stand alone: they are about the engines that nsp keeps for itself")
+        return list_engines(as_json) if list_ else prune_engines(as_json)
+    out, overwrite = options.pop("out"), options.pop("overwrite")
+    if profile is None or out is None:
+        raise UsageError("nsp export needs a PROFILE and --out FILE (or --list, or --prune)")
+    request = _request(**options)
+    if request.target == "onnx":
+        require_training()
+    bundle = find_profile(profile)
+    if os.path.lexists(out) and not overwrite:
+        raise OutputError(f"{out}: exists already; --overwrite replaces it")
+    console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    made = export_onnx(bundle, request) if request.target == "onnx" else export_engine(bundle, request, tell)
+    try:
+        write_atomically(out, [made.content])
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    size = len(made.content)
+    tell(f"{out}: {request.mode}, {request.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
+    if as_json:
+        asked = {"target": request.target, "mode": request.mode, "precision": request.precision, "io": request.pixels}
+        click.echo(json.dumps({"file": str(out), **asked, "bytes": size, **made.facts}))
+    return None
+
+
+def _request(min_size: tuple[int, int] | None, max_size: tuple[int, int] | None, **options: Any) -> ExportRequest:
+    """Read the options, and refuse those that would silently do nothing."""
+    target, size = options["target"], options["size"]
+    if options["pd"] != "auto" and options["mode"] != "denoise":
+        raise UsageError(f"--pd acts in --mode denoise only, not in {options['mode']}")
+    if options["pd"] != "auto" and target != "onnx":
+        raise UsageError("--pd acts with --target onnx only: engines are made of the profile's own graph")
+    if (min_size or max_size) and (target == "onnx" or size):
+        raise UsageError("--min-size and --max-size are of engines of dynamic size; an ONNX file takes any size")
+    if options["capabilities"] and target != "tensorrt-rtx":
+        raise UsageError("--compute-capability is of --target tensorrt-rtx; tensorrt builds for this machine's GPU")
+
+    def sizes(multiple: int, tile: int | None) -> SizeRange:
+        return fixed_size(size, multiple) if size else chosen_range(min_size, max_size, multiple, tile)
+
+    return ExportRequest(sizes=sizes, **options)

@@ -1,0 +1,95 @@
+"""`nsp profiles`: what profiles there are, and whether they are whole."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Column, Table
+from rich.text import Text
+
+from nsp_pipeline.cli.profiles.files import export, import_, install, remove
+from nsp_pipeline.cli.shared.exporting import compare_with_weights
+from nsp_pipeline.engines.verify import verify_profile
+from nsp_pipeline.errors import ProfileError
+from nsp_pipeline.profiles.bundle import CARD_FILE, WEIGHTS_FILE, load_profile
+from nsp_pipeline.profiles.choose import find_profile, installed_profiles
+from nsp_pipeline.report.page import write_page
+from nsp_pipeline.report.profile_page import profile_report
+
+
+@click.group(name="profiles", commands=[import_, install, remove, export])
+def command() -> None:
+    """List, show, verify and move profiles. PROFILE is a name, a .nsp file or a folder."""
+
+
+@command.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON on stdout.")
+def list_(as_json: bool) -> None:
+    """List the profiles that ship and those in the user's profile folder."""
+    rows = [_row(name, path) for name, path in installed_profiles().items()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    # The name is what one types: on a narrow screen the others give way.
+    table = Table(Column("name", no_wrap=True), "camera", "ISO", "network", "licence", Column("file", overflow="fold"))
+    for row in rows:
+        # Texts, not strings: a name with brackets in it is no markup.
+        if "error" in row:
+            cells = [row["name"], row["error"], "", "", "", row["path"]]
+        else:
+            cells = [row[column] for column in ("name", "camera", "iso", "network", "licence", "path")]
+        table.add_row(*map(Text, cells), style="red" if "error" in row else None)
+    Console().print(table)
+
+
+def _row(name: str, path: Path) -> dict[str, str]:
+    try:
+        spec = load_profile(path).spec
+    except ProfileError as error:
+        return {"name": name, "path": str(path), "error": str(error)}
+    return {
+        "name": name,
+        "camera": " ".join(part for part in (spec.camera_make, spec.camera_model) if part) or "several",
+        "iso": f"{spec.iso_min}-{spec.iso_max}" if spec.iso_min else "any",
+        "network": spec.backbone.name,
+        "licence": spec.data.licence,
+        "path": str(path),
+    }
+
+
+@command.command()
+@click.argument("profile")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write a page with plots: the camera's noise, and how the training went.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print profile.json on stdout.")
+def show(profile: str, report: Path | None, as_json: bool) -> None:
+    """Show a profile's card."""
+    bundle = find_profile(profile)
+    if report:
+        write_page(report, profile_report(bundle))
+        click.echo(f"plots: {report}", err=True)
+    if as_json:
+        click.echo(json.dumps(bundle.spec.model_dump(mode="json"), indent=2))
+    else:
+        Console().print(Markdown(bundle.read(CARD_FILE).decode()))
+
+
+@command.command()
+@click.argument("profile")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+def verify(profile: str, as_json: bool) -> None:
+    """Check a profile's hashes, run each of its models, and compare each with the weights (which takes PyTorch)."""
+    bundle = find_profile(profile)
+    findings = verify_profile(bundle)
+    findings[WEIGHTS_FILE] = compare_with_weights(bundle)
+    if as_json:
+        click.echo(json.dumps(findings, indent=2))
+    else:
+        for name, finding in findings.items():
+            click.echo(f"{name}: {finding}", err=True)

@@ -1,0 +1,151 @@
+"""The one place where the commands reach for the export package, which may use all of ours and never the reverse."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from nsp_pipeline.engines.tensorrt.size_range import Size, SizeRange
+from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile
+from nsp_pipeline.profiles.spec import InferenceSpec
+
+if TYPE_CHECKING:
+    from nsp_pipeline.models.backbone import Backbone
+
+TRAIN_HINT = "pip install 'nsp-pipeline[cpu,train]' (with torch==2.13.0 for the CPU build)"
+
+
+def require_training() -> None:
+    """Raise MissingCapabilityError, with the command that mends it, unless PyTorch and the exporter import."""
+    try:
+        import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+
+        import nsp_export.onnx_file  # noqa: F401
+    except ImportError as error:
+        raise MissingCapabilityError(f"this command needs PyTorch ({error}): {TRAIN_HINT}") from None
+
+
+def make_onnx(network: "Backbone", mode: str, inference: InferenceSpec, metadata: Mapping[str, str]) -> bytes:
+    """Export a network as a checked image-in, image-out ONNX file (see nsp_export.onnx_file.onnx_bytes)."""
+    from nsp_export.onnx_file import onnx_bytes
+    from nsp_pipeline.models.graph import ImageToImage
+
+    return onnx_bytes(ImageToImage(network, mode=mode, **inference.model_dump()), metadata)
+
+
+def compare_with_weights(profile: Profile) -> str:
+    """Compare every graph of a profile with the network of its weights; returns what was found, in words.
+
+    Raises ProfileError, naming the graph, when one computes something else.
+    """
+    try:
+        require_training()
+    except MissingCapabilityError as error:
+        return f"not compared with the models: {error}"
+    held = [mode for mode, file in MODEL_FILES.items() if file in profile.content]
+    network = _network(profile)
+    worst = max((_difference(profile, network, mode) for mode in held), default=0.0)
+    return f"all models agree with them to {worst:.0e}"
+
+
+def _difference(profile: Profile, network: "Backbone", mode: str) -> float:
+    """Largest difference between a profile's graph and the network of its weights; raises ProfileError above 1e-4."""
+    from nsp_export.agreement import ParityError
+    from nsp_export.onnx_file import check_parity
+    from nsp_pipeline.models.graph import ImageToImage
+
+    graph = ImageToImage(network, mode=mode, **profile.spec.inference.model_dump()).eval()
+    file = profile.graph_file(mode)
+    try:
+        return check_parity(profile.read(file), graph)
+    except ParityError as error:
+        raise ProfileError(f"{profile.path}: {file} is not the network of the weights: {error}") from None
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What file to make of a profile; see the options of `nsp export`."""
+
+    target: str
+    mode: str
+    pd: str
+    precision: str
+    pixels: str
+    size: Size | None
+    sizes: Callable[[int, int | None], SizeRange]
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file's content, the facts to tell of it, and with what it was compared, in words."""
+
+    content: bytes
+    facts: dict[str, object]
+    agreement: str
+
+
+def export_onnx(profile: Profile, request: ExportRequest) -> Exported:
+    """Export the network of a profile's weights as ONNX; raises what `onnx_bytes` and `variant` raise."""
+    from nsp_export.onnx_file import onnx_bytes
+    from nsp_export.variants import Variant, variant
+    from nsp_pipeline.models.graph import ImageToImage
+
+    graph = ImageToImage(_network(profile), mode=request.mode, **profile.spec.inference_with(request.pd).model_dump())
+    metadata = {"profile": profile.name, "sha256": profile.spec.files[WEIGHTS_FILE]}
+    content, psnr = variant(onnx_bytes(graph, metadata), Variant(request.precision, request.size, request.pixels))
+    size = str(request.sizes(graph.multiple, graph.tile)) if request.size else "any size"
+    facts = {"size": size, "multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, **metadata}
+    return Exported(content, facts, "agrees with PyTorch" + _in_half(request, psnr))
+
+
+def export_engine(profile: Profile, request: ExportRequest, tell: Callable[[str], None]) -> Exported:
+    """Build a TensorRT or TensorRT-RTX engine from a profile's graph; raises what `engine_bytes` raises."""
+    from nsp_pipeline.engines.tensorrt.build import import_tensorrt
+
+    import_tensorrt(request.target)
+    from nsp_pipeline.engines.onnx.model_file import import_onnx
+
+    import_onnx()
+    from nsp_export.engine_file import EngineFileRequest, engine_bytes
+    from nsp_export.variants import Variant
+
+    compared = _compare_with_weights(profile, request.mode)
+    chosen = Variant(request.precision, request.size, request.pixels)
+    made = EngineFileRequest(request.target, request.mode, chosen, request.sizes, request.capabilities)
+    content, found, sizes, psnr = engine_bytes(profile, made, tell)
+    facts = {
+        "size": str(sizes),
+        "multiple": found.multiple,
+        "halo": found.halo,
+        "scale": found.scale,
+        "profile": found.profile,
+        "sha256": found.sha256,
+    }
+    return Exported(content, facts, compared + _in_half(request, psnr))
+
+
+def _compare_with_weights(profile: Profile, mode: str) -> str:
+    """Compare a profile's graph with its weights where PyTorch is there; raises ProfileError where they disagree."""
+    from nsp_pipeline.engines.onnx.model_file import checked_model
+
+    checked_model(profile, mode)
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        return "not compared with PyTorch, which is not installed"
+    require_training()
+    _difference(profile, _network(profile), mode)
+    return "its graph agrees with PyTorch"
+
+
+def _network(profile: Profile) -> "Backbone":
+    from nsp_pipeline.models.registry import load_backbone
+
+    backbone = profile.spec.backbone
+    return load_backbone(backbone.name, backbone.sizes, profile.read(WEIGHTS_FILE))
+
+
+def _in_half(request: ExportRequest, psnr: float) -> str:
+    return f", fp16 with fp32 to {psnr:.0f} dB" if request.precision == "fp16" else ""

@@ -1,0 +1,63 @@
+"""`--strength`, `--chroma` and `--detail`: how much a photographer wants removed; and `--pd`, by which way."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from nsp_pipeline.cli.shared.quantities import OrWord
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.profiles.spec import PD_WORDS
+
+OPTIONS = (
+    click.option(
+        "--strength",
+        type=OrWord("auto", click.FloatRange(0, 1)),
+        default="auto",
+        show_default=True,
+        metavar="auto|0..1",
+        help="Share of the noise to remove; auto: by the noise in the photo.",
+    ),
+    click.option(
+        "--chroma",
+        type=OrWord("auto", click.FloatRange(0, 1)),
+        default="auto",
+        show_default=True,
+        metavar="auto|0..1",
+        help="The same of the colour noise alone; auto: as --strength.",
+    ),
+    click.option(
+        "--detail",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Share of the finest grain to put back, in brightness only; 1 keeps all of it.",
+    ),
+    click.option(
+        "--pd",
+        type=click.Choice(PD_WORDS),
+        default="auto",
+        show_default=True,
+        help="Run a blind-spot network on every other pixel (on), on the whole photo (off), or both (blend: twice the "
+        "time); auto: as the profile says.",
+    ),
+)
+
+
+def strength_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command the options."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def inference_settings(options: Mapping[str, Any]) -> InferenceSettings:
+    """The settings that a command line with these options, `mode` and `tile` asks for.
+
+    Raises UsageError where the mode has no use for --pd.
+    """
+    mode, strength, chroma, detail = (options[name] for name in ("mode", "strength", "chroma", "detail"))
+    if options["pd"] != "auto" and mode != "denoise":
+        raise UsageError(f"--pd acts in --mode denoise only, not in {mode}")
+    return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"])

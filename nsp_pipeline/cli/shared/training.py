@@ -1,0 +1,148 @@
+"""What the commands that train have in common: their folder, their progress, Ctrl-C, and the device."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.profiles.bundle import Profile
+
+LOG_EVERY = 100
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a line as it is: paths may hold brackets, and a command to copy must not be broken in two."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> None:
+    """Say what came of a training, and with `as_json` print the profile's description on stdout."""
+    from nsp_pipeline.calibration.training.judge import LEAK_BELOW
+
+    scores = profile.spec.scores
+    if scores.accepted is not None:
+        accepted = "accepted" if scores.accepted else f"not accepted, the weights of {scores.base} stay"
+        say(console, f"{accepted}: {scores.verdict}")
+    if scores.pair_gain is not None:
+        say(console, f"on the pairs of shots: {scores.pair_gain:+.2f} dB over a single shot")
+    if scores.inference_errors:
+        say(console, f"PD at inference: {profile.spec.inference.in_words}; it leaves the least error on noisy photos")
+    if scores.leak is not None:
+        edges = f", at edges {scores.edges:.2f} times that" if scores.edges is not None else ""
+        say(console, f"held out: colour drift {scores.drift:.2f}/255, residual {scores.leak:.2f} of the noise{edges}")
+        if scores.leak < LEAK_BELOW:
+            say(console, "noise leaks into the estimate: s is too small for these photos", style="yellow")
+    say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")
+    say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
+    if as_json:
+        click.echo(json.dumps(profile.spec.model_dump(mode="json"), indent=2))
+
+
+def inherited_licence(licence: str, *parents: Profile | None) -> str:
+    """The terms on new weights, with those of the profiles that they started from or were taught by."""
+    for parent in parents:
+        if parent and parent.spec.data.licence not in licence:
+            licence += f"; from {parent.name}: {parent.spec.data.licence}"
+    return licence
+
+
+@contextmanager
+def training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
+    """The folder of log, pictures and checkpoint; the checkpoint and the cached photos go when training has ended."""
+    from nsp_pipeline.calibration.training.log import clear_log
+    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
+
+    folder = out.with_name(f"{out.name}.training")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if first and not resume:
+            if (folder / CHECKPOINT_FILE).exists():
+                raise UsageError(
+                    f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
+                )
+            clear_log(folder)
+        rank = os.environ.get("RANK", "0")
+        (folder / f"cache-{rank}").mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder / f"cache-{rank}", ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()  # which only an empty one allows
+    if first:
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def usable(device: str) -> str:
+    """The device to train on; raises UsageError when PyTorch cannot use the one that was named."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {device}: PyTorch cannot use it here: {reason}") from None
+    return device
+
+
+@contextmanager
+def stop_on_interrupt(console: Console) -> Iterator[Any]:
+    """Turn the first Ctrl-C into a request to finish, and let the second one through."""
+    asked = False
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+        say(console, "stopping; writing the profile so far (Ctrl-C again to give up)")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress(console: Console, steps: int) -> Iterator[Any]:
+    """Draw a bar on a terminal; on anything else write a line now and then."""
+    if not sys.stderr.isatty():
+
+        def log(progress: Any) -> None:
+            if progress.step % LOG_EVERY == 0 or progress.step == progress.steps:
+                rate = f"{progress.steps_per_second:.2f} steps/s"
+                say(console, f"step {progress.step}/{progress.steps}  loss {progress.loss:.5f}  {rate}")
+
+        yield log
+        return
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.5f}  {task.fields[rate]:.2f} steps/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("training", total=steps, loss=0.0, rate=0.0)
+        yield lambda progress: bar.update(
+            task,
+            total=progress.steps,
+            completed=progress.step,
+            loss=progress.loss,
+            rate=progress.steps_per_second,
+        )

@@ -1,0 +1,269 @@
+"""One photo through one engine: measure its noise, run it tile by tile, blend, and store at the photo's own depth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsp_pipeline.core.blend import (
+    BICUBIC_RADIUS,
+    GRAIN_RADIUS,
+    WINDOW_RADIUS,
+    cell_means,
+    enlarged,
+    grain_kept,
+    local_weight,
+    recoloured,
+)
+from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.noise import NoiseLevel, measure_noise
+from nsp_pipeline.core.shuffle import reflected_indices
+from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError
+from nsp_pipeline.frames.frame import Frame
+
+SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
+HALOS_A_TILE = 12
+"""A tile is this many halos wide: what tiles see twice then costs about a third, and memory stays bounded."""
+
+SMALLEST_TILE = 64
+"""Where memory runs out, automatic tiles are halved down to this; a device that does not hold it is of no use."""
+
+Pixels = NDArray[np.generic]
+"""(H, W, C), as a photo stores them."""
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How a photo is run.
+
+    `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
+    neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
+    that suits its halo. `chroma` is `strength` for colour alone, None the same; `detail` is the share of the finest
+    grain that comes back, in brightness only. `pd` is one of PD_WORDS (see profiles/spec.py).
+    """
+
+    mode: str = "denoise"
+    strength: float | None = None
+    tile: int | None = None
+    chroma: float | None = None
+    detail: float = 0.0
+    pd: str = "auto"
+
+    @property
+    def removes_nothing(self) -> bool:
+        """Whether every photo comes back as it is."""
+        return self.mode == "denoise" and self.strength == 0 and not self.chroma
+
+    @property
+    def reach(self) -> int:
+        """Pixels around its own that blending looks at, on top of the network's halo."""
+        enlarging = 0 if self.mode == "denoise" else BICUBIC_RADIUS
+        local = WINDOW_RADIUS + 1 if self.strength is None else 0
+        return local + (GRAIN_RADIUS if self.detail else 0) + enlarging
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A denoised photo, the mean strength used, and its noise: sigma in 8-bit steps."""
+
+    frame: Frame
+    strength: float
+    noise_before: float
+    noise_after: float
+
+
+def denoise_frame(
+    frame: Frame,
+    engine: Engine,
+    settings: InferenceSettings,
+    on_tile: Callable[[int, int], None] | None = None,
+    on_smaller: Callable[[int], None] | None = None,
+) -> Inferred:
+    """Denoise (or enlarge) one photo.
+
+    The result does not depend on the tile size: halo, padding and phases of a tile are those of the whole photo. Only
+    networks that look everywhere (`tiling` "blended") give other results in other tiles; those fade into each other.
+    Strength 0 gives back the very pixels. Grey photos go through as three equal channels, and their mean comes back.
+
+    Where memory runs out, automatic tiles are halved, for this photo and all that follow on the engine.
+
+    Args:
+        on_tile: called with (tiles done, tiles in all).
+        on_smaller: called with the new side when tiles were halved.
+
+    Raises:
+        EngineOutOfMemoryError: a tile as large as was asked for, or the smallest, does not fit into memory.
+        UntrustedResultError: the engine gave values that are not numbers.
+        EngineFailedError: the engine broke down.
+    """
+    noise = measure_noise(frame.pixels)
+    if settings.removes_nothing:
+        return Inferred(frame, 0.0, noise.sigma, noise.sigma)
+    height, width, channels = frame.pixels.shape
+    scale = engine.info.scale
+    result = np.empty((height * scale, width * scale, channels), frame.pixels.dtype)
+    run = _run_fading if engine.info.tiling == "blended" else _run_exactly
+    while True:
+        side = settings.tile or engine.info.tile or _auto_tile(engine.info.halo + settings.reach)
+        if engine.info.most:
+            side = min(side, engine.info.most - 2 * (engine.info.halo + settings.reach))
+        try:
+            strength = run(frame.pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
+            break
+        except (EngineOutOfMemoryError, MemoryError) as error:
+            smaller = _halved(min(side, max(height, width)), engine, settings, error)
+            engine.info = replace(engine.info, tile=smaller)
+        if on_smaller:
+            on_smaller(smaller)
+    return Inferred(
+        frame=replace(frame, pixels=result, alpha=_enlarged(frame.alpha, scale)),
+        strength=strength,
+        noise_before=noise.sigma,
+        noise_after=measure_noise(result).sigma,
+    )
+
+
+def _auto_tile(halo: int) -> int:
+    return min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
+
+
+def _halved(side: int, engine: Engine, settings: InferenceSettings, error: Exception) -> int:
+    """Half of a tile that did not fit; raises EngineOutOfMemoryError, with advice, where it is not ours to choose."""
+    reason = str(error) or "out of memory"
+    if settings.tile:
+        advice = f"--tile {settings.tile} is too much: lower it, or leave it out"
+        raise EngineOutOfMemoryError(f"{reason}; {advice}") from error
+    # Tiles that fade into each other are no smaller than twice what they overlap by.
+    floor = max(SMALLEST_TILE, engine.info.multiple, 2 * engine.info.halo * (engine.info.tiling == "blended"))
+    if side <= floor:
+        raise EngineOutOfMemoryError(f"{reason}, even in tiles of {side} pixels: close other programs") from error
+    return max(floor, side // 2)
+
+
+def _run_exactly(
+    pixels: Pixels,
+    result: Pixels,
+    engine: Engine,
+    settings: InferenceSettings,
+    noise: NoiseLevel,
+    side: int,
+    on_tile: Callable[[int, int], None],
+) -> float:
+    """Fill `result` tile by tile; returns the mean strength."""
+    info = engine.info
+    rows = reflected_indices(pixels.shape[0], info.multiple)
+    cols = reflected_indices(pixels.shape[1], info.multiple)
+    halo = info.halo + settings.reach
+    tiles = list(plan_tiles(len(rows), len(cols), tile=side, halo=halo, multiple=info.multiple))
+    strengths = 0.0
+    for done, tile in enumerate(tiles, 1):
+        window = pixels[np.ix_(rows[tile.rows.start : tile.rows.stop], cols[tile.cols.start : tile.cols.stop])]
+        estimate, strength = _run_tile(to_unit(window), tile, engine, settings, noise)
+        strengths += strength * estimate.shape[1] * estimate.shape[2]
+        _store(estimate, result, tile.rows.keep_start * info.scale, tile.cols.keep_start * info.scale)
+        on_tile(done, len(tiles))
+    return strengths / (len(rows) * len(cols) * info.scale**2)
+
+
+def _run_fading(
+    pixels: Pixels,
+    result: Pixels,
+    engine: Engine,
+    settings: InferenceSettings,
+    noise: NoiseLevel,
+    side: int,
+    on_tile: Callable[[int, int], None],
+) -> float:
+    """Fill `result` with tiles that fade into each other, a row of tiles at a time; returns the mean strength."""
+    scale, multiple = engine.info.scale, engine.info.multiple
+    rows, cols = reflected_indices(pixels.shape[0], multiple), reflected_indices(pixels.shape[1], multiple)
+    down = plan_fading_spans(len(rows), side, engine.info.halo, multiple)
+    across = plan_fading_spans(len(cols), side, engine.info.halo, multiple)
+    strength = 0.0
+    # What no later tile adds to is stored; below it, sums that are still open.
+    stored, sums = 0, np.zeros((pixels.shape[2], 0, len(cols) * scale), np.float32)
+    for row, span in enumerate(down):
+        grown = np.zeros((sums.shape[0], (span.stop - stored) * scale, sums.shape[2]), np.float32)
+        grown[:, : sums.shape[1]] = sums
+        open_rows = grown[:, (span.start - stored) * scale :]
+        for column, beside in enumerate(across):
+            window = pixels[np.ix_(rows[span.start : span.stop], cols[beside.start : beside.stop])]
+            estimate, share = _run_tile(to_unit(window), Tile(span.whole, beside.whole), engine, settings, noise)
+            weights = span.weights.repeat(scale)[:, None] * beside.weights.repeat(scale)
+            open_rows[:, :, beside.start * scale : beside.stop * scale] += weights * estimate
+            strength += share * float(span.weights.mean() * beside.weights.mean()) * window.shape[0] * window.shape[1]
+            on_tile(row * len(across) + column + 1, len(down) * len(across))
+        done = down[row + 1].start if row + 1 < len(down) else len(rows)
+        _store(grown[:, : (done - stored) * scale], result, stored * scale, 0)
+        stored, sums = done, grown[:, (done - stored) * scale :]
+    return strength / (len(rows) * len(cols))
+
+
+def _run_tile(
+    window: NDArray[np.float32], tile: Tile, engine: Engine, settings: InferenceSettings, noise: NoiseLevel
+) -> tuple[NDArray[np.float32], float]:
+    """Run one window (h, w, C) and cut out what is kept: (C, kept h, kept w) in 0..1, and the mean weight."""
+    noisy = np.ascontiguousarray(window.transpose(2, 0, 1))
+    image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
+    table = (noise.table,) if engine.info.noise_conditioned else ()
+    try:
+        estimate = engine.run(image[None], *table)[0]
+    except (NspError, MemoryError):
+        raise
+    except Exception as error:  # back ends raise bare classes of their own
+        raise EngineFailedError(f"it failed: {type(error).__name__}: {error}") from error
+    if not np.isfinite(estimate).all():
+        raise UntrustedResultError("the result holds values that are not numbers")
+    if len(noisy) == 1:
+        estimate = estimate.mean(0, keepdims=True)
+    scale = engine.info.scale
+    cells = cell_means(estimate, scale) if scale > 1 else estimate
+    blended, weight = _blended(noisy, cells, settings, noise, blind=engine.info.blind)
+    if scale > 1:
+        # What blending changes has the photo's own resolution; the finer detail is the network's.
+        blended = estimate + enlarged(blended - cells, scale)
+    inner = tile.rows.inner, tile.cols.inner
+    kept = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
+    mean_weight = weight[:, *inner] if settings.strength is None else weight
+    return blended[:, *kept], float(mean_weight.mean())
+
+
+def _blended(
+    noisy: NDArray[np.float32],
+    estimate: NDArray[np.float32],
+    settings: InferenceSettings,
+    noise: NoiseLevel,
+    *,
+    blind: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mix the noisy window and its estimate, (C, h, w) each, as is wished; and how much of each change was made."""
+    if settings.strength is None:
+        weight = local_weight(noisy, estimate, noise, blind=blind)
+    else:
+        weight = np.full((1, 1, 1), settings.strength, np.float32)
+    change = weight * (estimate - noisy)
+    if settings.chroma is not None:
+        change = recoloured(change, settings.chroma * (estimate - noisy))
+    if settings.detail:
+        change = grain_kept(change, settings.detail)
+    return noisy + change, weight
+
+
+def _store(estimate: NDArray[np.float32], result: NDArray[np.generic], top: int, left: int) -> None:
+    """Round (C, h, w) in 0..1 to the depth of `result` and put it there; what is padding falls off."""
+    place = result[top : top + estimate.shape[1], left : left + estimate.shape[2]]
+    values = estimate[:, : place.shape[0], : place.shape[1]].transpose(1, 2, 0)
+    place[...] = from_unit(values, result.dtype)
+
+
+def _enlarged(alpha: NDArray[np.generic] | None, scale: int) -> NDArray[np.generic] | None:
+    """The alpha channel at the output's size: untouched at scale 1, else interpolated (bilinear, no overshoot)."""
+    if alpha is None or scale == 1:
+        return alpha
+    size = (alpha.shape[1] * scale, alpha.shape[0] * scale)
+    enlarged = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+    return (enlarged if alpha.dtype.kind == "f" else np.rint(enlarged)).astype(alpha.dtype)

@@ -1,0 +1,28 @@
+"""One array of pixels through an engine, as `nsp denoise` would run a photo, and the time it took."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """Pixels (H, W, C) of the type that came in, the mean strength, and seconds of inference."""
+
+    pixels: NDArray[np.generic]
+    strength: float
+    seconds: float
+
+
+def denoise_pixels(pixels: NDArray[np.generic], engine: Engine, settings: InferenceSettings) -> Denoised:
+    """Denoise (or enlarge) pixels (H, W, C) uint8, uint16 or float32 in 0..1."""
+    frame = Frame(pixels, None, Kind.PNG, Metadata(), Camera())
+    begun = time.perf_counter()
+    result = denoise_frame(frame, engine, settings)
+    return Denoised(result.frame.pixels, result.strength, time.perf_counter() - begun)

@@ -1,0 +1,1 @@
+"""ONNX Runtime, and the ONNX graphs that other engines start from."""

@@ -1,0 +1,1 @@
+"""Pairs of photos and the data sets of benchmarks."""

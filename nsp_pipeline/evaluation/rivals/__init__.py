@@ -1,0 +1,1 @@
+"""Other denoisers on the same photos."""

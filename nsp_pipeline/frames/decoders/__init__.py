@@ -1,0 +1,1 @@
+"""Decoders that run in a process of their own."""

@@ -1,0 +1,217 @@
+"""PNG: decode with every check on, and store pixels again together with the source's other chunks."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.frame import Frame, Kind, Metadata, PngSource
+from nsp_pipeline.frames.limits import DEFLATE_RATIO, check_promise, check_size, size_text
+from nsp_pipeline.frames.metadata.exif import camera_of, read_structure, resolution_of
+from nsp_pipeline.frames.metadata.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure, serialise
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+PALETTE = 3
+DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+XMP_KEYWORD = b"XML:com.adobe.xmp\0"
+LONGEST_METADATA = 64 << 20
+KEPT_CHUNKS = frozenset(b"cHRM gAMA iCCP sRGB cICP mDCV cLLI pHYs tEXt zTXt iTXt eXIf tIME".split())
+"""Chunks that stay true when pixels change. Unknown ones say it of themselves by a lower-case fourth letter."""
+DEPEND_ON_STORAGE = frozenset((b"sBIT", b"bKGD"))
+"""Chunks that stay true when pixels change, but not when their depth or their channels do."""
+NEVER_KEPT = frozenset(b"PLTE tRNS hIST sPLT acTL fcTL fdAT iDOT dSIG".split())
+COMPRESSION_LEVEL = 6
+
+
+@dataclass(frozen=True)
+class Header:
+    """What IHDR says."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: int
+
+
+def read_png(path: Path, data: bytes) -> Frame:
+    """Decode a PNG; raises PhotoError."""
+    chunks = list(_chunks(path, data))
+    header = _header(path, chunks)
+    check_size(path, header.width, header.height)
+    _check_chunks(path, chunks, header)
+    try:
+        decoded: NDArray[np.generic] = imagecodecs.png_decode(data)
+    except imagecodecs.PngError as error:
+        raise PhotoError(path, f"the PNG is damaged ({error})") from error
+    if decoded.shape[:2] != (header.height, header.width):
+        raise PhotoError(path, "the PNG is damaged: its header contradicts its picture")
+    if decoded.ndim == 2:
+        decoded = decoded[..., None]
+    colours = decoded.shape[2] - (decoded.shape[2] in (2, 4))
+    alpha = np.ascontiguousarray(decoded[..., colours]) if colours < decoded.shape[2] else None
+    pixels = np.ascontiguousarray(decoded[..., :colours])
+    as_stored = header.colour != PALETTE and decoded.shape[2] == CHANNELS[header.colour]
+    metadata = replace(_metadata(chunks, as_stored=as_stored), size=(header.width, header.height))
+    return Frame(pixels, alpha, Kind.PNG, metadata, camera_of(read_structure(metadata.exif)))
+
+
+def read_png_exif(path: Path, data: bytes) -> bytes | None:
+    """The EXIF of a PNG."""
+    return next((bytes(body) for name, body in _chunks(path, data) if name == b"eXIf"), None)
+
+
+def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Name and content of every chunk up to the last, their checksums verified."""
+    view = memoryview(data)
+    position = len(SIGNATURE)
+    while position + 12 <= len(data):
+        (size,) = struct.unpack_from(">I", data, position)
+        name = data[position + 4 : position + 8]
+        body = view[position + 8 : position + 8 + size]
+        if position + 12 + size > len(data):
+            break
+        (checksum,) = struct.unpack_from(">I", data, position + 8 + size)
+        if zlib.crc32(body, zlib.crc32(name)) != checksum:
+            raise PhotoError(path, f"the PNG is damaged: the checksum of its {name.decode('latin-1')!r} part is wrong")
+        yield name, body
+        if name == b"IEND":
+            return
+        position += 12 + size
+    raise PhotoError(path, f"the file ends early: {size_text(len(data))} of PNG data, the picture is incomplete")
+
+
+def _header(path: Path, chunks: list[tuple[bytes, memoryview]]) -> Header:
+    name, body = chunks[0]
+    if name == b"CgBI":
+        raise PhotoError(path, "this is Apple's own variant of PNG, which nsp does not read")
+    if name != b"IHDR" or len(body) != 13:
+        raise PhotoError(path, "the PNG is damaged: it does not begin with its header")
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", body)
+    if depth not in DEPTHS.get(colour, ()):
+        raise PhotoError(path, f"the PNG is damaged: colour type {colour} with {depth} bits does not exist")
+    return Header(width, height, depth, colour, interlaced)
+
+
+def _check_chunks(path: Path, chunks: list[tuple[bytes, memoryview]], header: Header) -> None:
+    names = [name for name, _ in chunks]
+    if b"IDAT" not in names:
+        raise PhotoError(path, "the PNG holds no picture data")
+    if any(name == b"acTL" and len(body) >= 4 and int.from_bytes(body[:4]) > 1 for name, body in chunks):
+        raise PhotoError(path, "this is an animated PNG; nsp would lose its other frames")
+    row = (header.width * CHANNELS[header.colour] * header.depth + 7) // 8
+    stored = sum(len(body) for name, body in chunks if name == b"IDAT")
+    check_promise(path, row * header.height, stored, DEFLATE_RATIO)
+
+
+def _metadata(chunks: list[tuple[bytes, memoryview]], *, as_stored: bool) -> Metadata:
+    first = next(place for place, (name, _) in enumerate(chunks) if name == b"IDAT")
+    kept = [
+        (place, _chunk(name, body))
+        for place, (name, body) in enumerate(chunks)
+        if name in KEPT_CHUNKS
+        or (as_stored and name in DEPEND_ON_STORAGE)
+        or (name not in NEVER_KEPT and name[0] & 32 and name[3] & 32)
+    ]
+    bodies = {name: bytes(body) for name, body in reversed(chunks) if name != b"IDAT"}
+    packets = (_xmp(bytes(body)) for name, body in chunks if name == b"iTXt" and bytes(body).startswith(XMP_KEYWORD))
+    return Metadata(
+        exif=bodies.get(b"eXIf"),
+        icc=_icc(bodies.get(b"iCCP")),
+        xmp=next(packets, None),
+        source=PngSource(
+            before=tuple(chunk for place, chunk in kept if place < first),
+            after=tuple(chunk for place, chunk in kept if place > first),
+        ),
+    )
+
+
+def _chunk(name: bytes, body: bytes | memoryview) -> bytes:
+    checksum = zlib.crc32(body, zlib.crc32(name))
+    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", checksum)))
+
+
+def _inflate(data: bytes) -> bytes | None:
+    """Decompress metadata, up to 64 MB; None where it is damaged."""
+    try:
+        return zlib.decompressobj().decompress(data, LONGEST_METADATA)
+    except zlib.error:
+        return None
+
+
+def _icc(body: bytes | None) -> bytes | None:
+    if body is None:
+        return None
+    return _inflate(body[body.find(b"\0") + 2 :]) or None
+
+
+def _xmp(body: bytes) -> bytes | None:
+    flags = body[len(XMP_KEYWORD) :]
+    parts = flags[2:].split(b"\0", 2)
+    if len(parts) < 3:
+        return None
+    return _inflate(parts[2]) if flags[0] else parts[2]
+
+
+def encode_png(frame: Frame) -> bytes:
+    """Store uint8 or uint16 pixels (H, W, C) and alpha as PNG, with the source's chunks or ones made from metadata."""
+    planes = [frame.pixels] if frame.alpha is None else [frame.pixels, frame.alpha[..., None]]
+    pixels = np.concatenate(planes, axis=2) if len(planes) > 1 else frame.pixels
+    image = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    data = bytes(imagecodecs.png_encode(image, level=COMPRESSION_LEVEL))
+    chunks = list(_chunks(Path(), data))
+    source = frame.metadata.source
+    made = source if isinstance(source, PngSource) else PngSource(_new_chunks(frame.metadata), ())
+    coding = b"".join(_chunk(name, body) for name, body in chunks if name == b"IDAT")
+    return b"".join((SIGNATURE, _chunk(*chunks[0]), *made.before, coding, *made.after, _chunk(b"IEND", b"")))
+
+
+def without_storage_chunks(source: PngSource) -> PngSource:
+    """Leave out what is true of the source's depth and channels only."""
+    kept = (
+        tuple(chunk for chunk in chunks if chunk[4:8] not in DEPEND_ON_STORAGE)
+        for chunks in (source.before, source.after)
+    )
+    return PngSource(*kept)
+
+
+def with_exif(source: PngSource, exif: bytes) -> PngSource:
+    """Put other EXIF where EXIF is."""
+    chunk = _chunk(b"eXIf", exif)
+    swapped = (
+        tuple(chunk if old[4:8] == b"eXIf" else old for old in chunks) for chunks in (source.before, source.after)
+    )
+    return PngSource(*swapped)
+
+
+def _new_chunks(metadata: Metadata) -> tuple[bytes, ...]:
+    """Metadata of a photo that was no PNG, as chunks."""
+    chunks = []
+    if metadata.icc:
+        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    structure = read_structure(metadata.exif)
+    dots = resolution_of(structure)
+    if dots:
+        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", *(min(round(value), 2**31 - 1) for value in dots), 1)))
+    if structure:
+        lean = structure.root.without([PHOTOSHOP_RESOURCES, IPTC, XMP, ICC_PROFILE])
+        chunks.append(_chunk(b"eXIf", serialise(Structure(structure.order, lean))))
+    if metadata.xmp:
+        chunks.append(_chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0" + metadata.xmp))
+    return tuple(chunks)
+
+
+def resolution_of_png(source: PngSource) -> tuple[float, float] | None:
+    """Dots per metre as pHYs has them."""
+    for chunk in source.before:
+        if chunk[4:8] == b"pHYs" and len(chunk) == 21:
+            across, down, unit = struct.unpack_from(">IIB", chunk, 8)
+            return (float(across), float(down)) if unit == 1 and across and down else None
+    return None

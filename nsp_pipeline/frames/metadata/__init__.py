@@ -1,0 +1,1 @@
+"""EXIF, TIFF directories and camera names."""

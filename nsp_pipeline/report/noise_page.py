@@ -1,0 +1,110 @@
+"""Measured noise as pictures: curves of level by brightness, and maps of correlation, in one HTML file."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsp_pipeline.calibration.archive.groups import Group
+from nsp_pipeline.calibration.archive.survey import advise
+from nsp_pipeline.core.correlation import LAGS
+from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.report.plot import Line, line_plot
+
+COLOURS = ("#c8372d", "#2e8b45", "#2f5fc4")
+GREY = ("#555",)
+CHANNELS = ("red", "green", "blue")
+CELL = 9
+POINTS = 64
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
+section{border-top:1px solid #ccc;padding:1em 0}figure{display:inline-block;margin:0 1.5em 0 0;vertical-align:top}
+figcaption{font-size:13px;color:#555;max-width:460px}img{image-rendering:pixelated;border:1px solid #ccc}
+svg text{font-size:11px;fill:#555}table{border-collapse:collapse;font-size:13px}td,th{padding:2px 10px 2px 0;
+text-align:right}.no{color:#a33}"""
+
+
+def noise_report(groups: Sequence[Group]) -> str:
+    """Write the page: one section for each group, nothing loaded from elsewhere."""
+    sections = "\n".join(_section(group) for group in groups)
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Noise of the archive</title><style>{STYLE}</style>
+<h1>Noise of the archive</h1>
+<p>Measured on flat patches of the photos. Left, the standard deviation of the noise by brightness, both in 8-bit steps:
+dashed where a straight line a·x + b describes the variance, drawn through where a tone curve bends it. Right, how much
+of its noise a pixel shares with those up to {LAGS} pixels away: white is none, red is shared, blue is opposite. A
+blind-spot network takes what neighbours share for picture; pixels that are s apart share next to nothing.</p>
+{sections}
+</html>
+"""
+
+
+def _section(group: Group) -> str:
+    photos = f"{len(group.paths)} photo" + "s" * (len(group.paths) != 1)
+    advice = advise(group.noise)
+    if advice.trouble:
+        verdict = f'<p class="no">{escape(advice.trouble)}</p>'
+    else:
+        pd = "no PD: it would cost detail" if advice.pd_factor == 1 else f"PD {advice.pd_factor}"
+        verdict = f"<p><b>s = {advice.s}</b> for training; at inference {pd}.</p>"
+    pictures = _pictures(group.noise) if group.noise else ""
+    return f"<section><h2>{escape(group.name)}</h2><p>{photos}</p>{verdict}{pictures}</section>"
+
+
+def _pictures(noise: NoiseField) -> str:
+    maps = "".join(
+        f'<img width="{_map_side()}" height="{_map_side()}" alt="correlation, {name}" title="{name}" '
+        f'src="data:image/png;base64,{_map(correlation)}"> '
+        for name, correlation in zip(_names(noise), noise.correlation, strict=True)
+    )
+    numbers = "".join(
+        f"<tr><th>{name}</th><td>{curve.a:.3g}</td><td>{curve.b:.3g}</td><td>{_shape(curve.straight)}</td></tr>"
+        for name, curve in zip(_names(noise), noise.curves, strict=True)
+    )
+    lags = "".join(f"<td>{value:.2f}</td>" for value in noise.by_lag)
+    heads = "".join(f"<th>{lag}</th>" for lag in range(1, LAGS + 1))
+    return f"""<figure>{noise_curves(noise)}<figcaption>σ by brightness; {noise.sigma:.2f} of 255 on average,
+from {noise.flat_patches} flat patches</figcaption></figure>
+<figure>{maps}<figcaption>Correlation up to {LAGS} pixels: {", ".join(_names(noise))}</figcaption></figure>
+<table><tr><th></th><th>a</th><th>b</th><th>variance a·x + b, values in 0..1</th></tr>{numbers}</table>
+<table><tr><th>pixels apart</th>{heads}</tr><tr><th>correlation</th>{lags}</tr></table>"""
+
+
+def noise_curves(noise: NoiseField) -> str:
+    """Draw the standard deviation of each channel by brightness, as an SVG element."""
+    shades = np.linspace(0, 1, POINTS)
+    lines = []
+    for colour, curve in zip(_colours(noise), noise.curves, strict=True):
+        seen = shades[(shades >= curve.knots.x[0]) & (shades <= curve.knots.x[-1])]
+        level = np.sqrt(curve.at(seen)) * 255
+        lines.append(Line((255 * seen).tolist(), level.tolist(), colour, curve.straight))
+    return line_plot(lines, ticks=(0, 64, 128, 192, 255), label="noise by brightness")
+
+
+def _shape(straight: bool) -> str:
+    return "straight" if straight else "bent: a and b are the nearest line"
+
+
+def _names(noise: NoiseField) -> tuple[str, ...]:
+    return CHANNELS if len(noise.curves) == len(CHANNELS) else ("grey",)
+
+
+def _colours(noise: NoiseField) -> tuple[str, ...]:
+    return COLOURS if len(noise.curves) == len(COLOURS) else GREY
+
+
+def _map_side() -> int:
+    return (2 * LAGS + 1) * CELL
+
+
+def _map(correlation: NDArray[np.float64]) -> str:
+    """A map (2·LAGS + 1, 2·LAGS + 1) as PNG in base 64: red is positive, blue negative."""
+    strength = np.sign(correlation) * np.sqrt(np.minimum(np.abs(correlation), 1.0))
+    red, blue = np.clip(1 + strength, 0, 1), np.clip(1 - strength, 0, 1)
+    picture = np.stack([red, np.minimum(red, blue), blue], -1)
+    file = BytesIO()
+    Image.fromarray(np.rint(picture * 255).astype(np.uint8)).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()

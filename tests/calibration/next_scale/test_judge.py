@@ -1,0 +1,97 @@
+"""Judging without clean photos: the noisy loss ranks networks as the true error does, and leaks are noticed."""
+
+import numpy as np
+import pytest
+import torch
+from small_training import noisy_picture, small_settings
+from torch import nn
+
+from nsp_pipeline.calibration.next_scale.held_out import HeldOut
+from nsp_pipeline.calibration.training.judge import Judgement, compare
+
+
+class Guess(nn.Module):
+    """The input enlarged, blurred over a window, with a colour cast: a stand-in for networks of known quality."""
+
+    def __init__(self, window: int, cast: float = 0.0) -> None:
+        super().__init__()
+        self.cast = nn.Parameter(torch.tensor(cast))
+        self.window = window
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        padding = self.window // 2
+        blurred = nn.functional.avg_pool2d(image, self.window, 1, padding, count_include_pad=False)
+        return blurred.repeat_interleave(2, 2).repeat_interleave(2, 3) + self.cast
+
+
+def judgement(mse: "np.typing.ArrayLike", leak: float = 1.0) -> Judgement:
+    return Judgement(np.asarray(mse, dtype=float), 0.0, 0.0, leak, 1.0)
+
+
+@pytest.fixture(scope="module")
+def held_out() -> HeldOut:
+    return HeldOut([noisy_picture(seed, side=200) for seed in (1, 2)], small_settings())
+
+
+def test_the_better_network_has_the_lower_noisy_loss(held_out: HeldOut) -> None:
+    good, poor = held_out.judge(Guess(3)), held_out.judge(Guess(1))
+
+    assert good.mean < poor.mean
+    assert compare(good, poor).accepted
+    assert not compare(poor, good).accepted
+
+
+def test_a_network_is_not_better_than_itself(held_out: HeldOut) -> None:
+    verdict = compare(held_out.judge(Guess(3)), held_out.judge(Guess(3)))
+
+    assert not verdict.accepted
+    assert verdict.gain == 0
+
+
+def test_a_colour_cast_is_measured_in_8_bit_steps(held_out: HeldOut) -> None:
+    straight, cast = held_out.judge(Guess(3)), held_out.judge(Guess(3, cast=4 / 255))
+
+    assert cast.drift - straight.drift == pytest.approx(4.0, abs=0.5)
+
+
+def test_crops_are_shared_among_photos_and_do_not_overlap(held_out: HeldOut) -> None:
+    assert len(held_out) == 50  # two photos of 5×5 crops of 40
+
+
+def test_two_standard_errors_decide() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.uniform(1, 2, 64)
+    error = 0.1 / 8
+
+    assert compare(judgement(base - rng.normal(3 * error, 0.1, 64)), judgement(base)).accepted
+    verdict = compare(judgement(base - rng.normal(0.5 * error, 0.1, 64)), judgement(base))
+    assert not verdict.accepted
+    assert "two standard errors" in verdict.reason
+
+
+def test_a_loss_below_the_noise_is_a_leak() -> None:
+    verdict = compare(judgement([0.1, 0.1, 0.11], leak=0.4), judgement([1.0, 1.1, 1.0]))
+
+    assert not verdict.accepted
+    assert "s is too small" in verdict.reason
+
+
+def test_an_error_that_a_leak_made_small_wins_no_checkpoint() -> None:
+    honest, worse, leaking = judgement([0.5, 0.5]), judgement([0.6, 0.6]), judgement([0.1, 0.1], leak=0.4)
+    unknown = judgement([0.55, 0.55], leak=float("nan"))
+
+    assert sorted([leaking, worse, unknown, honest], key=lambda one: one.rank) == [honest, unknown, worse, leaking]
+
+
+def test_correlated_noise_shows_as_a_leak() -> None:
+    """Noise that is equal over 10 pixels can be foreseen from the neighbours: the residual falls below it."""
+    rng = np.random.default_rng(4)
+    flat = np.full((200, 200, 3), 128.0)
+    independent = flat + rng.normal(0, 10, flat.shape)
+    coarse = flat + np.kron(rng.normal(0, 10, (20, 20, 3)), np.ones((10, 10, 1)))
+    noise = [np.asarray(image.clip(0, 255), dtype=np.uint8) for image in (independent, coarse)]
+
+    leaks = [HeldOut([image], small_settings()).judge(Guess(3)).leak for image in noise]
+
+    assert leaks[0] == pytest.approx(1.1, abs=0.15)  # a mean of 9 pixels leaves a ninth
+    assert leaks[1] < 0.8

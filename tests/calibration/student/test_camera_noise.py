@@ -1,0 +1,92 @@
+"""Simulated noise: as strong as asked for, on every kind of camera, and with targets that it is noise on."""
+
+import numpy as np
+import pytest
+import torch
+
+from nsp_pipeline.calibration.student.camera_noise import NoiseRange, NoisyCamera, blurred, halved, through_jpeg
+
+
+def grey(side: int = 128) -> torch.Tensor:
+    return torch.full((2, 3, side, side), 0.46)
+
+
+def photograph(sharp: torch.Tensor, seed: int = 0, **changes: object) -> tuple[torch.Tensor, ...]:
+    noise = NoiseRange(**{"clean_share": 0.0, "jpeg_share": 0.0, **changes})  # type: ignore[arg-type]
+    return NoisyCamera(noise).photograph(sharp, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("sensor_share", [0.0, 1.0])
+def test_middle_grey_is_about_as_noisy_as_asked_for(sensor_share: float) -> None:
+    levels = [
+        float((noisy - clean).mean(1).std() * 255)
+        for noisy, clean, *_ in (
+            photograph(grey(), seed, sigma=(8, 8), sensor_share=sensor_share) for seed in range(12)
+        )
+    ]
+    # A camera's own smoothing and sharpening comes after its noise: half to double is "about".
+    assert 4 < np.mean(levels) < 16
+    assert min(levels) > 1.5
+
+
+@pytest.mark.parametrize("sensor_share", [0.0, 1.0])
+def test_noise_does_not_change_the_mean(sensor_share: float) -> None:
+    drifts = []
+    for seed in range(12):
+        noisy, clean, *_ = photograph(grey(), seed, sigma=(6, 6), sensor_share=sensor_share)
+        drifts.append(float((noisy - clean).mean() * 255))
+    # A sensor's noise goes through a tone curve that bends down, and darkens a little: by σ²/2 times its curvature.
+    assert abs(np.mean(drifts)) < (0.9 if sensor_share else 0.3)
+
+
+def test_the_finer_target_has_the_clean_ones_means() -> None:
+    sharp = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    noisy, clean, finer, _ = photograph(sharp, sigma=(5, 5))
+    assert noisy.shape == clean.shape == (3, 3, 32, 48)
+    assert finer.shape == sharp.shape
+    assert torch.allclose(halved(finer), clean, atol=1e-6)
+
+
+@pytest.mark.parametrize("sensor_share", [0.0, 1.0])
+def test_where_a_camera_spares_texture_its_noise_is_stronger_there(sensor_share: float) -> None:
+    sharp = grey(256)
+    sharp[..., 128:] += 0.25 * (torch.arange(128) // 4 % 2 - 0.5)
+    ratios = []
+    for seed in range(8):
+        # The same rng with and without: what differs is what texture keeps.
+        common = {"sigma": (5, 5), "sensor_share": sensor_share, "soft_share": 0.0, "soft_colour_share": 0.0}
+        noisy, clean, _, stronger = photograph(sharp, seed, **common, adapted_share=1.0, most_kept=1.5)
+        flat, texture = stronger[..., 16:48], stronger[..., 80:112]
+        assert float(flat.max()) < 1.02
+        assert 1 <= float(texture.min()) <= float(texture.max()) < 2.5
+        spread = [(noisy - clean)[..., part].std() for part in (slice(16, 48), slice(80, 112))]
+        ratios.append((float(texture.mean()), float(spread[1] / spread[0])))
+    kept, found = np.mean(ratios, 0)
+    assert kept > 1.3
+    assert found == pytest.approx(kept, rel=0.2)
+    *_, everywhere = photograph(sharp, adapted_share=0.0)
+    assert everywhere.eq(1).all()
+
+
+def test_clean_crops_come_back_clean() -> None:
+    noisy, clean, *_ = photograph(grey(), clean_share=1.0, sensor_share=0.0)
+    assert torch.equal(noisy, clean)
+
+
+def test_the_same_dice_take_the_same_picture() -> None:
+    first, again, other = (photograph(grey(), seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_jpeg_of_high_quality_changes_little_and_of_low_quality_more() -> None:
+    image = blurred(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), 1.5)
+    fine, coarse = (float((through_jpeg(image, quality, "420") - image).abs().mean()) for quality in (98, 50))
+    assert fine < 0.01 < coarse
+
+
+def test_blur_keeps_the_mean_and_takes_the_detail() -> None:
+    image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    soft = blurred(image, 2.0)
+    assert soft.mean() == pytest.approx(float(image.mean()), abs=0.02)
+    assert soft.std() < 0.3 * image.std()

@@ -1,0 +1,107 @@
+"""What a student is taught, and that it learns."""
+
+import numpy as np
+import pytest
+import torch
+from noisy_photos import clean_scene, noisy_scene
+from torch import nn
+
+from nsp_pipeline.calibration.student.noise_tables import noise_tables
+from nsp_pipeline.calibration.student.objective import Material, StudentObjective, shrunk_to_sharp
+from nsp_pipeline.calibration.student.settings import StudentSettings
+from nsp_pipeline.calibration.training.loop import train
+from nsp_pipeline.models.registry import build_backbone
+
+SHARP = [clean_scene(160, 200).astype(np.uint8)]
+NOISY = [noisy_scene(1, 120, 120)]
+
+
+def settings(**changes: object) -> StudentSettings:
+    small = {"channels": (8, 12), "pairs": (1, 1), "crop": 32, "painted": 0, "batch": 4, "steps": 8, "judge_every": 4}
+    return StudentSettings.model_validate({**small, **changes})
+
+
+def objective(chosen: StudentSettings, **options: object) -> StudentObjective:
+    return StudentObjective(Material(SHARP, SHARP, NOISY), chosen, **options)  # type: ignore[arg-type]
+
+
+class Recorder(nn.Module):
+    """Stands for a network: keeps what it is given and returns it enlarged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        self.seen.append(image)
+        return image.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_it_learns_to_take_noise_away() -> None:
+    chosen = settings(steps=220, batch=8, learning_rate=5e-3, least_sigma=12, most_sigma=20, clean_share=0)
+    taught = objective(chosen)
+    before = taught.judge(build_backbone("unet", chosen.backbone_sizes))
+    trained = train(taught, chosen)
+    assert before is not None
+    assert trained.judgement is not None
+    assert trained.judgement.mean < 0.75 * before.mean
+
+
+def test_the_same_settings_give_the_same_student() -> None:
+    first, again = (train(objective(settings()), settings()).network.state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_crops_follow_from_the_step_whatever_came_before() -> None:
+    straight, jumped = Recorder(), Recorder()
+    taught = objective(settings(bf16=False))
+    for step in (1, 2, 3):
+        taught.loss(straight, 4, step, 0)
+    objective(settings(bf16=False)).loss(jumped, 4, 3, 0)
+    assert torch.equal(straight.seen[2], jumped.seen[0])
+    assert not torch.equal(straight.seen[1], straight.seen[2])
+
+
+def test_the_teacher_is_asked_about_the_noisy_photos_only() -> None:
+    asked: list[torch.Tensor] = []
+
+    def teacher(crop: torch.Tensor) -> torch.Tensor:
+        asked.append(crop)
+        return torch.full_like(crop, 0.5)
+
+    chosen = settings(teacher_share=1.0, teacher_crops=3, bf16=False)
+    recorder = Recorder()
+    objective(chosen, teacher=teacher).loss(recorder, 4, 1, 0)
+    assert [crop.shape for crop in asked] == [(1, 3, 32, 32)] * 3
+    known = {tuple(crop.flatten().sort().values.tolist()) for crop in asked}
+    assert {tuple(crop.flatten().sort().values.tolist()) for crop in recorder.seen[0]} <= known
+
+
+def test_a_share_of_the_teachers_pixels_is_the_noisy_photos_own() -> None:
+    chosen = settings(teacher_share=1.0, teacher_crops=2, recharge=4)
+    taught = objective(chosen, teacher=lambda crop: torch.full_like(crop, 2.0))
+    _, target, _, known, _ = taught._draw(8, 1, 0)
+    assert known.eq(0).all()
+    assert float(target.ne(2.0).all(1).float().mean()) == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_what_is_told_of_a_crop_s_noise_is_that_crop_s() -> None:
+    taught = objective(settings(least_sigma=10, most_sigma=20, unconditioned_share=0, noise_error=0, adapted_share=0))
+    noisy, clean, _, _, table = taught._draw(4, 1, 0)
+    assert torch.equal(table, noise_tables(noisy, clean, torch.ones(1, 1, 1, 1)))
+
+
+def test_photos_are_shrunk_but_never_below_a_crop() -> None:
+    photo = np.full((100, 300, 3), 90, np.uint8)
+    (shrunk,) = shrunk_to_sharp([photo], 2.0, 64)
+    assert shrunk.shape == (64, 192, 3)
+    (halved,) = shrunk_to_sharp([photo], 2.0, 40)
+    assert halved.shape == (50, 150, 3)
+    assert (shrunk == 90).all()
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 numbers of pairs for 2 levels"):
+        settings(pairs=(1,))
+    with pytest.raises(ValueError, match="below least_sigma"):
+        settings(least_sigma=5, most_sigma=2)

@@ -1,0 +1,216 @@
+"""A training that was killed goes on to the very result of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_training import noisy_picture, small_settings, train_on
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nsp_pipeline.calibration.training import checkpoint
+from nsp_pipeline.calibration.training.checkpoint import load_checkpoint, save_checkpoint
+from nsp_pipeline.calibration.training.log import BOARD, read_log
+from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Trained
+from nsp_pipeline.errors import OutputError, UsageError
+
+TESTS = Path(__file__).parents[2]
+
+TRAIN = """
+import sys, time
+from pathlib import Path
+from small_training import noisy_picture, small_settings, train_on
+train_on([noisy_picture(1), noisy_picture(2)], [noisy_picture(3)], small_settings(steps=24), folder=Path(sys.argv[1]),
+      on_step=lambda progress: time.sleep(0.05))
+"""
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from small_training import noisy_picture, small_settings, train_on
+from nsp_pipeline.calibration.training.checkpoint import load_checkpoint
+folder, told = Path(sys.argv[1]), []
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+def fill(progress):
+    if progress.step == 6:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, resource.RLIM_INFINITY))
+
+trained = train_on([noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_step=fill,
+                   on_trouble=told.append)
+print(trained.steps, "steps, checkpoint of step", load_checkpoint(folder / "checkpoint.pt")["step"])
+print(told)
+"""
+
+
+def run(folder: Path, *, resume: bool = False, steps: int = 24, stop_after: int | None = None) -> Trained:
+    folder.mkdir(exist_ok=True)
+    done = []
+    return train_on(
+        [noisy_picture(1), noisy_picture(2)],
+        [noisy_picture(3)],
+        small_settings(steps=steps),
+        folder=folder,
+        resume=resume,
+        on_step=done.append,
+        should_stop=lambda: stop_after is not None and len(done) >= stop_after,
+    )
+
+
+def course(folder: Path) -> list[dict[str, str]]:
+    """The log without the column of seconds."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in read_log(folder)]
+
+
+def same_weights(one: Trained, other: Trained) -> bool:
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "whole")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(TESTS), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", TRAIN, killed], env=environment)
+    deadline = time.monotonic() + 120
+    while not (killed / CHECKPOINT_FILE).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert 0 < load_checkpoint(killed / CHECKPOINT_FILE)["step"] < 24
+
+    resumed = run(killed, resume=True)
+
+    assert same_weights(resumed, undisturbed)
+    assert resumed.course == undisturbed.course
+    assert course(killed) == course(tmp_path / "whole")
+    assert len(course(killed)) == 6
+
+
+def test_the_best_judged_step_is_kept(tmp_path: Path) -> None:
+    trained = run(tmp_path / "t")
+
+    judged = {int(row["step"]): float(row["held_out_mse"]) for row in read_log(tmp_path / "t") if row["held_out_mse"]}
+    assert judged[trained.best_step] == min(judged.values())
+    assert dict(trained.history) == pytest.approx(judged, rel=1e-5)
+    assert trained.judgement is not None
+    assert trained.judgement.mean == pytest.approx(min(judged.values()), rel=1e-5)
+
+
+def test_other_settings_or_photos_are_not_resumed(tmp_path: Path) -> None:
+    run(tmp_path / "t", stop_after=8)
+
+    with pytest.raises(UsageError, match="other settings"):
+        run(tmp_path / "t", resume=True, steps=30)
+    with pytest.raises(UsageError, match="other photos"):
+        train_on([noisy_picture(1)], [], small_settings(steps=24), folder=tmp_path / "t", resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / CHECKPOINT_FILE
+    if content is None:
+        save_checkpoint(path, {"step": 3, "network": {"a": torch.zeros(1000)}})
+        content = path.read_bytes()[:-500]
+    path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=r"checkpoint\.pt: the checkpoint is damaged"):
+        load_checkpoint(path)
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no training to resume"):
+        run(tmp_path / "t", resume=True)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "run"),)
+
+    torch.save({"format": checkpoint.FORMAT, "x": Evil()}, tmp_path / CHECKPOINT_FILE)
+
+    with pytest.raises(UsageError, match="damaged"):
+        load_checkpoint(tmp_path / CHECKPOINT_FILE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    real, calls, told = torch.save, [], []
+
+    def full(state: object, file: object) -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            file.write(b"half")  # type: ignore[attr-defined]
+            raise OSError(28, "No space left on device")
+        real(state, file)
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+
+    trained = train_on([noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_trouble=told.append)
+
+    assert trained.steps == 12
+    assert len(calls) == 3
+    assert load_checkpoint(folder / CHECKPOINT_FILE)["step"] == 4
+    assert len(told) == 2
+    assert "No space left" in told[0]
+    assert not list(folder.glob("*.nsp-part"))
+
+
+def test_on_a_disk_that_is_full_for_good_training_ends_with_its_network(tmp_path: Path) -> None:
+    """The system itself refuses every file above 16 KiB, as a full disk would."""
+    script = tmp_path / "script.py"
+    script.write_text(FULL_DISK)
+    paths = [str(Path(__file__).parent), str(TESTS), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    (tmp_path / "t").mkdir()
+
+    done = subprocess.run([sys.executable, script, tmp_path / "t"], env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert "12 steps, checkpoint of step 4" in done.stdout
+    assert "the checkpoint cannot be written" in done.stdout
+    assert not list((tmp_path / "t").glob("*.nsp-part"))
+
+
+def test_an_unwritable_checkpoint_is_an_output_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"gone/checkpoint\.pt.*No such file"):
+        save_checkpoint(tmp_path / "gone" / CHECKPOINT_FILE, {})
+
+
+def test_a_time_limit_shortens_the_schedule(tmp_path: Path) -> None:
+    planned = []
+
+    trained = train_on(
+        [noisy_picture(1)], [], small_settings(steps=1_000_000), max_seconds=4, on_step=lambda at: planned.append(at)
+    )
+
+    assert trained.steps < 1_000_000
+    assert trained.seconds < 60
+    assert len(planned) <= 20 or planned[-1].steps < 1_000_000
+
+
+def test_pictures_and_tables_are_left_to_look_at(tmp_path: Path) -> None:
+    run(tmp_path / "t")
+
+    assert [path.name for path in sorted((tmp_path / "t").glob("*.png"))] == [
+        f"held-out-{step:06}.png" for step in (4, 8, 12, 16, 20, 24)
+    ]
+    board = EventAccumulator(str(tmp_path / "t" / BOARD))
+    board.Reload()
+    assert {"loss", "held_out_mse", "drift", "leak"} <= set(board.Tags()["scalars"])
+    assert [event.step for event in board.Scalars("held_out_mse")] == [4, 8, 12, 16, 20, 24]
+    rates = [float(row["learning_rate"]) for row in read_log(tmp_path / "t")]
+    assert np.argmax(rates) < 2
+    assert rates[-1] == min(rates)
