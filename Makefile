@@ -15,6 +15,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs:
 	$(BIN)/python docs/make_command_pages.py
