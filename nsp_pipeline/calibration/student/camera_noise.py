@@ -8,17 +8,18 @@ flat patches of 28 JPEGs of four cameras show (docs/quality.md). Both end in a J
 through all of it but the noise and the JPEG: what a camera does to the picture itself is not the student's to undo.
 """
 
-from dataclasses import dataclass
-
 import imagecodecs
 import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
+from nsp_pipeline.calibration.student.noise_range import NoiseRange
+
 MOSAIC = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))
 """(row, column, channel) of a Bayer cell."""
 
 SUBSAMPLINGS = ("444", "422", "420")
+JPEG_QUALITY = 80, 99
 
 FREQUENCIES = (0.0, 0.09, 0.2, 0.34, 0.5, 0.71)
 """Cycles a pixel at which the power of grey noise is drawn; between them its logarithm is interpolated."""
@@ -28,40 +29,6 @@ GREY_FALLS = ((0.3, 1.1), (0.3, 1.0), (0.12, 1.0), (0.04, 1.0), (0.2, 1.0))
 
 BRIGHTNESSES = 5
 """Places from black to white at which the strength of noise is drawn."""
-
-
-@dataclass(frozen=True)
-class NoiseRange:
-    """What is drawn, crop by crop. Levels are standard deviations of about the grey noise at middle grey, in 8-bit
-    steps."""
-
-    sigma: tuple[float, float] = (0.7, 30.0)
-    clean_share: float = 0.05
-    """Crops without noise: a photo that has none must come back as it is."""
-    sensor_share: float = 0.4
-    longest_blur: float = 1.6
-    """Standard deviation in pixels of the blur that correlates noise; now and then twice that."""
-    colour: tuple[float, float] = (0.15, 1.5)
-    """Colour noise in parts of grey noise, in what a camera has finished."""
-    untouched_share: float = 0.2
-    """Of the finished pictures, those whose channels are noisy each by itself, as where no camera saw to colour."""
-    most_colour: float = 1.4
-    """A camera's colour matrix makes what is colour in its noise stronger by up to this, and what is grey not."""
-    smoothed_share: float = 0.6
-    """Of the photos from a sensor, those whose colour noise the camera has smoothed."""
-    adapted_share: float = 0.75
-    """Of the photos, those whose camera has smoothed flat places more than texture, which keeps its noise."""
-    most_kept: float = 1.5
-    """There texture has noise up to so many times stronger on top of that of flat places."""
-    soft_share: float = 0.85
-    """Of the photos, those that lens and demosaicing leave softer than shrunk ones are: at 100 % most are."""
-    softest: float = 1.7
-    """Standard deviation in pixels of their blur, at most."""
-    soft_colour_share: float = 0.85
-    """Of the photos, those with softer colours than greys, by up to `softest_colour` pixels."""
-    softest_colour: float = 2.5
-    jpeg_quality: tuple[int, int] = (80, 99)
-    jpeg_share: float = 0.8
 
 
 class NoisyCamera:
@@ -112,7 +79,7 @@ class NoisyCamera:
             stronger = _kept_in_texture(clean, sigma, float(rng.uniform(0, chosen.most_kept)), rng)
             noisy = (clean + stronger * (noisy - clean)).clamp(0, 1)
         if rng.random() < chosen.jpeg_share:
-            noisy = through_jpeg(noisy, int(rng.integers(*chosen.jpeg_quality)), SUBSAMPLINGS[rng.integers(3)])
+            noisy = through_jpeg(noisy, int(rng.integers(*JPEG_QUALITY)), SUBSAMPLINGS[rng.integers(3)])
         return noisy, clean, stronger
 
     def _from_sensor(
@@ -165,7 +132,7 @@ class NoisyCamera:
         # No axis of colour is noisier than the others in all cameras.
         colour = colour * torch.from_numpy(rng.uniform(0.5, 1.5, (1, 3, 1, 1)).astype(np.float32))
         colour = colour - colour.mean(1, keepdim=True)
-        share = float(np.exp(rng.uniform(*np.log(self._range.colour))))
+        share = float(np.exp(rng.uniform(*np.log(self._range.colour_left))))
         noise = grey * _course(brightness, rng) + share * colour / colour.std() * _course(brightness, rng)
         return (clean + sigma * noise).clamp(0, 1), clean
 

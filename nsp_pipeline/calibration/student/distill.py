@@ -102,12 +102,10 @@ def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSetting
     if not levels:
         return settings
     least, most = (float(np.clip(level, *SIMULATED)) for level in (min(levels) / AROUND, max(levels) * AROUND))
-    return settings.model_copy(
-        update={
-            "least_sigma": settings.least_sigma or round(least, 2),
-            "most_sigma": settings.most_sigma or round(most, 2),
-        }
-    )
+    least, most = settings.least_sigma or round(least, 2), settings.most_sigma or round(most, 2)
+    if settings.least_sigma:
+        most = max(least, most)
+    return settings.model_copy(update={"least_sigma": min(least, most), "most_sigma": most})
 
 
 def _material(sources: Sources, settings: StudentSettings) -> Material:

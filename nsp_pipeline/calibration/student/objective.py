@@ -69,7 +69,7 @@ class StudentObjective:
         """
         self._settings = settings
         self._device = device
-        self._camera = NoisyCamera(settings.noise)
+        self._camera = NoisyCamera(settings)
         self.photos = [list(image.shape) for image in (*material.sharp, *material.noisy, *material.held_out)]
         side = 2 * settings.crop
         rng = np.random.default_rng([settings.seed, 1])

@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from nsp_pipeline.calibration.student.camera_noise import NoiseRange, NoisyCamera, blurred, halved, through_jpeg
+from nsp_pipeline.calibration.student.camera_noise import NoisyCamera, blurred, halved, through_jpeg
+from nsp_pipeline.calibration.student.noise_range import NoiseRange
+from nsp_pipeline.calibration.student.settings import StudentSettings
 
 
 def grey(side: int = 128) -> torch.Tensor:
     return torch.full((2, 3, side, side), 0.46)
+
+
+def exactly(sigma: float) -> dict[str, float]:
+    return {"least_sigma": sigma, "most_sigma": sigma}
 
 
 def photograph(sharp: torch.Tensor, seed: int = 0, **changes: object) -> tuple[torch.Tensor, ...]:
@@ -21,7 +27,7 @@ def test_middle_grey_is_about_as_noisy_as_asked_for(sensor_share: float) -> None
     levels = [
         float((noisy - clean).mean(1).std() * 255)
         for noisy, clean, *_ in (
-            photograph(grey(), seed, sigma=(8, 8), sensor_share=sensor_share) for seed in range(12)
+            photograph(grey(), seed, **exactly(8), sensor_share=sensor_share) for seed in range(12)
         )
     ]
     # A camera's own smoothing and sharpening comes after its noise: half to double is "about".
@@ -33,7 +39,7 @@ def test_middle_grey_is_about_as_noisy_as_asked_for(sensor_share: float) -> None
 def test_noise_does_not_change_the_mean(sensor_share: float) -> None:
     drifts = []
     for seed in range(12):
-        noisy, clean, *_ = photograph(grey(), seed, sigma=(6, 6), sensor_share=sensor_share)
+        noisy, clean, *_ = photograph(grey(), seed, **exactly(6), sensor_share=sensor_share)
         drifts.append(float((noisy - clean).mean() * 255))
     # A sensor's noise goes through a tone curve that bends down, and darkens a little: by σ²/2 times its curvature.
     assert abs(np.mean(drifts)) < (0.9 if sensor_share else 0.3)
@@ -41,7 +47,7 @@ def test_noise_does_not_change_the_mean(sensor_share: float) -> None:
 
 def test_the_finer_target_has_the_clean_ones_means() -> None:
     sharp = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    noisy, clean, finer, _ = photograph(sharp, sigma=(5, 5))
+    noisy, clean, finer, _ = photograph(sharp, **exactly(5))
     assert noisy.shape == clean.shape == (3, 3, 32, 48)
     assert finer.shape == sharp.shape
     assert torch.allclose(halved(finer), clean, atol=1e-6)
@@ -54,7 +60,7 @@ def test_where_a_camera_spares_texture_its_noise_is_stronger_there(sensor_share:
     ratios = []
     for seed in range(8):
         # The same rng with and without: what differs is what texture keeps.
-        common = {"sigma": (5, 5), "sensor_share": sensor_share, "soft_share": 0.0, "soft_colour_share": 0.0}
+        common = {**exactly(5), "sensor_share": sensor_share, "soft_share": 0.0, "soft_colour_share": 0.0}
         noisy, clean, _, stronger = photograph(sharp, seed, **common, adapted_share=1.0, most_kept=1.5)
         flat, texture = stronger[..., 16:48], stronger[..., 80:112]
         assert float(flat.max()) < 1.02
@@ -90,3 +96,32 @@ def test_blur_keeps_the_mean_and_takes_the_detail() -> None:
     soft = blurred(image, 2.0)
     assert soft.mean() == pytest.approx(float(image.mean()), abs=0.02)
     assert soft.std() < 0.3 * image.std()
+
+
+def test_a_recipe_simulates_the_ranges_of_the_camera_and_no_others() -> None:
+    assert issubclass(StudentSettings, NoiseRange)
+    stated = {name: field.default for name, field in StudentSettings.model_fields.items()}
+    assert {name: stated[name] for name in NoiseRange.model_fields} == NoiseRange().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("given", "simulated"),
+    [
+        ({}, (0.7, 30.0)),
+        ({"least_sigma": 40}, (40, 40)),
+        ({"most_sigma": 0.5}, (0.5, 0.5)),
+        ({"least_sigma": 2, "most_sigma": 3}, (2, 3)),
+    ],
+)
+def test_one_end_of_the_simulated_noise_may_lie_beyond_what_the_other_is_by_default(
+    given: dict[str, float], simulated: tuple[float, float]
+) -> None:
+    assert NoiseRange.model_validate(given).sigma == simulated
+    noisy, *_ = NoisyCamera(NoiseRange.model_validate(given)).photograph(grey(), np.random.default_rng(0))
+    assert torch.isfinite(noisy).all()
+
+
+@pytest.mark.parametrize("name", ["sigma", "colour_left"])
+def test_ranges_that_fall_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"least_{name} = 5 is above most_{name} = 2"):
+        NoiseRange.model_validate({f"least_{name}": 5, f"most_{name}": 2})

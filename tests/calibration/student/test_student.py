@@ -103,5 +103,5 @@ def test_photos_are_shrunk_but_never_below_a_crop() -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="1 numbers of pairs for 2 levels"):
         settings(pairs=(1,))
-    with pytest.raises(ValueError, match="below least_sigma"):
+    with pytest.raises(ValueError, match="least_sigma = 5 is above most_sigma = 2"):
         settings(least_sigma=5, most_sigma=2)

@@ -1,0 +1,73 @@
+"""The ranges that a simulated camera draws from, crop by crop: what a distillation recipe may say of them."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ANY_SIGMA = 0.7, 30.0
+"""The noise of photos of any camera at middle grey, in 8-bit steps."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Sigma = Annotated[float, Field(gt=0, le=100)]
+Amount = Annotated[float, Field(ge=0, le=8)]
+
+
+class NoiseRange(BaseModel):
+    """What is drawn, crop by crop.
+
+    Levels are standard deviations of about the grey noise at middle grey, in 8-bit steps; shares are of the crops.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least_sigma: Sigma | None = None
+    most_sigma: Sigma | None = None
+    """Range of the simulated noise. None: around what is measured in the noisy photos, or 0.7 to 30 where there are
+    none."""
+    clean_share: Share = 0.05
+    """Crops without noise: a photo that has none must come back as it is."""
+    sensor_share: Share = 0.4
+    longest_blur: Amount = 1.6
+    """Standard deviation in pixels of the blur that correlates noise; now and then twice that."""
+    least_colour_left: Annotated[float, Field(gt=0, le=8)] = 0.15
+    most_colour_left: Annotated[float, Field(gt=0, le=8)] = 1.5
+    """Range of the colour noise that a finished picture has, in parts of its grey noise."""
+    untouched_share: Share = 0.2
+    """Of the finished pictures, those whose channels are noisy each by itself, as where no camera saw to colour."""
+    most_colour: Amount = 1.4
+    """A camera's colour matrix makes what is colour in its noise stronger by up to this, and what is grey not."""
+    smoothed_share: Share = 0.6
+    """Of the photos from a sensor, those whose colour noise the camera has smoothed."""
+    adapted_share: Share = 0.75
+    """Of the photos, those whose camera has smoothed flat places more than texture, which keeps its noise."""
+    most_kept: Amount = 1.5
+    """There texture has noise up to so many times stronger on top of that of flat places."""
+    soft_share: Share = 0.85
+    """Of the photos, those that lens and demosaicing leave softer than shrunk ones are: at 100 % most are."""
+    softest: Amount = 1.2
+    """Standard deviation in pixels of their blur, at most."""
+    soft_colour_share: Share = 0.85
+    """Of the photos, those with softer colours than greys, by up to `softest_colour` pixels."""
+    softest_colour: Annotated[float, Field(ge=0.5, le=8)] = 2.5
+    jpeg_share: Share = 0.8
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name, (least, most) in {"sigma": self.sigma, "colour_left": self.colour_left}.items():
+            if least > most:
+                raise ValueError(f"least_{name} = {least:g} is above most_{name} = {most:g}")
+        return self
+
+    @property
+    def sigma(self) -> tuple[float, float]:
+        """Least and most noise at middle grey, in 8-bit steps; an end that is not given is ANY_SIGMA's or the other."""
+        least, most = ANY_SIGMA
+        return (
+            self.least_sigma or min(least, self.most_sigma or least),
+            self.most_sigma or max(most, self.least_sigma or most),
+        )
+
+    @property
+    def colour_left(self) -> tuple[float, float]:
+        """Least and most colour noise, in parts of grey noise, in what a camera has finished."""
+        return self.least_colour_left, self.most_colour_left
