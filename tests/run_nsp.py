@@ -38,6 +38,7 @@ def start_python(*args: str | Path, **environment: str) -> "subprocess.Popen[str
     paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "export")])
     return subprocess.Popen(
         [sys.executable, *map(str, args)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

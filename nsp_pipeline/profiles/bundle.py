@@ -3,17 +3,16 @@
 import hashlib
 import json
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from nsp_pipeline.atomic_file import appearing
+from nsp_pipeline.atomic_file import require_writable as require_place
 from nsp_pipeline.errors import OutputError, ProfileError
 from nsp_pipeline.profiles.spec import SCHEMA_VERSION, ProfileSpec
 
@@ -118,20 +117,13 @@ def copy_profile(profile: Profile, target: Path) -> Profile:
 
 
 def _publish(target: Path, everything: Mapping[str, bytes]) -> Profile:
-    """Write all files under another name, check them, and rename."""
-    partial = _partial_path(target)
-    try:
+    with appearing(target, "the profile", replace=False, check=load_profile) as partial:
         if target.suffix == BUNDLE_SUFFIX:
             _write_zip(partial, everything)
         else:
-            _write_folder(partial, everything)
-        load_profile(partial)
-        partial.rename(target)
-    except OSError as error:
-        raise OutputError(_cannot_write(target, error)) from error
-    finally:
-        # Nothing is left after the rename; after an error, or an interrupt, what there is of it must go.
-        _remove(partial)
+            partial.mkdir()
+            for name, data in everything.items():
+                (partial / name).write_bytes(data)
     return load_profile(target)
 
 
@@ -139,56 +131,14 @@ def require_writable(target: Path) -> None:
     """Raise OutputError where `write_profile` could not write: to be asked before the hours that training takes."""
     if os.path.lexists(target):
         raise OutputError(f"{target}: exists already; a profile is never overwritten, name another")
-    partial = _partial_path(target)
-    _remove(partial)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
-    except OSError as error:
-        raise OutputError(_cannot_write(target, error)) from error
-    finally:
-        _remove(partial)
-
-
-def _partial_path(target: Path) -> Path:
-    return target.with_name(f".{target.name}.nsp-part")
-
-
-def _cannot_write(target: Path, error: OSError) -> str:
-    no_folder = isinstance(error, FileExistsError | NotADirectoryError)
-    reason = f"{target.parent} is no folder" if no_folder else error.strerror or error
-    return f"{target}: the profile cannot be written: {reason}"
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    require_place(target, "the profile")
 
 
 def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
-    with path.open("wb") as stream:
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as bundle:
-            for name, data in files.items():
-                # A fixed date: the same content gives the same file.
-                bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
-        _flush(stream)
-
-
-def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    path.mkdir()
-    for name, data in files.items():
-        with (path / name).open("wb") as stream:
-            stream.write(data)
-            _flush(stream)
-
-
-def _flush(stream: BinaryIO) -> None:
-    """Put a file on the disk itself, so that its name never stands for half of it after a power cut."""
-    stream.flush()
-    os.fsync(stream.fileno())
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, data in files.items():
+            # A fixed date: the same content gives the same file.
+            bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
 
 
 def _read(path: Path) -> dict[str, bytes]:

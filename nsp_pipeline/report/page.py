@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-from nsp_pipeline.errors import OutputError
+from nsp_pipeline.atomic_file import write_atomically
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write an HTML page; raises OutputError where that cannot be done."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    """Write an HTML page, whole or not at all; raises OutputError where that cannot be done."""
+    write_atomically(path, [text.encode("utf-8", "backslashreplace")])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from small_bundle import FIELDS
 
+from nsp_pipeline.atomic_file import partial_path
 from nsp_pipeline.errors import ExitCode, OutputError
 from nsp_pipeline.profiles import bundle
 from nsp_pipeline.profiles.bundle import CARD_FILE, load_profile, require_writable, write_profile
@@ -20,7 +21,7 @@ def test_whatever_stops_it_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
 ) -> None:
     def stop(path: Path) -> None:
-        assert [entry.name for entry in tmp_path.iterdir()] == [f".{name}.nsp-part"]
+        assert [entry.name for entry in tmp_path.iterdir()] == [partial_path(tmp_path / name).name]
         raise error
 
     monkeypatch.setattr(bundle, "load_profile", stop)
@@ -37,18 +38,18 @@ def test_every_file_is_flushed_before_the_name_appears(
 
     def fsync(descriptor: int) -> None:
         nonlocal flushed
-        assert not (tmp_path / name).exists()
-        flushed += 1
+        flushed += not (tmp_path / name).exists()
 
     monkeypatch.setattr(os, "fsync", fsync)
     write_profile(tmp_path / name, FIELDS, FILES)
-    assert flushed == (1 if name.endswith(".nsp") else 3)
+    assert flushed == (1 if name.endswith(".nsp") else 4), "every file, and the folder they lie in"
 
 
 @NAMES
 def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path, name: str) -> None:
-    (tmp_path / f".{name}.nsp-part").mkdir()
-    (tmp_path / f".{name}.nsp-part" / "half").write_bytes(b"h")
+    killed = partial_path(tmp_path / name)
+    killed.mkdir()
+    (killed / "half").write_bytes(b"h")
     write_profile(tmp_path / name, FIELDS, FILES)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

@@ -1,12 +1,12 @@
 """Checkpoints of a training: complete or not there, and never code."""
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.errors import OutputError, UsageError
 
 FORMAT = 2
@@ -17,16 +17,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Raises OutputError when it cannot be written; the old one stays.
     """
-    partial = path.with_name(f".{path.name}.nsp-part")
     try:
-        with partial.open("wb") as file:
+        with appearing(path, "the checkpoint") as partial, partial.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch wraps the system's "no space left" into its own
-        partial.unlink(missing_ok=True)
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+    except RuntimeError as error:  # torch wraps the system's "no space left" into its own
+        reason = str(error).splitlines()[0]
         raise OutputError(f"{path}: the checkpoint cannot be written: {reason}") from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nsp_pipeline.atomic_file import appearing, cannot_write
 from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.errors import OutputError
 
@@ -17,6 +18,7 @@ PICTURES = "held-out-*.png"
 BOARD = "tensorboard"
 COLUMNS = ("step", "seconds", "learning_rate", "loss", "held_out_mse", "held_out_l1", "drift", "leak", "edges")
 GAP = 4
+WHAT = "the log"
 
 
 class TrainingLog:
@@ -47,8 +49,8 @@ class TrainingLog:
             for across, crop in enumerate(row):
                 place = (across * (width + GAP), down * (height + GAP))
                 sheet.paste(Image.fromarray(from_unit(crop, np.dtype(np.uint8))), place)
-        with _writing(self._folder / PICTURES.replace("*", f"{step:06}")) as path:
-            sheet.save(path)
+        with appearing(self._folder / PICTURES.replace("*", f"{step:06}"), WHAT) as path:
+            sheet.save(path, "PNG")
 
     def close(self) -> None:
         """Flush TensorBoard's file; raises OutputError when it cannot be written."""
@@ -59,7 +61,7 @@ class TrainingLog:
 
 def _start(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write the table anew; raises OutputError."""
-    with _writing(folder / CSV_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
+    with appearing(folder / CSV_FILE, WHAT) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
@@ -71,7 +73,7 @@ def _writing(path: Path) -> Iterator[Path]:
     try:
         yield path
     except OSError as error:
-        raise OutputError(f"{path}: the log cannot be written: {error.strerror or error}") from error
+        raise OutputError(cannot_write(path, error, WHAT)) from error
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:

@@ -10,12 +10,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.cli.evaluate.profile import Asked, opened, say, without_truth
 from nsp_pipeline.cli.evaluate.score_table import comparison_document, comparison_table
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.errors import OutputError
 from nsp_pipeline.evaluation.datasets.sources import open_pairs
 from nsp_pipeline.evaluation.metrics import require_ssim, to_eight_bit
 from nsp_pipeline.evaluation.rivals.candidates import RIVALS, Rival, Variant, available_rivals, find_rival
@@ -51,10 +51,8 @@ def compare_with(
         bar = progress.add_task(f"comparing on {len(pairs)} pairs", total=None)
         compared = compare(pairs, contenders, lambda done, total: progress.update(bar, completed=done, total=total))
     if sheet:
-        try:
-            contact_sheet(compared).save(sheet, "PNG")
-        except OSError as error:
-            raise OutputError(f"{sheet}: cannot be written: {error.strerror or error}") from error
+        with appearing(sheet) as partial:
+            contact_sheet(compared).save(partial, "PNG")
         say(console, f"crops at 100 %: {sheet}")
     if as_json:
         click.echo(json.dumps(comparison_document(compared), indent=2))

@@ -103,10 +103,7 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     made = export_onnx(bundle, request) if request.target == "onnx" else export_engine(bundle, request, tell)
-    try:
-        write_atomically(out, [made.content])
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    write_atomically(out, [made.content])
     size = len(made.content)
     tell(f"{out}: {request.mode}, {request.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
     if as_json:

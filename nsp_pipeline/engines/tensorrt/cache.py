@@ -12,6 +12,7 @@ from pathlib import Path
 from nsp_pipeline.atomic_file import PART_SUFFIX
 from nsp_pipeline.engines.cache_folder import FOLDER_VARIABLE
 from nsp_pipeline.engines.tensorrt.sealed_file import DamagedError, seal, unseal
+from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_lock import try_lock
 
 ENGINE_SUFFIX, TIMING_SUFFIX, RUNTIME_SUFFIX = ".engine", ".timing", ".runtime"
@@ -151,12 +152,12 @@ class EngineCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             seal(path, identity, body)
-        except OSError as error:
+        except (OSError, OutputError) as error:
             if self._complained:
                 return
             self._complained = True
             self._tell(
-                f"{self.folder}: engines cannot be kept there ({error.strerror or error}), so the next run makes them "
+                f"{self.folder}: engines cannot be kept there ({error}), so the next run makes them "
                 f"anew; {FOLDER_VARIABLE} names another folder"
             )
 

@@ -29,7 +29,7 @@ class Sealed:
 
 
 def seal(path: Path, identity: Mapping[str, str], body: bytes) -> None:
-    """Write a file, whole or not at all; raises OSError."""
+    """Write a file, whole or not at all; raises OutputError."""
     header = {"identity": dict(identity), "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     write_atomically(path, (MAGIC, json.dumps(header, sort_keys=True).encode() + b"\n", body))
 

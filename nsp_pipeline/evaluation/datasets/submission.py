@@ -2,17 +2,16 @@
 
 import base64
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.atomic_file import flush_folder
+from nsp_pipeline.atomic_file import appearing, require_free, require_writable
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.evaluation.datasets.dnd import DndImage
 from nsp_pipeline.evaluation.datasets.mat_file import read_array, require_writer, write_mat
@@ -21,6 +20,8 @@ from nsp_pipeline.evaluation.datasets.sidd import Blocks
 SIDD_HEADER = "ID,BLOCK\n"
 DND_VERSION = "1.0"
 """Of the rules by which DND's server evaluates."""
+
+WHAT = "the submission"
 
 Denoiser = Callable[[NDArray[np.generic]], NDArray[np.generic]]
 """(H, W, 3) in, the same shape and type out."""
@@ -44,7 +45,7 @@ def write_sidd(
     """
     images, per_image = blocks.pixels.shape[:2]
     total = images * per_image
-    with appearing(target, size=blocks.pixels.size * 4 // 3) as partial:
+    with _room_for(target, size=blocks.pixels.size * 4 // 3) as partial:
         written = hashlib.sha256()
         with partial.open("x", encoding="ascii", newline="") as file:
             for number, line in enumerate(_sidd_lines(blocks, denoise)):
@@ -73,7 +74,7 @@ def write_dnd(
     require_writer()
     total, done = sum(len(image.boxes) for image in images), 0
     size = sum((bottom - top) * (right - left) * 12 for image in images for top, left, bottom, right in image.boxes)
-    with appearing(target, size=size) as partial:
+    with _room_for(target, size=size) as partial:
         partial.mkdir()
         for number, image in enumerate(images, 1):
             denoised = np.empty(len(image.boxes), dtype=object)
@@ -91,41 +92,32 @@ def write_dnd(
 
 
 @contextmanager
-def appearing(target: Path, size: int) -> Iterator[Path]:
+def _room_for(target: Path, size: int) -> Iterator[Path]:
     """Give a temporary name beside the target; what is put there takes the target's name once all went well.
 
     Args:
         target: a file or folder that must not exist yet (an empty folder may).
         size: bytes that will be needed, which the disk must have free.
     """
-    partial = target.with_name(f".{target.name}.nsp-part")
-    try:
-        require_new(target)
-        _remove(partial)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(target.parent).free
-        if free < size:
-            raise OutputError(
-                f"{target}: this will take {size / 1e9:.1f} GB and the disk has {free / 1e9:.1f} free; make room first"
-            )
+    require_new(target)
+    require_writable(target, WHAT)
+    free = shutil.disk_usage(target.parent).free
+    if free < size:
+        raise OutputError(
+            f"{target}: this will take {size / 1e9:.1f} GB and the disk has {free / 1e9:.1f} free; make room first"
+        )
+    with appearing(target, WHAT, replace=False) as partial:
         yield partial
-        _flush(partial)
-        require_new(target)
-        if target.is_dir():
-            target.rmdir()
-        partial.rename(target)
-        flush_folder(target.parent)
-    except OSError as error:
-        raise OutputError(f"{target}: the submission cannot be written: {error.strerror or error}") from error
-    finally:
-        # Nothing is left after the rename; after an error, or an interrupt, what there is of it must go.
-        _remove(partial)
 
 
 def require_new(target: Path) -> None:
     """Raise OutputError where something stands already."""
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
-        raise OutputError(f"{target}: exists already; a submission is never overwritten, name another or remove it")
+    try:
+        require_free(target)
+    except FileExistsError:
+        raise OutputError(
+            f"{target}: exists already; a submission is never overwritten, name another or remove it"
+        ) from None
 
 
 def _sidd_lines(blocks: Blocks, denoise: Denoiser) -> Iterator[str]:
@@ -134,19 +126,3 @@ def _sidd_lines(blocks: Blocks, denoise: Denoiser) -> Iterator[str]:
     for number, (image, block) in enumerate(np.ndindex(images, per_image)):
         pixels = np.ascontiguousarray(denoise(blocks.block(image, block)), dtype=np.uint8)
         yield f"{number},{base64.b64encode(pixels.tobytes()).decode()}\n"
-
-
-def _flush(path: Path) -> None:
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        with file.open("rb+") as stream:
-            os.fsync(stream.fileno())
-    if path.is_dir():
-        flush_folder(path)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -89,7 +89,7 @@ def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path) -> None:
     resumed = run(killed, resume=True)
 
     assert same_weights(resumed, undisturbed)
-    assert resumed.course == undisturbed.course
+    assert resumed.history == undisturbed.history
     assert course(killed) == course(tmp_path / "whole")
     assert len(course(killed)) == 6
 
