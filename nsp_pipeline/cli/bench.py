@@ -1,7 +1,6 @@
 """`nsp bench`: how fast this machine denoises, with each engine, precision and profile."""
 
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -20,6 +19,7 @@ from rich.text import Text
 from nsp_pipeline import __version__
 from nsp_pipeline.cli.shared.quantities import DeviceType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.choose import ENGINES
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.choose import find_profile, shipped_profiles
@@ -137,7 +137,7 @@ def command(
             lambda what, done, total: progress.update(bar, description=what, completed=done, total=total),
         )
     if as_json:
-        click.echo(json.dumps(_document(bench, plan), indent=2))
+        print_json(_document(bench, plan))
     else:
         _show(bench, plan)
     if not any(row.configuration.engine != AUTHORS for row in bench.timed):
@@ -150,21 +150,19 @@ def _progress(console: Console) -> Progress:
 
 
 def _show(bench: Bench, plan: Plan) -> None:
-    console = Console()
     cores = f"{os.cpu_count()} cores, {plan.threads or 'all'} threads"
     machine = "; ".join([_cpu_name(), cores, *([name] if (name := gpu_name()) else [])])
-    console.print(f"{machine}; photo of {plan.megapixels:.1f} MP, {plan.rounds} rounds", highlight=False, markup=False)
-    console.print(_table(bench.timed))
+    print_rich(f"{machine}; photo of {plan.megapixels:.1f} MP, {plan.rounds} rounds", _table(bench.timed))
     providers = {row.engine: row.provider for row in bench.timed}
     runs_on = ", ".join(f"{engine}: {provider}" for engine, provider in providers.items())
-    console.print(f"computed by {runs_on or 'nothing'}", highlight=False, markup=False)
     rates = ", ".join(f"{key} {rate / 1e9:.0f} GFLOP/s" for key, rate in bench.rates.items())
-    console.print(f"matrix rate: {rates or 'not measured'}", highlight=False, markup=False)
-    console.print(EXPLAINED, style="dim", highlight=False)
+    print_rich(
+        f"computed by {runs_on or 'nothing'}", f"matrix rate: {rates or 'not measured'}", Text(EXPLAINED, style="dim")
+    )
     notes = [(row.configuration, row.note) for row in bench.timed if row.note]
     for configuration, reason in notes + [(row.configuration, row.reason) for row in bench.refused]:
         name = f"{configuration.profile}, {configuration.engine}, {configuration.precision}"
-        console.print(f"{name}: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        print_rich(Text(f"{name}: {reason}", style="yellow"))
 
 
 def _table(rows: Sequence[Timed]) -> Table:

@@ -1,6 +1,5 @@
 """`nsp calibrate`: noisy photos in, a profile out."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from nsp_pipeline.calibration.archive.groups import by_camera, group_photos, mer
 from nsp_pipeline.calibration.archive.survey import TOO_LITTLE, measure_groups
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
 from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType, IsoRangeType
+from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.training import (
     inherited_licence,
     progress,
@@ -264,7 +264,7 @@ def _calibrate_each(plan: _Plan, files: Sequence[Path], folder: Path, split: str
         if stopped := outcome.stopped:
             break
     if as_json:
-        click.echo(json.dumps([profile.spec.model_dump(mode="json") for profile in made], indent=2))
+        print_json([profile.spec.model_dump(mode="json") for profile in made])
     if stopped:
         raise SystemExit(ExitCode.INTERRUPTED)
     if failed:

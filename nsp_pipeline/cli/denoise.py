@@ -1,6 +1,5 @@
 """`nsp denoise`: noisy photos in, clean photos out."""
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.cli.shared.engine_options import engine_options
 from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.write import OutputKind
@@ -103,7 +103,7 @@ def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool
         where = ", ".join(printable(path) for path in inputs)
         console.print(f"nothing to do: no photos in {where}", highlight=False, markup=False, soft_wrap=True)
         if as_json:
-            click.echo(json.dumps(Summary(plan.root, (), 0, 0.0, Ended.COMPLETE).as_json(), indent=2))
+            print_json(Summary(plan.root, (), 0, 0.0, Ended.COMPLETE).as_json())
         return
     if dry_run:
         _tell_ahead(foresee(plan, settings), as_json)
@@ -112,7 +112,7 @@ def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool
     for line in summary_lines(summary):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if as_json:
-        click.echo(json.dumps(summary.as_json(), indent=2))
+        print_json(summary.as_json())
     _exit(summary)
 
 
@@ -195,9 +195,9 @@ def _mention_ignored(console: Console, plan: Plan) -> None:
 
 def _tell_ahead(foreseen: list[Foreseen], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([vars(entry) for entry in foreseen], indent=2))
+        print_json([vars(entry) for entry in foreseen])
         return
     for entry in foreseen:
         made_by = f" with profile {entry.profile} ({entry.why})" if entry.profile and entry.action == "make" else ""
         target = f" -> {entry.output}" if entry.output and entry.action == "make" else ""
-        click.echo(f"{entry.action} {entry.input}{target}{made_by}: {entry.reason}")
+        print_line(f"{entry.action} {entry.input}{target}{made_by}: {entry.reason}")

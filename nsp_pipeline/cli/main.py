@@ -3,14 +3,14 @@
 import errno
 import importlib
 import importlib.util
-import os
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import click
 
 from nsp_pipeline import __version__
+from nsp_pipeline.cli.shared.standard_output import drop_standard_output
 from nsp_pipeline.errors import ExitCode, NspError
 
 
@@ -67,7 +67,6 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code of errors.ExitCode. A bug of ours keeps its traceback."""
     try:
         code = nsp.main(args=args, prog_name="nsp", standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else ExitCode.OK
     except NspError as error:
         return _complain(str(error), error.exit_code)
@@ -82,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return _complain("not enough memory; close other programs, or lower --memory or --tile", ExitCode.ENVIRONMENT)
     except BrokenPipeError:
         # Whoever read our output has had enough. Python must not complain of it once more while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_standard_output()
         return ExitCode.SOME_FAILED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
@@ -91,5 +90,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    click.echo(f"nsp: {message}", err=True)
+    with suppress(OSError):  # where nobody listens any more, the exit code must do
+        click.echo(f"nsp: {message}", err=True)
     return code

@@ -1,6 +1,5 @@
 """`nsp scan`: which cameras, ISO and kinds of file an archive holds, and how noisy they are."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_a
 from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
 from nsp_pipeline.calibration.training.photos import find_photos
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
@@ -91,9 +91,9 @@ def command(
     for error in refused:
         console.print(f"left out: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if as_json:
-        click.echo(json.dumps(_document(groups, refused, measured=noise), indent=2))
+        print_json(_document(groups, refused, measured=noise))
     else:
-        Console().print(_table(groups, measured=noise))
+        print_rich(*_table(groups, measured=noise))
     if report:
         write_page(report, noise_report(groups))
         console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
@@ -106,7 +106,7 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _table(groups: Sequence[Group], *, measured: bool) -> Table:
+def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("camera", "ISO", "kind", "size"):
         table.add_column(column, no_wrap=column != "camera")
@@ -128,8 +128,7 @@ def _table(groups: Sequence[Group], *, measured: bool) -> Table:
     notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
     if measured:
         notes.insert(0, EXPLAINED)
-    table.caption, table.caption_justify = "\n".join(notes), "left"
-    return table
+    return [table, *map(Text, notes)]
 
 
 def _noise_cells(noise: NoiseField | None, troubles: list[str]) -> list[str]:

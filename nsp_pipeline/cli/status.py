@@ -1,6 +1,5 @@
 """`nsp status`: how far a denoised folder is, from its manifest alone."""
 
-import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from nsp_pipeline.batch.output.lock import is_running
 from nsp_pipeline.batch.output.manifest import Manifest, Status, read_manifest
 from nsp_pipeline.batch.plan import printable
+from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import UsageError
 
 
@@ -25,10 +25,10 @@ def command(output: Path, as_json: bool) -> None:
             raise UsageError(f"{printable(output)}: nsp has no record there; name the OUTPUT of an earlier run")
         report = _report(manifest, folder)
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        print_json(report)
     else:
         for line in _lines(report):
-            click.echo(line)
+            print_line(line)
 
 
 def _report(manifest: Manifest, folder: Path) -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """`nsp doctor`: what this installation can do, what is missing, and the command that mends it."""
 
-import json
 import platform
 import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 import click
-from rich.console import Console
+from rich.text import Text
 
 from nsp_pipeline import __version__
 from nsp_pipeline.cli.doctor.gpu_findings import Finding, gpu_findings
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
@@ -37,13 +37,12 @@ def command(as_json: bool) -> None:
     """
     findings = examine()
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
-        marks = {True: "[green]ok     [/green]", False: "[red]broken [/red]", None: "[yellow]absent [/yellow]"}
-        console = Console()
+        marks = {True: ("ok", "green"), False: ("broken", "red"), None: ("absent", "yellow")}
         for finding in findings:
-            console.print(f"{marks[finding.ok]} {finding.what:<22}", end="", highlight=False)
-            console.print(finding.detail, highlight=False, markup=False)
+            word, colour = marks[finding.ok]
+            print_rich(Text.assemble((f"{word:<7}", colour), f" {finding.what:<22}{finding.detail}"))
     if any(finding.ok is False for finding in findings):
         raise SystemExit(ExitCode.ENVIRONMENT)
 

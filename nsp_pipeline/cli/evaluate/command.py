@@ -1,6 +1,5 @@
 """`nsp evaluate`: a profile against ground truth, or what a benchmark's server wants to be sent."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from nsp_pipeline.cli.evaluate.score_table import score_document, score_table
 from nsp_pipeline.cli.shared.engine_options import engine_options
 from nsp_pipeline.cli.shared.quantities import OrWord
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
@@ -141,9 +141,9 @@ def _measure(asked: Asked, noisy: Path, clean: Path, as_json: bool) -> None:
             say(console, f"left out: {error}")
         document = score_document(measured, failed)
         if as_json:
-            click.echo(json.dumps({**_about(asked, engine), **document}, indent=2))
+            print_json({**_about(asked, engine), **document})
     if not as_json and measured:
-        Console().print(score_table(measured))
+        print_rich(score_table(measured))
     if failed:
         raise SystemExit(ExitCode.SOME_FAILED)
 
@@ -181,7 +181,7 @@ def _submit(asked: Asked, noisy: Path, target: Path, as_json: bool) -> None:
         )
         about = _about(asked, engine)
     if as_json:
-        click.echo(json.dumps({**about, **asdict(written), "path": str(written.path)}, indent=2))
+        print_json({**about, **asdict(written), "path": str(written.path)})
     else:
         say(console, _submitted(written))
 

@@ -1,18 +1,17 @@
 """`nsp evaluate --against`: other denoisers on the same pairs, as a table and as crops at 100 %."""
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import click
 from rich.console import Console
 from rich.progress import Progress
 
 from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.cli.evaluate.profile import Asked, opened, say, without_truth
 from nsp_pipeline.cli.evaluate.score_table import comparison_document, comparison_table
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
@@ -55,9 +54,9 @@ def compare_with(
             contact_sheet(compared).save(partial, "PNG")
         say(console, f"crops at 100 %: {sheet}")
     if as_json:
-        click.echo(json.dumps(comparison_document(compared), indent=2))
+        print_json(comparison_document(compared))
     else:
-        Console().print(comparison_table(compared))
+        print_rich(comparison_table(compared))
 
 
 def _rivals(names: Sequence[str]) -> tuple[list[Rival], list[str]]:

@@ -1,6 +1,5 @@
 """`nsp export`: a profile's network as a file that other programs run, and the engines that nsp keeps for itself."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from nsp_pipeline.atomic_file import write_atomically
 from nsp_pipeline.cli.export.kept_engines import list_engines, prune_engines
 from nsp_pipeline.cli.shared.exporting import ExportRequest, export_engine, export_onnx, require_training
 from nsp_pipeline.cli.shared.quantities import HeightWidthType, OrWord
+from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.engines.tensorrt.build import CAPABILITIES
 from nsp_pipeline.engines.tensorrt.size_range import SizeRange, chosen_range, fixed_size
 from nsp_pipeline.errors import OutputError, UsageError
@@ -108,7 +108,7 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     tell(f"{out}: {request.mode}, {request.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
     if as_json:
         asked = {"target": request.target, "mode": request.mode, "precision": request.precision, "io": request.pixels}
-        click.echo(json.dumps({"file": str(out), **asked, "bytes": size, **made.facts}))
+        print_json({"file": str(out), **asked, "bytes": size, **made.facts})
     return None
 
 

@@ -1,13 +1,12 @@
 """`nsp export --list` and `--prune`: the engines in the cache."""
 
-import json
 import time
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.cache_folder import cache_folder
 from nsp_pipeline.engines.tensorrt.cache import Entry, entries, useless
 from nsp_pipeline.errors import OutputError
@@ -19,7 +18,7 @@ def list_engines(as_json: bool) -> None:
     """Print what the cache holds."""
     found = entries(cache_folder())
     if as_json:
-        click.echo(json.dumps({"folder": str(cache_folder()), "files": [_facts(entry) for entry in found]}, indent=2))
+        print_json({"folder": str(cache_folder()), "files": [_facts(entry) for entry in found]})
         return
     table = Table("file", *COLUMNS, "MB", "last used", title=f"engines in {cache_folder()}")
     for entry in found:
@@ -27,7 +26,7 @@ def list_engines(as_json: bool) -> None:
         cells = [entry.path.name, *(identity.get(name, "") for name in COLUMNS), f"{entry.size / 1e6:.1f}", _day(entry)]
         # Texts, not strings: a name with brackets in it is no markup.
         table.add_row(*map(Text, cells), style=None if entry.identity else "red")
-    Console().print(table)
+    print_rich(table)
 
 
 def prune_engines(as_json: bool) -> None:
@@ -47,7 +46,7 @@ def prune_engines(as_json: bool) -> None:
     freed = sum(int(str(facts["bytes"])) for facts in removed)
     click.echo(f"removed {len(removed)} files, {freed / 1e6:.1f} MB, from {cache_folder()}", err=True)
     if as_json:
-        click.echo(json.dumps({"folder": str(cache_folder()), "removed": removed}, indent=2))
+        print_json({"folder": str(cache_folder()), "removed": removed})
 
 
 def _facts(entry: Entry) -> dict[str, object]:

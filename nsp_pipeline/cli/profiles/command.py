@@ -1,16 +1,15 @@
 """`nsp profiles`: what profiles there are, and whether they are whole."""
 
-import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Column, Table
 from rich.text import Text
 
 from nsp_pipeline.cli.profiles.files import export, import_, install, remove
 from nsp_pipeline.cli.shared.exporting import compare_with_weights
+from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.profiles.bundle import CARD_FILE, WEIGHTS_FILE, load_profile
@@ -30,7 +29,7 @@ def list_(as_json: bool) -> None:
     """List the profiles that ship and those in the user's profile folder."""
     rows = [_row(name, path) for name, path in installed_profiles().items()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     # The name is what one types: on a narrow screen the others give way.
     table = Table(Column("name", no_wrap=True), "camera", "ISO", "network", "licence", Column("file", overflow="fold"))
@@ -41,7 +40,7 @@ def list_(as_json: bool) -> None:
         else:
             cells = [row[column] for column in ("name", "camera", "iso", "network", "licence", "path")]
         table.add_row(*map(Text, cells), style="red" if "error" in row else None)
-    Console().print(table)
+    print_rich(table)
 
 
 def _row(name: str, path: Path) -> dict[str, str]:
@@ -75,9 +74,13 @@ def show(profile: str, report: Path | None, as_json: bool) -> None:
         write_page(report, profile_report(bundle))
         click.echo(f"plots: {report}", err=True)
     if as_json:
-        click.echo(json.dumps(bundle.spec.model_dump(mode="json"), indent=2))
+        print_json(bundle.spec.model_dump(mode="json"))
+        return
+    card = bundle.read(CARD_FILE).decode("utf-8", "replace")
+    if printed_to_a_terminal():
+        print_rich(Markdown(card))
     else:
-        Console().print(Markdown(bundle.read(CARD_FILE).decode()))
+        print_line(card.rstrip("\n"))
 
 
 @command.command()
@@ -89,7 +92,7 @@ def verify(profile: str, as_json: bool) -> None:
     findings = verify_profile(bundle)
     findings[WEIGHTS_FILE] = compare_with_weights(bundle)
     if as_json:
-        click.echo(json.dumps(findings, indent=2))
+        print_json(findings)
     else:
         for name, finding in findings.items():
             click.echo(f"{name}: {finding}", err=True)

@@ -1,12 +1,12 @@
 """`nsp profiles import`, `install`, `remove` and `export`: profiles as files, and the user's profile folder."""
 
-import json
 import zipfile
 from pathlib import Path
 
 import click
 
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError, UsageError
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, SPEC_FILE, Profile, copy_profile, load_profile
@@ -65,7 +65,7 @@ def remove(name: str, as_json: bool) -> None:
     path = remove_profile(name)
     click.echo(f"removed {path}", err=True)
     if as_json:
-        click.echo(json.dumps({"name": name, "removed": str(path)}))
+        print_json({"name": name, "removed": str(path)})
 
 
 @click.command()
@@ -111,4 +111,4 @@ def _report(what: str, profile: Profile, as_json: bool) -> None:
     click.echo(f"{what} '{name}' as {profile.path} (licence of its weights: {profile.spec.data.licence})", err=True)
     if as_json:
         facts = {"name": name, "path": str(profile.path), "sha256": profile.sha256}
-        click.echo(json.dumps({**facts, "profile": profile.spec.model_dump(mode="json")}, indent=2))
+        print_json({**facts, "profile": profile.spec.model_dump(mode="json")})

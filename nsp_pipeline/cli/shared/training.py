@@ -1,6 +1,5 @@
 """What the commands that train have in common: their folder, their progress, Ctrl-C, and the device."""
 
-import json
 import os
 import shutil
 import signal
@@ -11,10 +10,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.errors import OutputError, UsageError
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -46,7 +45,7 @@ def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> 
     say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")
     say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
     if as_json:
-        click.echo(json.dumps(profile.spec.model_dump(mode="json"), indent=2))
+        print_json(profile.spec.model_dump(mode="json"))
 
 
 def inherited_licence(licence: str, *parents: Profile | None) -> str:
