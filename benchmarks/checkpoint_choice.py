@@ -20,10 +20,11 @@ from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.crops import to_tensor
 from nsp_pipeline.calibration.training.judge import Judgement
 from nsp_pipeline.calibration.training.loop import RunOptions, train
-from nsp_pipeline.calibration.training.photos import find_photos, load_photos
+from nsp_pipeline.calibration.training.photos import load_photos
 from nsp_pipeline.cli.shared.quantities import DurationType
 from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, to_eight_bit
+from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
@@ -87,7 +88,7 @@ def main() -> None:
     found = find_pairs(asked.noisy, asked.clean)
     pairs = [tuple(middle(pixels, asked.side) for pixels in pair.load()) for pair in found]
     known = {pair.noisy.name for pair in found}
-    files = [path for path in find_photos(asked.photos) if path.name not in known]
+    files = [path for path in find_photos(asked.photos).paths if path.name not in known]
     photos = load_photos(files, smallest_side=settings.crop, memory=settings.memory, seed=settings.seed)
     images, held_out = ([photo.pixels for photo in part] for part in (photos.training, photos.held_out))
     objective = WatchedLesson(images, held_out, settings, pairs)  # type: ignore[arg-type]

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsp_pipeline.calibration.training.photos import find_photos
 from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
@@ -26,6 +25,7 @@ from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, ssim
 from nsp_pipeline.evaluation.synthetic import add_camera_noise
+from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.profiles.choose import find_profile
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--noisy", type=Path)
     parser.add_argument("--truth", type=Path)
     asked = parser.parse_args()
-    scenes = [shrunken(read_frame(path).pixels) for path in find_photos([asked.clean])]
+    scenes = [shrunken(read_frame(path).pixels) for path in find_photos([asked.clean]).paths]
     for name in asked.profiles:
         engine = open_engine(find_profile(name), mode="denoise")
         phone(name, engine, scenes)

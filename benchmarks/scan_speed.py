@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from nsp_pipeline.calibration.archive.groups import group_photos
-from nsp_pipeline.calibration.training.photos import find_photos
+from nsp_pipeline.frames.find import find_photos
 
 KINDS = 20
 
@@ -29,7 +29,7 @@ def main() -> None:
         folder = Path(name)
         size = fill(folder, asked.photos, asked.megapixels)
         begun = time.perf_counter()
-        groups, refused = group_photos(find_photos([folder]), {})
+        groups, refused = group_photos(find_photos([folder]).paths, {})
         seconds = time.perf_counter() - begun
     print(f"{asked.photos} photos, {size / 1e6:.0f} MB, {len(groups)} groups, {len(refused)} refused: {seconds:.1f} s")
 

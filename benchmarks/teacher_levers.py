@@ -21,9 +21,10 @@ from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.crops import to_tensor
 from nsp_pipeline.calibration.training.loop import train
-from nsp_pipeline.calibration.training.photos import find_photos, load_photos
+from nsp_pipeline.calibration.training.photos import load_photos
 from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, ssim, to_eight_bit
+from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.spec import InferenceSpec
 
@@ -60,7 +61,7 @@ def main() -> None:
     found = find_pairs(asked.noisy, asked.clean)
     pairs = [tuple(middle(pixels, asked.side) for pixels in pair.load()) for pair in found]
     known = {pair.noisy.name for pair in found}
-    files = [path for path in find_photos(asked.photos) if path.name not in known]
+    files = [path for path in find_photos(asked.photos).paths if path.name not in known]
     images = [photo.pixels for photo in load_photos(files, smallest_side=320, memory=2 << 30, seed=0).training]
 
     everything = {key: value for lever in LEVERS.values() for key, value in lever.items()}

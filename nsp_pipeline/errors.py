@@ -7,6 +7,8 @@ never one of these: it keeps its traceback.
 from enum import IntEnum
 from pathlib import Path
 
+from nsp_pipeline.file_names import printable
+
 
 class ExitCode(IntEnum):
     """What `nsp` returns to the shell; part of the interface, never renumbered."""
@@ -29,7 +31,7 @@ class PhotoError(NspError):
     """One photo cannot be read or denoised; the run goes on with the others."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
 

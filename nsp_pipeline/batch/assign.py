@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from nsp_pipeline.batch.plan import Job
+from nsp_pipeline.batch.job import Job
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.read import read_camera

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nsp_pipeline.errors import NspError
+from nsp_pipeline.file_names import printable
 
 
 class Outcome(StrEnum):
@@ -79,7 +80,7 @@ class Summary:
         """The document that --json prints."""
         return {
             "summary": {
-                "output": str(self.root),
+                "output": printable(self.root),
                 "ended": str(self.ended),
                 **{str(outcome): len(self.of(outcome)) for outcome in Outcome},
                 "remaining": self.remaining,

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task
+from nsp_pipeline.batch.job import RECORD_FOLDER, Refused
 from nsp_pipeline.batch.outcome import Outcome, Result
 from nsp_pipeline.batch.output.manifest import Manifest, Row, Stamp, Status, settings_hash
 from nsp_pipeline.batch.output.publish import NotOursError, Publisher
-from nsp_pipeline.batch.output.up_to_date import Action, absolute_name, hash_file, stamp
-from nsp_pipeline.batch.plan import RECORD_FOLDER, Refused, printable
+from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.denoise.photo import Inferred, denoise_frame
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, PhotoError, UntrustedResultError
+from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.read import read_frame
 

@@ -4,22 +4,20 @@ The tree below a folder is kept. One folder fills OUTPUT itself; of several INPU
 below OUTPUT, and single files go to OUTPUT directly. Nothing is written here.
 """
 
+import glob
 import os
-import stat
-import unicodedata
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from hashlib import sha256
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from nsp_pipeline.batch.clashes import OnClash, number_clashes, refuse_clashes
+from nsp_pipeline.batch.job import Job, Refused, Shard
+from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find import Findings, FindRules, find_photos, is_folder, place_below
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, RAW_SUFFIXES
 from nsp_pipeline.frames.write import OutputKind, output_suffix
-
-RECORD_FOLDER = ".nsp"
-"""Where a run keeps its manifest, lock and error log, below OUTPUT."""
 
 KIND_OF_SUFFIX = {
     ".jpg": OutputKind.JPEG,
@@ -29,64 +27,16 @@ KIND_OF_SUFFIX = {
     ".tif": OutputKind.TIFF,
     ".tiff": OutputKind.TIFF,
 }
-MOST_SHARDS = 1000
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Job:
-    """One photo to make: `key` is the output below the plan's root, with slashes, and names it in the manifest."""
+class PlanRules(FindRules):
+    """What is looked at (see FindRules) and what it becomes."""
 
-    input: Path
-    output: Path
-    key: str
-    kind: OutputKind = OutputKind.KEEP
-
-    @property
-    def name(self) -> str:
-        """The input's path in words fit for a terminal."""
-        return printable(self.input)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Something found that looks like a photo and cannot be one of ours, and why."""
-
-    input: Path
-    key: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Part `index` (from 1) of `count`: photos are dealt out by a hash of their relative path."""
-
-    index: int
-    count: int
-
-    def takes(self, key: str) -> bool:
-        """Whether this shard does that photo; the same on every machine."""
-        return int.from_bytes(sha256(key.encode()).digest()[:8], "big") % self.count == self.index - 1
-
-
-@dataclass(frozen=True)
-class PlanRules:
-    """What is looked at and what it becomes.
-
-    Globs are matched without regard to case against a file's path below its INPUT and against its name; `*` spans
-    folders. A folder that `exclude` matches is not entered. Without `include`, everything is included.
-    """
-
-    recursive: bool = True
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
     kind: OutputKind = OutputKind.KEEP
     suffix: str = ""
     shard: Shard | None = None
-
-    def admits(self, relative: str) -> bool:
-        """Whether a file at this path below its INPUT is wanted."""
-        return (not self.include or _matches(relative, self.include)) and not _matches(relative, self.exclude)
+    on_clash: OnClash = OnClash.ERROR
 
 
 @dataclass(frozen=True)
@@ -95,84 +45,67 @@ class Plan:
 
     root: Path
     jobs: tuple[Job, ...]
-    refused: tuple[Refused, ...] = ()
-    ignored: Mapping[str, int] = field(default_factory=dict)
-    """How many files of each suffix are no photos."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A file met in the inputs: `relative` to its INPUT (for globs), `below` the output folder (for its place)."""
-
-    path: Path
-    relative: str
-    below: PurePosixPath
-    explicit: bool
+    refused: tuple[Refused, ...]
+    found: Findings
 
 
 def make_plan(inputs: Sequence[Path], output: Path, rules: PlanRules) -> Plan:
     """Plan a run.
 
+    Photos whose outputs would meet are refused or numbered, as the rules say; the others are planned all the same.
+
     Raises:
-        UsageError: an INPUT does not exist, two photos would get one name, OUTPUT lies in an INPUT that does not
-            exclude it, or a photo would be written over.
+        UsageError: an INPUT does not exist, OUTPUT lies in an INPUT that does not exclude it, or a photo would be
+            written over.
+        OutputError: photos are to be numbered, and OUTPUT's manifest cannot be read.
     """
     for path in inputs:
-        if not os.path.lexists(path):
-            raise UsageError(f"{printable(path)}: there is no such file or folder")
+        _require_there(path)
     single = _single_file_target(inputs, output, rules)
-    if single is None and output.exists() and not output.is_dir():
+    if single is None and _is_there(output) and not is_folder(output):
         raise UsageError(f"{printable(output)}: OUTPUT is a file; it must be a folder for these INPUTs")
     _refuse_output_within_input(inputs, output, rules)
     root = output.parent if single else output
-    jobs: list[Job] = []
-    refused: list[Refused] = []
-    ignored: Counter[str] = Counter()
-    for found in _find(inputs, rules, refused):
-        suffix = found.path.suffix.lower()
-        if not rules.admits(found.relative):
-            continue
-        if reason := _not_a_regular_file(found.path):
-            if found.explicit or suffix in PHOTO_SUFFIXES:
-                refused.append(Refused(found.path, _key(found.below), reason))
-        elif found.explicit or suffix in PHOTO_SUFFIXES:
-            jobs.append(single or _job(found, output, rules))
-        elif suffix in OTHER_IMAGE_SUFFIXES:
-            refused.append(Refused(found.path, _key(found.below), f"format not supported ({suffix})"))
-        else:
-            ignored[suffix or "no suffix"] += 1
-    jobs = list(dict.fromkeys(jobs))
-    _refuse_collisions(jobs)
+    found = find_photos(inputs, rules, keep_out=None if single else output)
+    tops = _tops(found)
+    refused = [Refused(entry.path, _key(tops[entry.root] / entry.relative), entry.reason) for entry in found.unreadable]
+    refused += [
+        Refused(entry.path, _key(tops[entry.root] / entry.relative), f"format not supported ({_suffix(entry.path)})")
+        for entry in found.others
+    ]
+    jobs = [single or _job(entry.path, tops[entry.root] / entry.relative, output, rules) for entry in found.photos]
+    if rules.on_clash is OnClash.NUMBER:
+        with read_manifest(root) as manifest:
+            jobs = number_clashes(jobs, root, manifest.made() if manifest else ())
+    else:
+        jobs, clashing = refuse_clashes(jobs)
+        refused += clashing
     _refuse_overwriting_inputs(jobs, [entry.input for entry in refused])
     if rules.shard:
         jobs = [job for job in jobs if rules.shard.takes(job.key)]
         refused = [entry for entry in refused if rules.shard.takes(entry.key)]
-    return Plan(root, tuple(jobs), tuple(refused), dict(ignored))
+    return Plan(root, tuple(jobs), tuple(refused), found)
 
 
-def printable(path: Path | str) -> str:
-    """A path as text that every terminal, log and database takes: odd bytes and control characters escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def _tops(found: Findings) -> dict[Path, PurePosixPath]:
+    """Where below OUTPUT the tree of each INPUT begins."""
+    many = len(found.inputs) > 1
+    return {path: PurePosixPath(path.resolve().name if many and is_folder(path) else "") for path in found.inputs}
 
 
 def _key(below: PurePosixPath) -> str:
-    return os.fsencode(str(below)).decode("utf-8", "backslashreplace")
+    return printable(str(below))
 
 
-def _matches(relative: str, globs: Iterable[str]) -> bool:
-    path = relative.lower()
-    name = path.rpartition("/")[2]
-    return any(
-        fnmatchcase(path, glob.lower().rstrip("/")) or fnmatchcase(name, glob.lower().rstrip("/")) for glob in globs
-    )
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
 
 
 def _single_file_target(inputs: Sequence[Path], output: Path, rules: PlanRules) -> Job | None:
     """The one job where OUTPUT is a file: INPUT is one file, and OUTPUT ends in a picture's suffix and is no folder."""
-    suffix = output.suffix.lower()
+    suffix = _suffix(output)
     is_picture = suffix in PHOTO_SUFFIXES | OTHER_IMAGE_SUFFIXES
-    if len(inputs) != 1 or inputs[0].is_dir() or output.is_dir() or not is_picture:
+    if len(inputs) != 1 or is_folder(inputs[0]) or is_folder(output) or not is_picture:
         return None
     kind = KIND_OF_SUFFIX.get(suffix)
     if kind is None:
@@ -184,102 +117,41 @@ def _single_file_target(inputs: Sequence[Path], output: Path, rules: PlanRules) 
     return Job(inputs[0], output, _key(PurePosixPath(output.name)), kind)
 
 
-def _job(found: _Found, output: Path, rules: PlanRules) -> Job:
-    name = found.path.stem + rules.suffix + output_suffix(found.path, rules.kind)
-    below = found.below.with_name(name)
+def _job(path: Path, below: PurePosixPath, output: Path, rules: PlanRules) -> Job:
+    below = below.with_name(path.stem + rules.suffix + output_suffix(path, rules.kind))
     # What is called RAW becomes a .tif by name, so it must be one by content, whatever it was.
-    is_raw = found.path.suffix.lower() in RAW_SUFFIXES
+    is_raw = _suffix(path) in RAW_SUFFIXES
     kind = OutputKind.TIFF if is_raw and rules.kind is OutputKind.KEEP else rules.kind
-    return Job(found.path, output / below, _key(below), kind)
+    return Job(path, output / below, _key(below), kind)
 
 
-def _find(inputs: Sequence[Path], rules: PlanRules, refused: list[Refused]) -> Iterator[_Found]:
-    """Yield every file of the inputs; folders that cannot be read are added to `refused`."""
-    for path in inputs:
-        if path.is_dir():
-            under = PurePosixPath(path.resolve().name if len(inputs) > 1 else "")
-            for file, relative in _walk(path, rules, refused):
-                yield _Found(file, relative, under / relative, explicit=False)
-        else:
-            yield _Found(path, path.name, PurePosixPath(path.name), explicit=True)
-
-
-def _walk(folder: Path, rules: PlanRules, refused: list[Refused]) -> Iterator[tuple[Path, str]]:
-    """Yield (file, path below `folder`) in a stable order, entering every real folder once.
-
-    Links to folders wait until all real ones are done, so that photos keep their own place rather than a link's, and
-    a link back up the tree leads nowhere.
-    """
-    seen: set[tuple[int, int]] = set()
-    waiting = deque([(folder, "")])
-    links: deque[tuple[Path, str]] = deque()
-    while waiting or links:
-        current, relative = waiting.popleft() if waiting else links.popleft()
-        try:
-            status = current.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(current) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            reason = f"the folder cannot be read: {error.strerror or error}"
-            refused.append(Refused(current, _key(PurePosixPath(relative or ".")), reason))
-            continue
-        for entry in entries:
-            path = f"{relative}/{entry.name}" if relative else entry.name
-            if entry.name.startswith("."):
-                continue
-            if not entry.is_dir():
-                yield current / entry.name, path
-            elif rules.recursive and not _matches(path, rules.exclude):
-                (links if entry.is_symlink() else waiting).append((current / entry.name, path))
-
-
-def _not_a_regular_file(path: Path) -> str | None:
-    """Why a path is nothing to open (a pipe would block for ever); None for files, and for what is gone by now."""
+def _require_there(path: Path) -> None:
     try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        return f"cannot be opened: {error.strerror or error}"
-    return None if stat.S_ISREG(mode) else "not a regular file"
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{printable(path)}: there is no such file or folder") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{printable(path)}: cannot be looked at: {reason}") from None
+
+
+def _is_there(path: Path) -> bool:
+    return _status(path) is not None
 
 
 def _refuse_output_within_input(inputs: Sequence[Path], output: Path, rules: PlanRules) -> None:
-    target = output.resolve()
-    for folder in (path for path in inputs if path.is_dir()):
-        source = folder.resolve()
-        if target == source:
-            raise UsageError(f"{printable(output)}: OUTPUT is also an INPUT; originals are never written over")
-        if not target.is_relative_to(source):
+    for folder in filter(is_folder, inputs):
+        below = place_below(output, folder)
+        if below is None:
             continue
-        below = target.relative_to(source)
+        if below == Path():
+            raise UsageError(f"{printable(output)}: OUTPUT is also an INPUT; originals are never written over")
         ways = [part.as_posix() for part in (below, *below.parents) if part != Path()]
-        if not any(_matches(way, rules.exclude) or _matches(f"{way}/\0", rules.exclude) for way in ways):
+        if not any(map(rules.excludes_content, ways)):
             raise UsageError(
                 f"{printable(output)}: OUTPUT lies inside the INPUT {printable(folder)}, so the next run would take "
-                f"its results for photos; put it elsewhere, or add --exclude '{below.as_posix()}'"
+                f"its results for photos; put it elsewhere, or add --exclude '{glob.escape(below.as_posix())}'"
             )
-
-
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Refuse two photos with one output, also where a disk does not tell capitals or accents' spellings apart."""
-    taken: dict[str, Job] = {}
-    pairs = [(other, job) for job in jobs if (other := taken.setdefault(_disk_name(job.key), job)) is not job]
-    if pairs:
-        shown = [f"{a.name} and {b.name} would both become {printable(b.output)}" for a, b in pairs[:MOST_NAMED]]
-        more = f"; so would {len(pairs) - MOST_NAMED} more pairs" if len(pairs) > MOST_NAMED else ""
-        raise UsageError(f"{'; '.join(shown)}{more}; leave some out with --exclude, or use different OUTPUT folders")
-    for job in jobs:
-        for parent in PurePosixPath(job.key).parents:
-            if blocking := taken.get(_disk_name(str(parent))):
-                raise UsageError(
-                    f"{blocking.name} would become a file where {job.name} needs a folder: {printable(blocking.output)}"
-                )
-
-
-def _disk_name(key: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
 
 
 def _refuse_overwriting_inputs(jobs: Sequence[Job], others: Sequence[Path]) -> None:

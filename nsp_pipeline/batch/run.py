@@ -20,12 +20,13 @@ from nsp_pipeline.batch.output.publish import Publisher, recover, remove_strays
 from nsp_pipeline.batch.output.up_to_date import Action
 from nsp_pipeline.batch.photo import PhotoSteps
 from nsp_pipeline.batch.pipeline import Pipeline
-from nsp_pipeline.batch.plan import Plan, printable
+from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.with_pd import open_with_pd
 from nsp_pipeline.errors import MissingCapabilityError, OutputError
+from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.profiles.bundle import Profile
 
 
@@ -58,7 +59,7 @@ def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter) -> Summary:
             engines.get(tasks[0].profile)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root) as manifest:
             recover(manifest, plan.root, settings.shard)
-            manifest.forget_gone()
+            manifest.forget_gone({absolute_name(job.input): job.key for job in plan.jobs})
             folders = {job.output.parent for job in plan.jobs} | {plan.root}
             if strays := remove_strays(folders, manifest, lock):
                 reporter.say(f"removed {strays} unfinished files of a run that was killed", strays=strays)

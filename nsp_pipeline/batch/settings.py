@@ -4,11 +4,12 @@ import json
 from dataclasses import dataclass, field
 
 from nsp_pipeline.batch.assign import AUTO, Task
+from nsp_pipeline.batch.job import Job, Shard
 from nsp_pipeline.batch.output.manifest import Manifest, settings_hash
 from nsp_pipeline.batch.output.publish import Encoding
-from nsp_pipeline.batch.output.up_to_date import Decision, Wanted, absolute_name, decide
-from nsp_pipeline.batch.plan import Job, Shard
+from nsp_pipeline.batch.output.up_to_date import Decision, Wanted, decide
 from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.file_names import absolute_name
 
 RENDER_VERSION = 1
 """Raised when the same settings come to mean other pixels; finished photos are then made again."""

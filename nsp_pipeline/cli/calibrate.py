@@ -1,5 +1,6 @@
 """`nsp calibrate`: noisy photos in, a profile out."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from rich.console import Console
 from nsp_pipeline.calibration.archive.groups import by_camera, group_photos, merge_alike, only
 from nsp_pipeline.calibration.archive.survey import TOO_LITTLE, measure_groups
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.finding import find_options
 from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType, IsoRangeType
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.training import (
+    chosen_photos,
     inherited_licence,
     progress,
-    say,
     stop_on_interrupt,
     tell,
     training_folder,
@@ -27,6 +30,7 @@ from nsp_pipeline.cli.shared.training import (
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
+from nsp_pipeline.frames.find import FindRules
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.profiles.bundle import Profile, require_writable
 from nsp_pipeline.profiles.choose import find_profile
@@ -83,7 +87,7 @@ FEWEST_PHOTOS = 3
     type=click.Choice(["camera", "group"]),
     help="Make a profile for each camera, or for each group as `nsp scan --noise` has them; OUT is their folder.",
 )
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files whose name matches. May be repeated.")
+@find_options
 @click.option("--origin", help="Where the photos come from, for the profile's card.")
 @click.option("--licence", default="not stated", help="Terms on which the profile may be used, for its card.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finished profile's description as JSON on stdout.")
@@ -101,6 +105,7 @@ def command(
     camera: str | None,
     iso: tuple[int, int] | None,
     split: str | None,
+    include: tuple[str, ...],
     exclude: tuple[str, ...],
     origin: str | None,
     licence: str,
@@ -120,7 +125,6 @@ def command(
     torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
     """
     require_training()
-    from nsp_pipeline.calibration.training.photos import find_photos
     from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
 
     settings, measured, start = _settings(recipe, base, {"backbone": backbone, "steps": max_steps})
@@ -129,7 +133,8 @@ def command(
     elif pairs:
         raise UsageError("--pair shows one camera; with --split there are several: calibrate that camera by itself")
     shot_pairs = read_shot_pairs(pairs)
-    files = find_photos(photos, exclude)
+    only_first_speaks = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    files = chosen_photos(only_first_speaks, photos, FindRules(include=include, exclude=exclude))
     if camera or iso:
         aliases = read_aliases(aliases_file())
         if not (files := only(files, aliases, camera=camera, iso=iso)):

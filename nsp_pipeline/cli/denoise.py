@@ -1,5 +1,6 @@
 """`nsp denoise`: noisy photos in, clean photos out."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -7,20 +8,25 @@ from typing import Any
 import click
 from rich.console import Console
 
+from nsp_pipeline.batch.clashes import OnClash
+from nsp_pipeline.batch.job import Shard
 from nsp_pipeline.batch.listeners.json_log import EventLog
 from nsp_pipeline.batch.listeners.listener import Everybody
 from nsp_pipeline.batch.listeners.terminal import PatientConsole, summary_lines, terminal_reporter
 from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
 from nsp_pipeline.batch.output.publish import Encoding
-from nsp_pipeline.batch.plan import Plan, PlanRules, Shard, make_plan, printable
+from nsp_pipeline.batch.plan import Plan, PlanRules, make_plan
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.cli.shared.engine_options import engine_options
+from nsp_pipeline.cli.shared.finding import find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
 from nsp_pipeline.errors import ExitCode, UsageError
+from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.write import OutputKind
 
 MODES = ("denoise", "sr", "sr-direct")
@@ -62,8 +68,14 @@ MODES = ("denoise", "sr", "sr-direct")
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads that read photos.")
 @click.option("--recursive/--no-recursive", default=True, show_default=True, help="Enter folders in folders.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Only files that match. May be repeated.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No files or folders that match. May be repeated.")
+@find_options
+@click.option(
+    "--on-name-clash",
+    type=click.Choice([str(way) for way in OnClash]),
+    default="error",
+    show_default=True,
+    help="Where photos would get one name, as 1.dng and 1.tif: they fail, or all but one are numbered (1-2.tif).",
+)
 @click.option(
     "--format",
     "kind",
@@ -91,29 +103,30 @@ def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool
     so the same command continues where it stopped. A photo that was made with another profile or other settings is
     made anew, and replaced.
 
-    Exit codes: 0 all done; 1 some photos failed; 2 wrong usage; 3 this machine cannot do it; 4 OUTPUT cannot be
-    written; 130 interrupted.
+    Hidden files and folders (.name) and those of systems and network disks (@eaDir, #recycle, $RECYCLE.BIN, __MACOSX,
+    ._name) are skipped, unless they are INPUT themselves. Links are followed, and no photo is made twice.
+
+    Exit codes: 0 all done; 1 some photos failed; 2 wrong usage, or an INPUT without any photo; 3 this machine cannot do
+    it; 4 OUTPUT cannot be written; 130 interrupted.
     """
     _refuse_contradictions(options)
     rules, settings = _rules(options), _settings(options)
     plan = make_plan(inputs, output, rules)
     console = PatientConsole(stderr=True)
-    _mention_ignored(console, plan)
-    if not plan.jobs and not plan.refused:
-        where = ", ".join(printable(path) for path in inputs)
-        console.print(f"nothing to do: no photos in {where}", highlight=False, markup=False, soft_wrap=True)
-        if as_json:
-            print_json(Summary(plan.root, (), 0, 0.0, Ended.COMPLETE).as_json())
-        return
+    _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
     if dry_run:
         _tell_ahead(foresee(plan, settings), as_json)
+        _require_photos(plan)
         return
-    summary = _run(plan, settings, console, _log_path(options["log_json"], plan))
-    for line in summary_lines(summary):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if plan.jobs or plan.refused:
+        summary = _run(plan, settings, console, _log_path(options["log_json"], plan))
+        _say_all(console, summary_lines(summary))
+    else:
+        summary = Summary(plan.root, (), 0, 0.0, Ended.COMPLETE)
+        _say_all(console, [] if plan.found.nothing else ["nothing to do: no photos fall to this shard"])
     if as_json:
-        print_json(summary.as_json())
-    _exit(summary)
+        print_json({**summary.as_json(), "search": search_document(plan.found)})
+    _exit(summary, plan)
 
 
 def _run(plan: Plan, settings: RunSettings, console: Console, log_path: Path | None) -> Summary:
@@ -125,13 +138,25 @@ def _run(plan: Plan, settings: RunSettings, console: Console, log_path: Path | N
         return summary
 
 
-def _exit(summary: Summary) -> None:
+def _say_all(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        say(console, line)
+
+
+def _exit(summary: Summary, plan: Plan) -> None:
     if summary.fatal:
         raise summary.fatal
     if summary.ended == Ended.INTERRUPTED:
         raise SystemExit(ExitCode.INTERRUPTED)
+    _require_photos(plan)
     if summary.of(Outcome.FAILED):
         raise SystemExit(ExitCode.SOME_FAILED)
+
+
+def _require_photos(plan: Plan) -> None:
+    """A disk that is not mounted must not look like success, even where the other INPUTs are done."""
+    if trouble := plan.found.nothing or plan.found.without_photos:
+        raise UsageError(trouble)
 
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
@@ -156,6 +181,7 @@ def _rules(options: dict[str, Any]) -> PlanRules:
         kind=OutputKind(options["kind"]),
         suffix=options["suffix"],
         shard=shard,
+        on_clash=OnClash(options["on_name_clash"]),
     )
 
 
@@ -185,12 +211,12 @@ def _log_path(path: Path | None, plan: Plan) -> Path | None:
     return path
 
 
-def _mention_ignored(console: Console, plan: Plan) -> None:
-    if plan.ignored:
-        count = sum(plan.ignored.values())
-        files = "file that is no photo" if count == 1 else "files that are no photos"
-        suffixes = ", ".join(sorted(plan.ignored))
-        console.print(f"ignored {count} {files} ({suffixes})", highlight=False, markup=False, soft_wrap=True)
+def _ignored_lines(plan: Plan) -> list[str]:
+    if not (ignored := plan.found.ignored):
+        return []
+    count = sum(ignored.values())
+    files = "file that is no photo" if count == 1 else "files that are no photos"
+    return [f"ignored {count} {files} ({', '.join(printable(suffix) for suffix in sorted(ignored))})"]
 
 
 def _tell_ahead(foreseen: list[Foreseen], as_json: bool) -> None:

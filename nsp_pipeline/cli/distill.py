@@ -8,17 +8,20 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.finding import find_options
 from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.training import (
+    chosen_photos,
     inherited_licence,
     progress,
-    say,
     stop_on_interrupt,
     tell,
     training_folder,
     usable,
 )
 from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
+from nsp_pipeline.frames.find import FindRules
 from nsp_pipeline.profiles.bundle import require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
@@ -59,7 +62,7 @@ PREPARED_EVERY = 50
     metavar="A B",
     help="Two shots of one scene from a tripod, a stronger test of the result. May be repeated.",
 )
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files whose name matches. May be repeated.")
+@find_options
 @click.option("--origin", help="Where the photos come from, for the profile's card.")
 @click.option("--licence", default="not stated", help="Terms on which the profile may be used, for its card.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finished profile's description as JSON on stdout.")
@@ -75,6 +78,7 @@ def command(
     resume: bool,
     device: str,
     pairs: tuple[tuple[Path, Path], ...],
+    include: tuple[str, ...],
     exclude: tuple[str, ...],
     origin: str | None,
     licence: str,
@@ -106,8 +110,8 @@ def command(
         console = Console(stderr=True, quiet=not ranks.first)
         cache = folder / f"cache-{ranks.rank}"
         sources = Sources(
-            _photo_set(console, clean, exclude, settings, cache),
-            _photo_set(console, photos, exclude, settings, cache),
+            _photo_set(console, clean, FindRules(include=include, exclude=exclude), settings, cache),
+            _photo_set(console, photos, FindRules(include=include, exclude=exclude), settings, cache),
             master,
         )
         say(console, f"preparing {settings.painted} painted pictures and what the teacher says")
@@ -150,15 +154,15 @@ def _say_prepared(console: Console, done: int, total: int) -> None:
 def _photo_set(
     console: Console,
     roots: tuple[Path, ...],
-    exclude: tuple[str, ...],
+    rules: FindRules,
     settings: "StudentSettings",
     cache: Path,
 ) -> "PhotoSet | None":
-    from nsp_pipeline.calibration.training.photos import find_photos, load_photos
+    from nsp_pipeline.calibration.training.photos import load_photos
 
     if not roots:
         return None
-    files = find_photos(roots, exclude)
+    files = chosen_photos(console, roots, rules)
     say(console, f"reading {len(files)} photos")
     photo_set = load_photos(
         files,

@@ -12,11 +12,14 @@ from rich.text import Text
 
 from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
-from nsp_pipeline.calibration.training.photos import find_photos
+from nsp_pipeline.cli.shared.finding import find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find import FindRules, find_photos
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.report.noise_page import noise_report
 from nsp_pipeline.report.page import write_page
@@ -45,7 +48,7 @@ EXPLAINED = (
     metavar="FILE.html",
     help="Write curves of the noise and maps of its correlation as a page; needs --noise.",
 )
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files whose name matches. May be repeated.")
+@find_options
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, with the files of each group."
 )
@@ -54,6 +57,7 @@ def command(
     noise: bool,
     samples: int,
     report: Path | None,
+    include: tuple[str, ...],
     exclude: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -69,15 +73,17 @@ def command(
       [aliases]
       "NIKON D800" = "Studio Nikon"
 
-    Exit codes: 0 all done; 1 some photos cannot be read; 2 wrong usage; 4 the report cannot be written.
+    Exit codes: 0 all done; 1 some photos or folders cannot be read; 2 wrong usage, or a folder without any photo; 4 the
+    report cannot be written.
     """
     if report and not noise:
         raise UsageError("--report shows measured noise: add --noise")
     console = Console(stderr=True)
+    found = find_photos(photos, FindRules(include=include, exclude=exclude))
     with _progress(console) as progress:
         bar = progress.add_task("reading metadata", total=None)
         groups, refused = group_photos(
-            find_photos(photos, exclude),
+            found.paths,
             read_aliases(aliases_file()),
             lambda done, total: progress.update(bar, completed=done, total=total),
         )
@@ -88,15 +94,20 @@ def command(
             )
             groups = merge_alike(groups)
             refused += failed
+    refused = [entry.error for entry in found.unreadable] + refused
+    for line in search_lines(found):
+        say(console, line)
     for error in refused:
-        console.print(f"left out: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"left out: {error}", style="yellow")
     if as_json:
-        print_json(_document(groups, refused, measured=noise))
-    else:
+        print_json({**_document(groups, refused, measured=noise), "search": search_document(found)})
+    elif groups:
         print_rich(*_table(groups, measured=noise))
-    if report:
+    if report and groups:
         write_page(report, noise_report(groups))
-        console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"report: {printable(report)}")
+    if trouble := found.nothing or found.without_photos:
+        raise UsageError(trouble)
     if refused:
         raise SystemExit(ExitCode.SOME_FAILED)
 
@@ -151,7 +162,7 @@ def _iso(group: Group) -> str:
 def _document(groups: Sequence[Group], refused: Sequence[PhotoError], *, measured: bool) -> dict[str, Any]:
     return {
         "groups": [{**_about(group), **({"noise": _noise(group.noise)} if measured else {})} for group in groups],
-        "refused": [{"file": str(error.path), "reason": error.reason} for error in refused],
+        "refused": [{"file": printable(error.path), "reason": error.reason} for error in refused],
     }
 
 
@@ -164,7 +175,7 @@ def _about(group: Group) -> dict[str, Any]:
         "size": list(group.size) if group.size else None,
         "edited": group.edited,
         "photos": len(group.paths),
-        "files": [str(path) for path in group.paths],
+        "files": [printable(path) for path in group.paths],
     }
 
 

@@ -9,9 +9,9 @@ import click
 
 from nsp_pipeline.batch.output.lock import is_running
 from nsp_pipeline.batch.output.manifest import Manifest, Status, read_manifest
-from nsp_pipeline.batch.plan import printable
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.file_names import printable
 
 
 @click.command(name="status")

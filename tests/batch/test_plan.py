@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nsp_pipeline.batch.plan import Plan, PlanRules, Shard, make_plan, printable
+from nsp_pipeline.batch.job import Shard
+from nsp_pipeline.batch.plan import Plan, PlanRules, make_plan
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.write import OutputKind
 
@@ -23,6 +24,10 @@ def keys(plan: Plan) -> list[str]:
 
 def plan_of(folder: Path, **rules: object) -> Plan:
     return make_plan([folder], folder.parent / "out", PlanRules(**rules))  # type: ignore[arg-type]
+
+
+def plan_of_into(folder: Path, output: Path, **rules: object) -> Plan:
+    return make_plan([folder], output, PlanRules(**rules))  # type: ignore[arg-type]
 
 
 def test_one_folder_keeps_its_tree_below_output(tmp_path: Path) -> None:
@@ -88,32 +93,60 @@ def test_a_linked_folder_elsewhere_is_entered(tmp_path: Path) -> None:
     assert keys(plan_of(folder)) == ["0.jpg", "more/1.jpg"]
 
 
-def test_two_photos_of_one_name_are_refused_by_both_names(tmp_path: Path) -> None:
-    touch(tmp_path / "in", "1.tif", "1.nef")
-    with pytest.raises(UsageError, match=r"1\.nef and .*1\.tif would both become .*out/1\.tif"):
-        plan_of(tmp_path / "in")
+def clashes(plan: Plan) -> dict[str, str]:
+    return {entry.input.name: entry.reason for entry in plan.refused}
+
+
+def test_two_photos_of_one_name_fail_by_both_names_and_the_rest_is_planned(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "1.tif", "1.nef", "2.jpg")
+    plan = plan_of(folder)
+    assert keys(plan) == ["2.jpg"]
+    mend = "--on-name-clash number keeps them apart, or leave one out with --exclude"
+    assert clashes(plan) == {
+        "1.nef": f"it and {folder}/1.tif would both become {tmp_path}/out/1.tif; {mend}",
+        "1.tif": f"it and {folder}/1.nef would both become {tmp_path}/out/1.tif; {mend}",
+    }
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("A.jpg", "a.jpg"), (*(unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")),)]
 )
-def test_names_that_some_disks_hold_for_one_are_refused(tmp_path: Path, one: str, other: str) -> None:
-    folder = touch(tmp_path / "in", one, other)
-    if len(list(folder.iterdir())) == 1:
+def test_names_that_some_disks_hold_for_one_fail(tmp_path: Path, one: str, other: str) -> None:
+    folder = touch(tmp_path / "in", one, other, "b.jpg")
+    if len(list(folder.iterdir())) == 2:
         pytest.skip("this disk holds them for one itself")
-    with pytest.raises(UsageError, match="would both become"):
-        plan_of(folder)
+    plan = plan_of(folder)
+    assert keys(plan) == ["b.jpg"]
+    assert set(clashes(plan)) == {one, other}
 
 
-def test_files_of_one_name_from_two_folders_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/1.jpg", "b/1.jpg")
-    with pytest.raises(UsageError, match=r"a/1\.jpg and .*b/1\.jpg would both become"):
-        make_plan([tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.jpg"], tmp_path / "out", PlanRules())
+def test_files_of_one_name_from_two_folders_fail(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/1.jpg", "b/2.jpg")
+    inputs = [tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.jpg", tmp_path / "b" / "2.jpg"]
+    plan = make_plan(inputs, tmp_path / "out", PlanRules())
+    assert keys(plan) == ["2.jpg"]
+    assert [entry.input for entry in plan.refused] == inputs[:2]
 
 
-def test_the_same_input_twice_is_one_job(tmp_path: Path) -> None:
-    file = touch(tmp_path, "1.jpg") / "1.jpg"
-    assert len(make_plan([file, file], tmp_path / "out", PlanRules()).jobs) == 1
+def test_a_photo_that_would_be_a_file_where_others_need_a_folder_fails(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "x.png", "x.jpg/1.jpg")
+    plan = plan_of(folder, kind=OutputKind.JPEG)
+    assert keys(plan) == ["x.jpg/1.jpg"]
+    assert "would be its output, and the folder of other outputs too" in clashes(plan)["x.png"]
+
+
+def test_the_same_input_twice_is_one_job_in_any_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = touch(tmp_path, "1.jpg", "in/2.jpg") / "1.jpg"
+    monkeypatch.chdir(tmp_path)
+    assert len(make_plan([file, file, Path("1.jpg")], tmp_path / "out", PlanRules()).jobs) == 1
+    # Once named is once named: its photos lie in OUTPUT as if it had been given alone.
+    assert keys(make_plan([Path("in"), tmp_path / "in"], tmp_path / "out", PlanRules())) == ["2.jpg"]
+
+
+def test_inputs_in_one_another_have_each_photo_once(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "1.jpg", "sub/2.jpg")
+    for inputs in ([folder, folder / "sub"], [folder / "sub", folder], [folder, folder / "1.jpg"]):
+        assert keys(make_plan(inputs, tmp_path / "out", PlanRules())) == ["in/1.jpg", "in/sub/2.jpg"]
 
 
 def test_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
@@ -133,6 +166,33 @@ def test_output_inside_the_input_needs_an_exclude(tmp_path: Path) -> None:
     assert keys(make_plan([folder], folder / "clean" / "new", PlanRules(exclude=("clean",)))) == ["1.jpg"]
     with pytest.raises(UsageError, match="--exclude"):
         make_plan([folder], folder / "clean", PlanRules(exclude=("clean/*.png",)))
+
+
+def test_the_exclude_that_is_proposed_for_an_odd_name_is_the_right_one(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "1.jpg", "clean [2024]/1.jpg")
+    with pytest.raises(UsageError) as refused:
+        plan_of_into(folder, folder / "clean [2024]")
+    proposed = str(refused.value).rpartition("--exclude '")[2].removesuffix("'")
+    assert keys(plan_of_into(folder, folder / "clean [2024]", exclude=(proposed,))) == ["1.jpg"]
+
+
+def test_a_link_to_a_parent_of_input_and_output_does_not_refuse_the_next_run(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "1.jpg")
+    touch(tmp_path, "elsewhere/2.jpg")
+    (folder / "up").symlink_to(tmp_path)
+    (folder / "best.jpg").symlink_to(tmp_path / "out" / "1.jpg")
+    touch(tmp_path / "out", "1.jpg", "up/elsewhere/2.jpg", ".nsp/manifest.sqlite")
+    plan = plan_of(folder)
+    assert keys(plan) == ["1.jpg", "up/elsewhere/2.jpg"]
+    assert not plan.refused
+
+
+def test_output_reached_through_a_link_in_the_input_is_not_its_own_input(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "1.jpg")
+    touch(tmp_path / "disk2", "2.jpg", "clean/1.jpg")
+    (folder / "disk2").symlink_to(tmp_path / "disk2")
+    for output in (tmp_path / "disk2" / "clean", folder / "disk2" / "clean"):
+        assert keys(plan_of_into(folder, output)) == ["1.jpg", "disk2/2.jpg"]
 
 
 def test_an_output_that_is_an_original_is_refused_by_whatever_name(tmp_path: Path) -> None:
@@ -199,10 +259,10 @@ def test_other_pictures_are_refused_by_name_and_other_files_counted(tmp_path: Pa
         ("2.webp", "format not supported (.webp)"),
         ("x/3.HEIC", "format not supported (.heic)"),
     ]
-    assert plan.ignored == {".txt": 2, ".icc": 1, "no suffix": 1}
+    assert plan.found.ignored == {".txt": 2, ".icc": 1, "no suffix": 1}
     quiet = plan_of(folder, exclude=("*.webp", "*.heic", "*.txt"))
     assert not quiet.refused
-    assert ".txt" not in quiet.ignored
+    assert ".txt" not in quiet.found.ignored
 
 
 def test_a_file_named_outright_is_planned_whatever_its_suffix(tmp_path: Path) -> None:
@@ -224,7 +284,7 @@ def test_pipes_and_dead_links_are_refused_and_not_opened(tmp_path: Path) -> None
     assert keys(plan) == ["1.jpg"]
     assert {entry.key: entry.reason for entry in plan.refused} == {
         "pipe.jpg": "not a regular file",
-        "dead.jpg": "cannot be opened: No such file or directory",
+        "dead.jpg": "a link that leads nowhere: what it names does not exist, or is on a disk that is not mounted",
     }
 
 
@@ -237,12 +297,16 @@ def test_shards_part_the_photos_and_stay_the_same(tmp_path: Path) -> None:
 
 
 def test_collisions_are_seen_across_shards(tmp_path: Path) -> None:
-    folder = touch(tmp_path / "in", "1.tif", "1.nef")
-    for index in (1, 2):
-        with pytest.raises(UsageError, match="both become"):
-            plan_of(folder, shard=Shard(index, 2))
+    folder = touch(tmp_path / "in", "1.tif", "1.nef", "2.jpg")
+    parts = [plan_of(folder, shard=Shard(index, 2)) for index in (1, 2)]
+    assert [key for plan in parts for key in keys(plan)] == ["2.jpg"]
+    assert sorted(entry.input.name for plan in parts for entry in plan.refused) == ["1.nef", "1.tif"]
 
 
-def test_odd_names_become_printable() -> None:
-    assert printable(os.fsdecode(b"a\xff\n\x1b[31m.jpg")) == "a\\xff\\n\\x1b[31m.jpg"
-    assert printable("Grüße 山.jpg") == "Grüße 山.jpg"
+def test_an_input_that_may_not_be_looked_at_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(path: Path) -> os.stat_result:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", forbid)
+    with pytest.raises(UsageError, match="in: cannot be looked at: Permission denied"):
+        plan_of(tmp_path / "in")

@@ -1,7 +1,7 @@
 import click
 import pytest
 
-from nsp_pipeline.batch.plan import Shard
+from nsp_pipeline.batch.job import Shard
 from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
 
 

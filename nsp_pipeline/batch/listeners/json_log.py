@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from nsp_pipeline.batch.outcome import Result
-from nsp_pipeline.batch.plan import printable
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import OutputError
+from nsp_pipeline.file_names import printable
 
 
 class EventLog:

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
-from nsp_pipeline.batch.plan import printable
 from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.file_names import printable
 
 LONGEST_NAME = 32
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nsp_pipeline.batch.plan import MOST_SHARDS, RECORD_FOLDER, Shard, printable
+from nsp_pipeline.batch.job import MOST_SHARDS, RECORD_FOLDER, Shard
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_lock import try_lock, unlock
+from nsp_pipeline.file_names import printable
 
 LOCK_FILE = "lock"
 

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
@@ -21,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nsp_pipeline.batch.plan import RECORD_FOLDER, printable
+from nsp_pipeline.batch.job import RECORD_FOLDER
 from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.file_names import from_printable, printable
 
 MANIFEST_FILE = "manifest.sqlite"
 SCHEMA_VERSION = 2
@@ -52,7 +53,7 @@ class Row:
     """One photo's record; the columns of the tables, in their order."""
 
     output: str
-    """Path below OUTPUT, with slashes."""
+    """Path below OUTPUT, with slashes; this and `input` as `file_names.printable` writes names."""
     input: str
     """Absolute path."""
     status: Status
@@ -174,6 +175,11 @@ class Manifest:
         rows = self._query(f"SELECT {_NAMES} FROM unmade WHERE output = ? AND input = ?", key, photo)
         return _row(rows[0]) if rows else None
 
+    def made(self) -> list[Row]:
+        """The records of all outputs that we made or were about to give their names."""
+        tables = ("photos", "publishing")
+        return [_row(row) for table in tables for row in self._query(f"SELECT {_NAMES} FROM {table} ORDER BY output")]
+
     def rows(self) -> list[Row]:
         """The latest record of every photo, by output."""
         made = f"SELECT {_NAMES} FROM photos WHERE (output, input) NOT IN (SELECT output, input FROM unmade)"
@@ -186,10 +192,15 @@ class Manifest:
         with self._change() as connection:
             _put(connection, "unmade", replace(row, run=self.run, finished=time.time()))
 
-    def forget_gone(self) -> None:
-        """Drop the records of unmade photos that exist no more."""
+    def forget_gone(self, planned: Mapping[str, str]) -> None:
+        """Drop the records of unmade photos that exist no more, and of folders that can be read by now.
+
+        So too where a photo is to get another name: `planned` has outputs by their inputs, named as in records.
+        """
         for row in (_row(values) for values in self._query(f"SELECT {_NAMES} FROM unmade")):
-            if not os.path.lexists(row.input):
+            path = Path(from_printable(row.input))
+            renamed = planned.get(row.input, row.output) != row.output
+            if renamed or not os.path.lexists(path) or _can_be_listed(path):
                 with self._change() as connection:
                     connection.execute("DELETE FROM unmade WHERE output = ? AND input = ?", (row.output, row.input))
 
@@ -306,6 +317,15 @@ def _open_for_reading(path: Path, scratch: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
+
+
+def _can_be_listed(path: Path) -> bool:
+    """Whether a path is a folder that may be read."""
+    try:
+        os.scandir(path).close()
+    except OSError:
+        return False
+    return True
 
 
 def settings_hash(text: str) -> str:

@@ -10,11 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from nsp_pipeline.atomic_file import flush_folder
+from nsp_pipeline.batch.job import Job, Shard
 from nsp_pipeline.batch.output.lock import OutputLock
 from nsp_pipeline.batch.output.manifest import Manifest, Row, Status
 from nsp_pipeline.batch.output.up_to_date import NOT_OURS, hash_file, our_output, stamp
-from nsp_pipeline.batch.plan import Job, Shard, printable
 from nsp_pipeline.errors import OutputError, PhotoError
+from nsp_pipeline.file_names import from_printable, printable
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.write import verify_written, write_frame
 
@@ -132,7 +133,7 @@ def recover(manifest: Manifest, root: Path, shard: Shard | None) -> None:
     for row in manifest.unpublished():
         if shard and not shard.takes(row.output):
             continue
-        output = root / row.output
+        output = root / from_printable(row.output)
         present = stamp(output)
         with suppress(OSError):
             if present and present.size == row.output_size and hash_file(output) == row.output_sha256:

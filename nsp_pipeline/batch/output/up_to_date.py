@@ -7,8 +7,9 @@ from hashlib import file_digest
 from pathlib import Path
 
 from nsp_pipeline import __version__
+from nsp_pipeline.batch.job import Job
 from nsp_pipeline.batch.output.manifest import Row, Stamp
-from nsp_pipeline.batch.plan import Job, printable
+from nsp_pipeline.file_names import absolute_name, printable
 
 NOT_OURS = "exists already and was not written by nsp (or was changed since); --overwrite replaces it"
 
@@ -77,11 +78,6 @@ def decide(
     if not _matches(known, wanted):
         return Decision(Action.MAKE, "settings or profile changed")
     return Decision(Action.SKIP, "already done", replace(known, output_mtime_ns=ours.mtime_ns))
-
-
-def absolute_name(path: Path) -> str:
-    """A photo as the manifest names it: its absolute path, links not resolved."""
-    return printable(os.path.abspath(path))  # noqa: PTH100
 
 
 def stamp(path: Path) -> Stamp | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import OutputError, PhotoError, UsageError
+from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.frame import Camera
-from nsp_pipeline.frames.read import PHOTO_SUFFIXES, read_frame
+from nsp_pipeline.frames.read import read_frame
 
 HELD_OUT_SHARE = 10
 """One photo in this many is kept out of training, to judge by."""
@@ -35,24 +35,6 @@ class PhotoSet:
     training: list[Photo]
     held_out: list[Photo]
     refused: list[str]
-
-
-def find_photos(roots: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """List the photos in files and folders, recursively, hidden ones left out, without those whose name matches a glob.
-
-    Raises UsageError when there is none.
-    """
-    found: set[Path] = set()
-    for root in roots:
-        inside = root.rglob("*") if root.is_dir() else [root]
-        for path in inside:
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if not hidden and path.is_file() and (path == root or path.suffix.lower() in PHOTO_SUFFIXES):
-                found.add(path)
-    kept = [path for path in sorted(found) if not any(fnmatch(path.name, pattern) for pattern in exclude)]
-    if not kept:
-        raise UsageError(f"no photos in {', '.join(str(root) for root in roots)}")
-    return kept
 
 
 def load_photos(
@@ -138,6 +120,6 @@ def _mapped(pixels: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
     try:
         np.save(path, pixels)
     except OSError as error:
-        raise OutputError(f"{path}: photos cannot be cached there: {error.strerror or error}") from error
+        raise OutputError(f"{printable(path)}: photos cannot be cached there: {error.strerror or error}") from error
     # Copy-on-write: torch wants arrays that may be written to, and nobody writes.
     return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]

@@ -10,21 +10,26 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nsp_pipeline.cli.evaluate.comparing import compare_with
-from nsp_pipeline.cli.evaluate.profile import Asked, opened, say, without_truth
+from nsp_pipeline.cli.evaluate.pairs import Truth
+from nsp_pipeline.cli.evaluate.profile import Asked, opened
 from nsp_pipeline.cli.evaluate.score_table import score_document, score_table
 from nsp_pipeline.cli.shared.engine_options import engine_options
+from nsp_pipeline.cli.shared.finding import find_options
 from nsp_pipeline.cli.shared.quantities import OrWord
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
-from nsp_pipeline.evaluation.datasets.sources import open_pairs, open_submission
+from nsp_pipeline.evaluation.datasets.sources import open_submission
 from nsp_pipeline.evaluation.datasets.submission import Written, require_new
 from nsp_pipeline.evaluation.measure import Measured, NoisyAndClean, measure_pairs
 from nsp_pipeline.evaluation.metrics import require_ssim
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find import FindRules
 
 MODES = ("denoise", "sr", "sr-direct")
 
@@ -62,6 +67,7 @@ MODES = ("denoise", "sr", "sr-direct")
     metavar="auto|N",
     help="Side of a tile in pixels; smaller takes less memory and more time.",
 )
+@find_options
 @click.option(
     "--against",
     multiple=True,
@@ -101,11 +107,13 @@ def command(
     Beside other denoisers, each as good as its strength can make it, and what they look like:
       nsp evaluate PROFILE --noisy photos --clean truth --against all --sheet crops.png
 
+    --exclude leaves out noisy and clean photos, --include chooses among the noisy ones.
+
     In the sr modes the clean photo must be as many times larger as the mode enlarges, and the noisy photo's own score
     is that of its bicubic enlargement.
 
-    Exit codes: 0 all done; 1 some photos could not be read, and the means are of the others; 2 wrong usage, or files
-    that do not fit; 3 this machine cannot do it; 4 the submission cannot be written; 130 interrupted.
+    Exit codes: 0 all done; 1 some photos or folders could not be read, and the means are of the others; 2 wrong usage,
+    or files that do not fit; 3 this machine cannot do it; 4 the submission cannot be written; 130 interrupted.
     """
     inference = inference_settings(options)
     asked = Asked(options["profile"], options["engine"], options["device"], options["precision"], inference)
@@ -114,12 +122,13 @@ def command(
     if submission is None:
         if clean is None:
             raise UsageError("give --clean to measure against ground truth, or --submission for a benchmark without it")
+        truth = Truth(noisy, clean, FindRules(include=options["include"], exclude=options["exclude"]))
         if against:
             if inference.mode != "denoise":
                 raise UsageError(f"--against compares photos at their own size; --mode {inference.mode} enlarges")
-            compare_with(asked, noisy, clean, against, sheet, as_json)
+            compare_with(asked, truth, against, sheet, as_json)
             return
-        _measure(asked, noisy, clean, as_json)
+        _measure(asked, truth, as_json)
         return
     if against:
         raise UsageError("--against needs ground truth, and --submission is for benchmarks without it")
@@ -130,11 +139,11 @@ def command(
     _submit(asked, noisy, submission, as_json)
 
 
-def _measure(asked: Asked, noisy: Path, clean: Path, as_json: bool) -> None:
+def _measure(asked: Asked, truth: Truth, as_json: bool) -> None:
     require_ssim()
     console = Console(stderr=True)
-    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: say(console, without_truth(photos)))
-    failed: list[PhotoError] = []
+    pairs = truth.open(console)
+    failed = truth.unreadable
     with opened(asked.open) as engine:
         measured = _measured(console, pairs, engine, asked.inference, failed)
         for error in failed:
@@ -181,7 +190,7 @@ def _submit(asked: Asked, noisy: Path, target: Path, as_json: bool) -> None:
         )
         about = _about(asked, engine)
     if as_json:
-        print_json({**about, **asdict(written), "path": str(written.path)})
+        print_json({**about, **asdict(written), "path": printable(written.path)})
     else:
         say(console, _submitted(written))
 
@@ -199,4 +208,4 @@ def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
 
 
 def _submitted(written: Written) -> str:
-    return f"{written.path}: {written.crops} crops of {written.images} images, ready to be submitted"
+    return f"{printable(written.path)}: {written.crops} crops of {written.images} images, ready to be submitted"

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nsp_pipeline.atomic_file import appearing
-from nsp_pipeline.cli.evaluate.profile import Asked, opened, say, without_truth
+from nsp_pipeline.cli.evaluate.pairs import Truth
+from nsp_pipeline.cli.evaluate.profile import Asked, opened
 from nsp_pipeline.cli.evaluate.score_table import comparison_document, comparison_table
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.evaluation.datasets.sources import open_pairs
+from nsp_pipeline.errors import ExitCode
 from nsp_pipeline.evaluation.metrics import require_ssim, to_eight_bit
 from nsp_pipeline.evaluation.rivals.candidates import RIVALS, Rival, Variant, available_rivals, find_rival
 from nsp_pipeline.evaluation.rivals.compare import compare, contact_sheet
@@ -27,16 +29,16 @@ NEXT_SCALE = "dbsn-noncommercial"
 """The profile that stands for the paper's method where the one that is measured is a student."""
 
 
-def compare_with(
-    asked: Asked, noisy: Path, clean: Path, against: Sequence[str], sheet: Path | None, as_json: bool
-) -> None:
+def compare_with(asked: Asked, truth: Truth, against: Sequence[str], sheet: Path | None, as_json: bool) -> None:
     """Measure a profile beside others and print the table; raises as `compare` does, and OutputError for the sheet."""
     require_ssim()
     console = Console(stderr=True)
     rivals, missing = _rivals(against)
     for reason in missing:
         say(console, f"left out: {reason}")
-    pairs = open_pairs(noisy, clean, on_left_out=lambda photos: say(console, without_truth(photos)))
+    pairs = truth.open(console)
+    for error in truth.unreadable:
+        say(console, f"left out: {error}")
     with ExitStack() as engines, Progress(console=console, transient=True) as progress:
         contenders = list(rivals)
         if PAPER in against or ALL in against:
@@ -57,6 +59,8 @@ def compare_with(
         print_json(comparison_document(compared))
     else:
         print_rich(comparison_table(compared))
+    if truth.unreadable:
+        raise SystemExit(ExitCode.SOME_FAILED)
 
 
 def _rivals(names: Sequence[str]) -> tuple[list[Rival], list[str]]:

@@ -1,12 +1,12 @@
 """The profile that `nsp evaluate` is asked to measure, opened on its engine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
@@ -14,9 +14,6 @@ from nsp_pipeline.engines.with_pd import EngineWithPd, open_with_pd
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
-
-NAMED = 5
-"""Photos without a partner that are named; of more, the number must do."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +64,3 @@ def opened(open_engine: Callable[[Callable[[str], None]], Engine]) -> Iterator[E
         yield engine
     finally:
         engine.close()
-
-
-def without_truth(photos: Sequence[Path]) -> str:
-    """What is said of noisy photos that are left out."""
-    names = ", ".join(photo.name for photo in photos[:NAMED]) + (", …" if len(photos) > NAMED else "")
-    return f"left out, without ground truth: {len(photos)} noisy photos ({names})"
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line as it stands."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from rich.text import Text
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.evaluation.measure import Measured, Score, mean
 from nsp_pipeline.evaluation.rivals.compare import Compared
+from nsp_pipeline.file_names import printable
 
 
 def score_table(measured: Sequence[Measured]) -> Table:
@@ -33,7 +34,7 @@ def score_document(measured: Sequence[Measured], failed: Sequence[PhotoError]) -
         "noisy": _score(mean([row.noisy for row in measured])) if measured else None,
         "denoised": _score(mean([row.denoised for row in measured])) if measured else None,
         "pairs": [{**asdict(row), "noisy": _score(row.noisy), "denoised": _score(row.denoised)} for row in measured],
-        "failed": [{"file": str(error.path), "reason": error.reason} for error in failed],
+        "failed": [{"file": printable(error.path), "reason": error.reason} for error in failed],
     }
 
 

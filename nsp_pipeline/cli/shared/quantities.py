@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nsp_pipeline.batch.plan import MOST_SHARDS, Shard
+from nsp_pipeline.batch.job import MOST_SHARDS, Shard
 
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 BYTES = {

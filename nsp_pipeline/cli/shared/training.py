@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -13,16 +13,25 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nsp_pipeline.cli.shared.finding import blame_lines, search_lines
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.frames.find import FindRules, find_photos
 from nsp_pipeline.profiles.bundle import Profile
 
 LOG_EVERY = 100
 
 
-def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is: paths may hold brackets, and a command to copy must not be broken in two."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+def chosen_photos(console: Console, roots: Sequence[Path], rules: FindRules) -> list[Path]:
+    """Find the photos to train on, and say what was left out; raises UsageError for a folder without any."""
+    found = find_photos(roots, rules)
+    for line in search_lines(found):
+        say(console, line)
+    found.require_some()
+    for line in blame_lines(found):
+        say(console, line, style="yellow")
+    return found.paths
 
 
 def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> None:

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.read import PHOTO_SUFFIXES, read_frame
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find import EVERYTHING, Findings, FindRules, find_photos
+from nsp_pipeline.frames.read import read_frame
 
 ROLE = re.compile(r"[_-](real|mean|noisy|clean|gt)$", re.IGNORECASE)
 """What data sets end a name with: PolyU and CC write `x_Real` and `x_mean`."""
@@ -35,49 +37,68 @@ class Pair:
         return read_frame(self.noisy).pixels, read_frame(self.clean).pixels
 
     def __str__(self) -> str:
-        return f"{self.noisy} and {self.clean}"
+        return f"{printable(self.noisy)} and {printable(self.clean)}"
 
 
-def find_pairs(
-    noisy: Path, clean: Path, on_left_out: Callable[[Sequence[Path]], None] = lambda photos: None
-) -> list[Pair]:
+@dataclass(frozen=True)
+class PairSearch:
+    """How pairs are looked for, and who hears of what was met besides.
+
+    `exclude` of the rules holds for noisy and clean photos alike, `include` chooses among the noisy ones. `on_found`
+    takes all that was found in a folder; `on_left_out` the noisy photos that have no partner, if there are any.
+    """
+
+    rules: FindRules = EVERYTHING
+    on_found: Callable[[Findings], None] = lambda found: None
+    on_left_out: Callable[[Sequence[Path]], None] = lambda photos: None
+
+
+WITHOUT_MORE = PairSearch()
+
+
+def find_pairs(noisy: Path, clean: Path, search: PairSearch = WITHOUT_MORE) -> list[Pair]:
     """Pair the photos of two folders, recursively.
 
     Names match without their suffix and without the word by which data sets tell the two apart (`x_Real.JPG` and
     `x_mean.JPG`; `NOISY_SRGB_x` and `GT_SRGB_x`). Both may be the same folder; a pair is then in one of its folders.
 
-    Args:
-        on_left_out: called with the noisy photos that have no partner, if there are any.
-
     Raises:
         UsageError: no pair was found, or a name is there twice.
     """
     same = noisy.resolve() == clean.resolve()
-    noisy_photos = _by_name(noisy, lambda stem: not (same and _is_clean(stem)), with_folder=same)
-    clean_photos = _by_name(clean, lambda stem: not same or _is_clean(stem), with_folder=same)
+    for_clean = replace(search, rules=replace(search.rules, include=()), on_found=_unheard if same else search.on_found)
+    noisy_photos = _by_name(noisy, search, lambda stem: not (same and _is_clean(stem)), with_folder=same)
+    clean_photos = _by_name(clean, for_clean, lambda stem: not same or _is_clean(stem), with_folder=same)
     common = sorted(set(noisy_photos) & set(clean_photos))
     if not common:
         raise UsageError(
-            f"no pair: nothing in {noisy} ({len(noisy_photos)} photos) is called as anything in {clean} "
-            f"({len(clean_photos)} photos)"
+            f"no pair: nothing in {printable(noisy)} ({len(noisy_photos)} photos) is called as anything in "
+            f"{printable(clean)} ({len(clean_photos)} photos)"
         )
     if left_out := [photo for name, photo in noisy_photos.items() if name not in clean_photos]:
-        on_left_out(left_out)
+        search.on_left_out(left_out)
     return [Pair(name, noisy_photos[name], clean_photos[name]) for name in common]
 
 
-def _by_name(folder: Path, wanted: Callable[[str], bool], *, with_folder: bool) -> dict[str, Path]:
+def _by_name(folder: Path, search: PairSearch, wanted: Callable[[str], bool], *, with_folder: bool) -> dict[str, Path]:
+    findings = find_photos([folder], search.rules)
+    search.on_found(findings)
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in PHOTO_SUFFIXES or not path.is_file() or not wanted(path.stem):
+    for path in findings.paths:
+        if not wanted(path.stem):
             continue
-        name = _plain_name(path.stem)
+        name = printable(_plain_name(path.stem))
         if with_folder:
-            name = (path.relative_to(folder).parent / name).as_posix()
+            name = (PurePosixPath(printable(path.relative_to(folder).parent)) / name).as_posix()
         if name in found:
-            raise UsageError(f"{path} and {found[name]} both answer to '{name}'; evaluate one folder at a time")
+            both = f"{printable(path)} and {printable(found[name])}"
+            raise UsageError(f"{both} both answer to '{name}'; evaluate one folder at a time")
         found[name] = path
     return found
+
+
+def _unheard(found: Findings) -> None:
+    """The same folder again: all was said of it."""
 
 
 def _plain_name(stem: str) -> str:

@@ -5,18 +5,17 @@ from pathlib import Path
 
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.evaluation.datasets.dnd import INFO, is_dnd, read_dnd
-from nsp_pipeline.evaluation.datasets.pairs import Pair, find_pairs
+from nsp_pipeline.evaluation.datasets.pairs import WITHOUT_MORE, Pair, PairSearch, find_pairs
 from nsp_pipeline.evaluation.datasets.sidd import pair_blocks, read_blocks
 from nsp_pipeline.evaluation.datasets.submission import Denoiser, Written, write_dnd, write_sidd
 from nsp_pipeline.evaluation.measure import NoisyAndClean
+from nsp_pipeline.file_names import printable
 
 SIDD_FILE = "SubmitSrgb.csv"
 """What SIDD calls its submission."""
 
 
-def open_pairs(
-    noisy: Path, clean: Path, on_left_out: Callable[[Sequence[Path]], None] = lambda photos: None
-) -> Sequence[NoisyAndClean]:
+def open_pairs(noisy: Path, clean: Path, search: PairSearch = WITHOUT_MORE) -> Sequence[NoisyAndClean]:
     """Find the pairs of two folders, of two SIDD files, or of two photos.
 
     Raises:
@@ -28,12 +27,12 @@ def open_pairs(
         if not path.exists():
             raise UsageError(f"{path}: there is no such file or folder")
     if noisy.is_dir() and clean.is_dir():
-        return find_pairs(noisy, clean, on_left_out)
+        return find_pairs(noisy, clean, search)
     if _is_mat(noisy) and _is_mat(clean):
         return pair_blocks(noisy, clean)
     if noisy.is_dir() or clean.is_dir() or _is_mat(noisy) or _is_mat(clean):
         raise UsageError(f"{noisy} and {clean}: give two folders, two SIDD .mat files, or two photos")
-    return [Pair(noisy.stem, noisy, clean)]
+    return [Pair(printable(noisy.stem), noisy, clean)]
 
 
 Submission = Callable[[Denoiser, Callable[[int, int], None]], Written]

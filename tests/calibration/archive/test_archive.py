@@ -10,8 +10,9 @@ from noisy_photos import noisy_scene, save_archive
 from PIL import Image
 
 from nsp_pipeline.calibration.training.crops import CropSampler
-from nsp_pipeline.calibration.training.photos import PhotoSet, find_photos, load_photos
+from nsp_pipeline.calibration.training.photos import PhotoSet, load_photos
 from nsp_pipeline.errors import ExitCode, OutputError, UsageError
+from nsp_pipeline.frames.find import FindRules, find_photos
 
 
 def load(paths: list[Path], *, smallest_side: int = 20, memory: int = 1 << 30, seed: int = 0, **cache: Any) -> PhotoSet:
@@ -26,9 +27,10 @@ def test_photos_are_found_in_files_and_folders_without_hidden_and_excluded_ones(
     for name in ("a.jpg", "sub/B.PNG", "sub/c.nef", ".cache/d.jpg", "sub/.e.jpg", "notes.txt", "sub/preview_a.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = find_photos([tmp_path, tmp_path / "a.jpg", tmp_path / "notes.txt"], ["preview*"])
+    roots = [tmp_path, tmp_path / "a.jpg", tmp_path / "notes.txt"]
+    found = find_photos(roots, FindRules(exclude=("preview*",)))
     # What is named outright is taken at its word.
-    assert found == [tmp_path / name for name in ("a.jpg", "notes.txt", "sub/B.PNG", "sub/c.nef")]
+    assert found.paths == [tmp_path / name for name in ("a.jpg", "notes.txt", "sub/B.PNG", "sub/c.nef")]
 
 
 @pytest.mark.parametrize("files", [[], ["notes.txt", "list.csv"]])
@@ -36,7 +38,7 @@ def test_a_folder_without_photos_is_wrong_usage(tmp_path: Path, files: list[str]
     for name in files:
         (tmp_path / name).write_text("x")
     with pytest.raises(UsageError, match=f"no photos in {tmp_path}") as refused:
-        find_photos([tmp_path])
+        find_photos([tmp_path]).require_some()
     assert refused.value.exit_code == ExitCode.USAGE
 
 
@@ -44,7 +46,7 @@ def test_what_cannot_serve_is_left_out_with_its_reason(tmp_path: Path) -> None:
     save_archive(tmp_path, 3)
     Image.fromarray(noisy_scene(9, 19, 90)).save(tmp_path / "narrow.png")
     (tmp_path / "broken.png").write_bytes((tmp_path / "0.png").read_bytes()[:200])
-    photos = load(find_photos([tmp_path]))
+    photos = load(find_photos([tmp_path]).paths)
     training, held_out = names(photos)
     assert sorted(training + held_out) == ["0", "1", "2"]
     broken, narrow = photos.refused
@@ -55,7 +57,7 @@ def test_what_cannot_serve_is_left_out_with_its_reason(tmp_path: Path) -> None:
 def test_when_no_photo_can_serve_the_first_reasons_are_said(tmp_path: Path) -> None:
     save_archive(tmp_path, 7, size=(30, 12))
     with pytest.raises(UsageError, match="no photo to calibrate on") as refused:
-        load(find_photos([tmp_path]))
+        load(find_photos([tmp_path]).paths)
     assert str(refused.value).count("30×12 pixels are too few: a crop takes 20 a side") == 5
     with pytest.raises(UsageError, match="none was found"):
         load([])
@@ -63,7 +65,7 @@ def test_when_no_photo_can_serve_the_first_reasons_are_said(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 0), (3, 1), (10, 1), (20, 2), (29, 2)])
 def test_one_photo_in_ten_is_kept_out_of_training(tmp_path: Path, count: int, held_out: int) -> None:
-    paths = find_photos([save_archive(tmp_path, count)])
+    paths = find_photos([save_archive(tmp_path, count)]).paths
     training, judging = names(load(paths))
     assert (len(training), len(judging)) == (count - held_out, held_out)
     assert sorted(training + judging) == sorted(path.stem for path in paths)
@@ -81,7 +83,7 @@ def test_grey_photos_become_three_channels_and_depth_stays(tmp_path: Path) -> No
 
 
 def test_a_large_archive_gives_a_window_of_each_photo_and_stays_in_its_memory(tmp_path: Path) -> None:
-    paths = find_photos([save_archive(tmp_path, 6, size=(120, 90))])
+    paths = find_photos([save_archive(tmp_path, 6, size=(120, 90))]).paths
     whole = {path.stem: noisy_scene(int(path.stem), 90, 120) for path in paths}
     memory = 6 * 120 * 90 * 3 // 5
     photos = load(paths, memory=memory)
@@ -98,13 +100,13 @@ def test_a_large_archive_gives_a_window_of_each_photo_and_stays_in_its_memory(tm
 
 
 def test_a_window_is_never_smaller_than_a_crop(tmp_path: Path) -> None:
-    paths = find_photos([save_archive(tmp_path, 4, size=(120, 90))])
+    paths = find_photos([save_archive(tmp_path, 4, size=(120, 90))]).paths
     photos = load(paths, memory=1, smallest_side=33)
     assert {photo.pixels.shape for photo in photos.training} == {(33, 33, 3)}
 
 
 def test_what_memory_does_not_hold_is_mapped_from_the_cache(tmp_path: Path) -> None:
-    paths = find_photos([save_archive(tmp_path / "in", 6, size=(120, 90))])
+    paths = find_photos([save_archive(tmp_path / "in", 6, size=(120, 90))]).paths
     one = 120 * 90 * 3
     (tmp_path / "cache").mkdir()
     photos = load(paths, memory=2 * one, cache=10 * one, cache_folder=tmp_path / "cache")
@@ -123,7 +125,7 @@ def test_what_memory_does_not_hold_is_mapped_from_the_cache(tmp_path: Path) -> N
 
 
 def test_the_cache_keeps_to_its_bound(tmp_path: Path) -> None:
-    paths = find_photos([save_archive(tmp_path / "in", 6, size=(120, 90))])
+    paths = find_photos([save_archive(tmp_path / "in", 6, size=(120, 90))]).paths
     one = 120 * 90 * 3
     (tmp_path / "cache").mkdir()
     photos = load(paths, memory=one, cache=2 * one, cache_folder=tmp_path / "cache")
@@ -135,6 +137,6 @@ def test_the_cache_keeps_to_its_bound(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    paths = find_photos([save_archive(tmp_path / "in", 2, size=(120, 90))])
+    paths = find_photos([save_archive(tmp_path / "in", 2, size=(120, 90))]).paths
     with pytest.raises(OutputError, match=r"gone/1\.npy: photos cannot be cached there: No such file"):
         load(paths, memory=1, cache=1 << 30, cache_folder=tmp_path / "gone")

@@ -11,8 +11,9 @@ from noisy_photos import save_archive
 from nsp_pipeline.calibration.next_scale.calibrate import calibrate
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 from nsp_pipeline.calibration.publish import Origin
-from nsp_pipeline.calibration.training.photos import find_photos, load_photos
+from nsp_pipeline.calibration.training.photos import load_photos
 from nsp_pipeline.errors import NspError, OutputError
+from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, load_profile
@@ -34,7 +35,7 @@ class Exports:
 
 
 def made(folder: Path, count: int, exports: Exports, iso: int | None = None, **changes: object) -> Profile:
-    paths = find_photos([save_archive(folder / "in", count, iso=iso)])
+    paths = find_photos([save_archive(folder / "in", count, iso=iso)]).paths
     photos = load_photos(paths, smallest_side=20, memory=1 << 30, seed=0)
     settings = SETTINGS.model_copy(update=changes)
     profile = calibrate(photos, settings, folder / "night.nsp", origin=ORIGIN, make_onnx=exports)
@@ -92,7 +93,9 @@ def test_a_graph_that_does_not_agree_leaves_no_profile(tmp_path: Path) -> None:
     def disagree(*args: object) -> bytes:
         raise NspError("the exported graph differs")
 
-    photos = load_photos(find_photos([save_archive(tmp_path / "in", 1)]), smallest_side=20, memory=1 << 30, seed=0)
+    photos = load_photos(
+        find_photos([save_archive(tmp_path / "in", 1)]).paths, smallest_side=20, memory=1 << 30, seed=0
+    )
     with pytest.raises(NspError, match="differs"):
         calibrate(photos, SETTINGS, tmp_path / "out" / "night.nsp", origin=ORIGIN, make_onnx=disagree)
     assert not list(tmp_path.glob("out/*"))
