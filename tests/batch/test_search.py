@@ -4,12 +4,15 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from batch_runs import hashes, save_photo
 from run_nsp import Finished
 
+from nsp_pipeline.batch.output.manifest import Manifest, Row, Status
+from nsp_pipeline.batch.output.publish import recover
 from nsp_pipeline.file_names import from_printable, printable
 
 Nsp = Callable[..., Finished]
@@ -198,6 +201,17 @@ def test_odd_names_are_written_in_one_way_by_all_and_come_back(nsp: Nsp, tmp_pat
     assert all((out / from_printable(row[1])).is_file() for row in recorded)
     assert all(Path(from_printable(photo["output"])).is_file() for photo in photos)
     assert f"{len(ODD)} skipped (already done)" in nsp("denoise", tmp_path / "in", out).err
+
+
+def test_an_odd_name_that_a_killed_run_just_gave_is_known_again(tmp_path: Path) -> None:
+    name = os.fsdecode(ODD[0])
+    content = b"made"
+    (tmp_path / name).write_bytes(content)
+    row = Row(printable(name), "in", Status.DONE, output_size=len(content), output_sha256=sha256(content).hexdigest())
+    with Manifest.open(tmp_path) as manifest:
+        manifest.publishing(row)
+        recover(manifest, tmp_path, None)
+        assert manifest.find(printable(name))
 
 
 def test_failures_of_odd_names_are_remembered(nsp: Nsp, tmp_path: Path, out: Path) -> None:

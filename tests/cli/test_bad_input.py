@@ -43,12 +43,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("names", [[], ["notes.txt", "list.csv", "README"]])
-def test_a_folder_without_photos_is_nothing_to_do(denoise: Nsp, tmp_path: Path, names: list[str]) -> None:
+def test_a_folder_without_photos_is_wrong_usage(denoise: Nsp, tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / "in" / name).write_text("hello")
     ended = denoise()
-    assert ended.code == 0
-    assert f"nothing to do: no photos in {tmp_path / 'in'}" in ended.err
+    assert ended.code == 2
+    assert f"no photos in {tmp_path / 'in'}; is it the right folder, on a disk that is mounted?" in ended.err
     assert ("ignored 3 files that are no photos (.csv, .txt, no suffix)" in ended.err) == bool(names)
     assert not (tmp_path / "out").exists()
 

@@ -33,10 +33,10 @@ def reasons(found: Findings) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "folder",
-    (
+    [
         *("@eaDir", "#recycle", "$RECYCLE.BIN", ".Trash-1000", "System Volume Information", "lost+found", "__MACOSX"),
         *(".AppleDouble", ".Spotlight-V100", "#snapshot", ".snapshot", "@tmp", ".thumbnails", ".@__thumb", "@Recycle"),
-    ),
+    ],
 )
 def test_folders_that_systems_and_network_disks_keep_are_skipped_and_counted(tmp_path: Path, folder: str) -> None:
     touch(tmp_path, "1.jpg", f"{folder}/1.jpg", f"trip/{folder}/deep/2.jpg")
