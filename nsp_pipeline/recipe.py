@@ -14,6 +14,12 @@ from typing import Any
 
 from nsp_pipeline.errors import RecipeError
 
+LONGEST_SHOWN = 100
+"""Letters of a recipe's name that a message repeats."""
+
+LARGEST = 1 << 20
+"""Bytes of a recipe; what is larger is another file."""
+
 
 def recipe_folder() -> Traversable:
     """Where the shipped recipes lie: inside the installed package, or beside it in a checkout."""
@@ -47,29 +53,58 @@ def load_recipe(name_or_path: str, section: str, allowed: Iterable[str]) -> dict
     where, text = _recipe_text(name_or_path)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"recipe {where} is not valid TOML: {error}") from None
     table = document.get(section)
     if not isinstance(table, dict):
-        raise RecipeError(f"recipe {where} has no [{section}] table; it has: {', '.join(document) or 'nothing'}")
+        tables = ", ".join(_shown(name) for name in document) or "nothing"
+        raise RecipeError(f"recipe {where} has no [{section}] table; it has: {tables}")
     known = set(allowed)
-    settings = {key.replace("-", "_"): value for key, value in table.items()}
-    for key in settings:
+    settings: dict[str, Any] = {}
+    for word, value in table.items():
+        key = word.replace("-", "_")
+        if key in settings:
+            raise RecipeError(f"recipe {where}, [{section}]: '{key}' stands there twice, with - and with _")
+        settings[key] = value
         if key not in known:
             near = get_close_matches(key, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
-            raise RecipeError(f"recipe {where}, [{section}]: unknown setting '{key}'; {hint}")
+            raise RecipeError(f"recipe {where}, [{section}]: unknown setting '{_shown(key)}'; {hint}")
     return settings
 
 
 def _recipe_text(name_or_path: str) -> tuple[str, str]:
-    path = Path(name_or_path)
-    if path.suffix == ".toml" or path.exists():
-        try:
-            return str(path), path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"recipe {path} cannot be read: {error}") from None
-    entry = recipe_folder() / f"{name_or_path}.toml"
-    if not entry.is_file():
-        raise RecipeError(f"there is no recipe '{name_or_path}'; shipped ones: {', '.join(list_recipes())}")
-    return name_or_path, entry.read_text(encoding="utf-8")
+    """What a recipe is called in messages, and its text.
+
+    The name of a shipped recipe is that recipe, whatever lies in the current folder under that name: a file of the
+    user's is told from it by its ending, or by a path.
+    """
+    if name_or_path in list_recipes():
+        return name_or_path, (recipe_folder() / f"{name_or_path}.toml").read_text(encoding="utf-8")
+    shown = _shown(name_or_path)
+    try:
+        with Path(name_or_path).open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except IsADirectoryError:
+        raise RecipeError(f"recipe {shown} is a folder; name a TOML file, or one of: {_names()}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise RecipeError(f"there is no recipe '{shown}'; shipped ones: {_names()}") from None
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise RecipeError(f"recipe '{shown}' cannot be read: {reason}; shipped ones: {_names()}") from None
+    if len(data) > LARGEST:
+        raise RecipeError(f"recipe {shown} is no recipe: it has more than {LARGEST} bytes")
+    try:
+        return shown, data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecipeError(f"recipe {shown} is not UTF-8 text; save it as UTF-8, or name another file") from None
+
+
+def _names() -> str:
+    return ", ".join(list_recipes())
+
+
+def _shown(name: str) -> str:
+    """A name as one line of a message that is not all name."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return printable if len(printable) <= LONGEST_SHOWN else printable[:LONGEST_SHOWN] + "…"
