@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nsp_pipeline import __version__
-from nsp_pipeline.cli.shared.quantities import DeviceType
+from nsp_pipeline.cli.shared.quantities import DeviceType, HeightWidthType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.choose import ENGINES
@@ -33,22 +33,6 @@ EXPLAINED = (
     "of peak: the network's multiply-adds over the matrix rate in the same precision; "
     "eager: over PyTorch as the paper's authors run it"
 )
-
-
-class PixelsType(click.ParamType):  # type: ignore[type-arg]
-    """ "1024x1536" → (1024, 1536), height and width."""
-
-    name = "HxW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read a size in pixels."""
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d+)[x×](\d+)", str(value).strip().lower())
-        if not match or not all(SMALLEST_SIDE <= int(side) <= LARGEST_SIDE for side in match.groups()):
-            sides = f"{SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side"
-            self.fail(f"'{value}' is no size; write height and width like 1024x1536, {sides}", param, ctx)
-        return int(match[1]), int(match[2])
 
 
 @click.command(name="bench")
@@ -72,7 +56,12 @@ class PixelsType(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option(
-    "--size", type=PixelsType(), default="1024x1536", show_default=True, metavar="HxW", help="Of the photo, in pixels."
+    "--size",
+    type=HeightWidthType(SMALLEST_SIDE, LARGEST_SIDE),
+    default="1024x1536",
+    show_default=True,
+    metavar="HxW",
+    help="Of the photo, in pixels.",
 )
 @click.option(
     "--repeats",

@@ -60,7 +60,7 @@ MODES = ("denoise", "sr", "sr-direct")
 )
 @click.option(
     "--memory",
-    type=SizeType(),
+    type=SizeType(least=16),
     default="768MiB",
     show_default=True,
     metavar="SIZE",

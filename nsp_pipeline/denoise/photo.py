@@ -22,7 +22,7 @@ from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError
+from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
 from nsp_pipeline.frames.frame import Frame
 
 SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
@@ -52,6 +52,14 @@ class InferenceSettings:
     chroma: float | None = None
     detail: float = 0.0
     pd: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a share that is no number from 0 to 1."""
+        for name in ("strength", "chroma", "detail"):
+            share = getattr(self, name)
+            # So that "not a number" is refused as well, which lies neither inside nor outside.
+            if share is not None and not 0 <= share <= 1:
+                raise UsageError(f"{name} {share} is no number from 0 to 1")
 
     @property
     def removes_nothing(self) -> bool:

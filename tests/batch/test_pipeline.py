@@ -57,7 +57,7 @@ def test_reading_runs_ahead_by_no_more_than_its_workers(
 
 
 def test_a_small_memory_still_gets_every_photo_done(nsp: Nsp, dozen: Path, tmp_path: Path) -> None:
-    assert nsp("denoise", dozen, tmp_path / "out", "--memory", "1KiB", "--workers", "4").code == 0
+    assert nsp("denoise", dozen, tmp_path / "out", "--memory", "16MiB", "--workers", "4").code == 0
     assert len(hashes(tmp_path / "out")) == 12
 
 
@@ -272,6 +272,13 @@ def test_enlarging_doubles_the_sides(nsp: Nsp, tmp_path: Path) -> None:
         (["--shard", "3/2"], "is no shard"),
         (["--max-duration", "8"], "is no duration"),
         (["--memory", "lots"], "is no size"),
+        (["--memory", "10"], "'10' has no unit: it is no size; write 10MB or 10GB"),
+        (["--memory", "10KB"], "'10KB' is too little to work with; give at least 16MiB"),
+        (["--strength", "nan"], "'nan' is no number from 0 to 1"),
+        (["--strength", "inf"], "--strength"),
+        (["--chroma", "NaN"], "'NaN' is no number from 0 to 1"),
+        (["--detail", "nan"], "'nan' is no number from 0 to 1"),
+        (["--detail", "-inf"], "--detail"),
         (["--profile", "builtin", "--format", "dng"], "--format"),
     ],
 )

@@ -78,7 +78,7 @@ def test_what_ran_instead_of_what_was_asked_for_is_said(
     ("wrong", "words"),
     [
         (("--profile", "nothere"), "there is no profile 'nothere'"),
-        (("--size", "24MP"), "write height and width like 1024x1536"),
+        (("--size", "24MP"), "write height and width like 1024x768"),
         (("--size", "8x8"), "64 to 32768 pixels"),
         (("--engine", "abacus"), "abacus"),
         (("--repeats", "0"), "--repeats"),

@@ -1,8 +1,19 @@
+from pathlib import Path
+
 import click
 import pytest
 
+import nsp_pipeline
 from nsp_pipeline.batch.job import Shard
-from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType, OrWord, ShardType, SizeType
+from nsp_pipeline.cli.shared.quantities import (
+    DeviceType,
+    DurationType,
+    HeightWidthType,
+    OrWord,
+    ShardType,
+    ShareType,
+    SizeType,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,7 +23,9 @@ def test_durations(text: str, seconds: float) -> None:
     assert DurationType().convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize("text", ["8", "h", "8x", "-8h", "", "8h!", "1h and 2m"])
+@pytest.mark.parametrize(
+    "text", ["8", "h", "8x", "-8h", "", "8h!", "1h and 2m", "0s", "0h0m", "9" * 400 + "h", "nan", "inf", "1e3s"]
+)
 def test_wrong_durations(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no duration"):
         DurationType().convert(text, None, None)
@@ -24,19 +37,56 @@ def test_wrong_durations(text: str) -> None:
         ("1.5GiB", 1610612736),
         ("800MB", 800_000_000),
         ("2G", 2 << 30),
-        ("1kib", 1024),
-        ("12345", 12345),
+        ("1024kib", 1 << 20),
         ("5 MiB", 5 << 20),
+        ("0.5t", 1 << 39),
     ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert SizeType().convert(text, None, None) == size
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "0", "-1G", "1TBB", "1,5GiB"])
+@pytest.mark.parametrize("text", ["", "GiB", "0x", "-1G", "1TBB", "1,5GiB", "9" * 400 + "G", "nan", "inf"])
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no size"):
         SizeType().convert(text, None, None)
+
+
+@pytest.mark.parametrize("value", ["10", 10, "1.5", 2.5, "0"])
+def test_a_number_without_a_unit_is_refused_with_what_to_write(value: object) -> None:
+    with pytest.raises(click.BadParameter, match=f"'{value}' has no unit: it is no size; write {value}MB or {value}GB"):
+        SizeType().convert(value, None, None)
+    with pytest.raises(click.BadParameter, match=f"'{value}' has no unit: it is no duration; write {value}m"):
+        DurationType().convert(value, None, None)
+
+
+@pytest.mark.parametrize(("text", "least"), [("1B", 1), ("0MB", 1), ("1000kB", 1), ("15MiB", 16)])
+def test_a_size_too_small_to_work_with_is_refused(text: str, least: int) -> None:
+    with pytest.raises(click.BadParameter, match=f"is too little to work with; give at least {least}MiB"):
+        SizeType(least).convert(text, None, None)
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "-nan", float("nan"), "inf", "-inf", "1.01", "-0.1", "x"])
+def test_a_share_is_a_number_from_0_to_1(value: object) -> None:
+    with pytest.raises(click.BadParameter):
+        ShareType().convert(value, None, None)
+    assert ShareType().convert("0.5", None, None) == 0.5
+
+
+def test_no_option_takes_a_number_that_is_none() -> None:
+    plain = []
+    for path in (Path(nsp_pipeline.__file__).parent / "cli").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "quantities.py" and ("FloatRange" in text or "type=float" in text or "click.FLOAT" in text):
+            plain.append(path.name)
+    assert plain == []
+
+
+def test_heights_and_widths() -> None:
+    assert HeightWidthType().convert("1024x768", None, None) == HeightWidthType().convert("1024×768", None, None)
+    for text in ("0x5", "5", "5x", "x5", "63x100", "100x300", "9" * 400 + "x100"):
+        with pytest.raises(click.BadParameter, match="64 to 200 pixels a side"):
+            HeightWidthType(64, 200).convert(text, None, None)
 
 
 def test_shards() -> None:

@@ -18,7 +18,7 @@ class NoiseRange(BaseModel):
     Levels are standard deviations of about the grey noise at middle grey, in 8-bit steps; shares are of the crops.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     least_sigma: Sigma | None = None
     most_sigma: Sigma | None = None

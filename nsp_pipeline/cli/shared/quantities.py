@@ -1,5 +1,6 @@
 """Option types: durations ("8h"), sizes ("1.5GiB", "1024x768"), shards ("2/8"), devices, numbers that may be "auto"."""
 
+import math
 import re
 from typing import Any
 
@@ -9,11 +10,14 @@ from nsp_pipeline.batch.job import MOST_SHARDS, Shard
 
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 BYTES = {
-    "": 1, "b": 1,
+    "b": 1,
     "k": 1024, "kib": 1024, "kb": 1000,
     "m": 1024**2, "mib": 1024**2, "mb": 1000**2,
     "g": 1024**3, "gib": 1024**3, "gb": 1000**3,
+    "t": 1024**4, "tib": 1024**4, "tb": 1000**4,
 }  # fmt: skip
+LONGEST_SECONDS = 10 * 366 * 86400.0
+LARGEST_BYTES = 1 << 60
 
 
 class DurationType(click.ParamType):  # type: ignore[type-arg]
@@ -23,40 +27,69 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read a duration; a bare number is refused, since nobody knows its unit."""
-        if isinstance(value, float):
-            return value
+        if re.fullmatch(r"\d+(\.\d+)?", str(value).strip()):
+            self.fail(f"'{value}' has no unit: it is no duration; write {value}m, {value}h or {value}s", param, ctx)
         parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", str(value).lower())
         rest = re.sub(r"\d+(?:\.\d+)?\s*[a-z]+|\s", "", str(value).lower())
         if not parts or rest or any(unit not in SECONDS for _, unit in parts):
             self.fail(f"'{value}' is no duration; write it like 8h, 90m, 1h30m or 30s", param, ctx)
-        return float(sum(float(number) * SECONDS[unit] for number, unit in parts))
+        seconds = float(sum(float(number) * SECONDS[unit] for number, unit in parts))
+        if not 0 < seconds <= LONGEST_SECONDS:
+            self.fail(f"'{value}' is no duration that makes sense; write it like 8h, 90m, 1h30m or 30s", param, ctx)
+        return seconds
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]
-    """ "1.5GiB", "800MB", "2G" → bytes."""
+    """ "1.5GiB", "800MB", "2G" → bytes, `least` (in MiB) or more."""
 
     name = "size"
 
+    def __init__(self, least: int = 1) -> None:
+        self._least = least
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a size."""
+        """Read a size; a bare number is refused, since nobody means bytes."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip().lower())
-        if not match or match[2] not in BYTES or float(match[1]) == 0:
+        if match and not match[2]:
+            self.fail(f"'{value}' has no unit: it is no size; write {match[1]}MB or {match[1]}GB", param, ctx)
+        if not match or match[2] not in BYTES or float(match[1]) * BYTES[match[2]] > LARGEST_BYTES:
             self.fail(f"'{value}' is no size; write it like 800MB or 1.5GiB", param, ctx)
-        return int(float(match[1]) * BYTES[match[2]])
+        size = int(float(match[1]) * BYTES[match[2]])
+        if size < self._least << 20:
+            self.fail(f"'{value}' is too little to work with; give at least {self._least}MiB", param, ctx)
+        return size
+
+
+class ShareType(click.FloatRange):
+    """A number from 0 to 1, which "nan" is not, though no comparison says so."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"'{value}' is no number from 0 to 1", param, ctx)
+        return number
 
 
 class HeightWidthType(click.ParamType):  # type: ignore[type-arg]
-    """ "1024x768" → (1024, 768)."""
+    """ "1024x768" → (1024, 768), each side from `smallest` to `largest` pixels."""
 
     name = "HxW"
+
+    def __init__(self, smallest: int = 1, largest: int = 1 << 20) -> None:
+        self._sides = range(smallest, largest + 1)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """Read height and width in pixels."""
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"(\d+)x(\d+)", str(value).strip().lower())
-        if not match or not int(match[1]) or not int(match[2]):
-            self.fail(f"'{value}' is no size; write height and width in pixels like 1024x768", param, ctx)
+        match = re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", str(value).strip().lower())
+        if not match or not all(int(side) in self._sides for side in match.groups()):
+            limits = f"{self._sides[0]} to {self._sides[-1]} pixels a side"
+            self.fail(f"'{value}' is no size; write height and width like 1024x768, {limits}", param, ctx)
         return int(match[1]), int(match[2])
 
 

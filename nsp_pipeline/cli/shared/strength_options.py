@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nsp_pipeline.cli.shared.quantities import OrWord
+from nsp_pipeline.cli.shared.quantities import OrWord, ShareType
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.profiles.spec import PD_WORDS
@@ -13,7 +13,7 @@ from nsp_pipeline.profiles.spec import PD_WORDS
 OPTIONS = (
     click.option(
         "--strength",
-        type=OrWord("auto", click.FloatRange(0, 1)),
+        type=OrWord("auto", ShareType()),
         default="auto",
         show_default=True,
         metavar="auto|0..1",
@@ -21,7 +21,7 @@ OPTIONS = (
     ),
     click.option(
         "--chroma",
-        type=OrWord("auto", click.FloatRange(0, 1)),
+        type=OrWord("auto", ShareType()),
         default="auto",
         show_default=True,
         metavar="auto|0..1",
@@ -29,7 +29,7 @@ OPTIONS = (
     ),
     click.option(
         "--detail",
-        type=click.FloatRange(0, 1),
+        type=ShareType(),
         default=0.0,
         show_default=True,
         help="Share of the finest grain to put back, in brightness only; 1 keeps all of it.",
