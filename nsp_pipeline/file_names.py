@@ -23,6 +23,16 @@ ESCAPE = re.compile(r"\\(?:\\|n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 LONG = {short: char for char, short in SHORT.items()}
 
 
+LONGEST_SHOWN = 100
+"""Letters of a name that a message repeats."""
+
+
+def shown(name: str) -> str:
+    """A name that the user gave, fit for a message: one line, and not all of it where it is very long."""
+    letters = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return letters if len(letters) <= LONGEST_SHOWN else letters[:LONGEST_SHOWN] + "…"
+
+
 def printable(path: PurePath | str) -> str:
     """Return a path as text that every terminal, log, database and JSON reader takes (see the module)."""
     text = path.as_posix() if isinstance(path, PureWindowsPath) else str(path)

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nsp_pipeline.errors import RecipeError
-
-LONGEST_SHOWN = 100
-"""Letters of a recipe's name that a message repeats."""
+from nsp_pipeline.file_names import shown
 
 LARGEST = 1 << 20
 """Bytes of a recipe; what is larger is another file."""
@@ -57,7 +55,7 @@ def load_recipe(name_or_path: str, section: str, allowed: Iterable[str]) -> dict
         raise RecipeError(f"recipe {where} is not valid TOML: {error}") from None
     table = document.get(section)
     if not isinstance(table, dict):
-        tables = ", ".join(_shown(name) for name in document) or "nothing"
+        tables = ", ".join(shown(name) for name in document) or "nothing"
         raise RecipeError(f"recipe {where} has no [{section}] table; it has: {tables}")
     known = set(allowed)
     settings: dict[str, Any] = {}
@@ -69,7 +67,7 @@ def load_recipe(name_or_path: str, section: str, allowed: Iterable[str]) -> dict
         if key not in known:
             near = get_close_matches(key, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
-            raise RecipeError(f"recipe {where}, [{section}]: unknown setting '{_shown(key)}'; {hint}")
+            raise RecipeError(f"recipe {where}, [{section}]: unknown setting '{shown(key)}'; {hint}")
     return settings
 
 
@@ -81,30 +79,24 @@ def _recipe_text(name_or_path: str) -> tuple[str, str]:
     """
     if name_or_path in list_recipes():
         return name_or_path, (recipe_folder() / f"{name_or_path}.toml").read_text(encoding="utf-8")
-    shown = _shown(name_or_path)
+    called = shown(name_or_path)
     try:
         with Path(name_or_path).open("rb") as file:
             data = file.read(LARGEST + 1)
     except IsADirectoryError:
-        raise RecipeError(f"recipe {shown} is a folder; name a TOML file, or one of: {_names()}") from None
+        raise RecipeError(f"recipe {called} is a folder; name a TOML file, or one of: {_names()}") from None
     except (FileNotFoundError, NotADirectoryError):
-        raise RecipeError(f"there is no recipe '{shown}'; shipped ones: {_names()}") from None
+        raise RecipeError(f"there is no recipe '{called}'; shipped ones: {_names()}") from None
     except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise RecipeError(f"recipe '{shown}' cannot be read: {reason}; shipped ones: {_names()}") from None
+        raise RecipeError(f"recipe '{called}' cannot be read: {reason}; shipped ones: {_names()}") from None
     if len(data) > LARGEST:
-        raise RecipeError(f"recipe {shown} is no recipe: it has more than {LARGEST} bytes")
+        raise RecipeError(f"recipe {called} is no recipe: it has more than {LARGEST} bytes")
     try:
-        return shown, data.decode("utf-8-sig")
+        return called, data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise RecipeError(f"recipe {shown} is not UTF-8 text; save it as UTF-8, or name another file") from None
+        raise RecipeError(f"recipe {called} is not UTF-8 text; save it as UTF-8, or name another file") from None
 
 
 def _names() -> str:
     return ", ".join(list_recipes())
-
-
-def _shown(name: str) -> str:
-    """A name as one line of a message that is not all name."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return printable if len(printable) <= LONGEST_SHOWN else printable[:LONGEST_SHOWN] + "…"

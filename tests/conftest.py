@@ -46,11 +46,13 @@ def user_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home" / "data"))
     choose._installed.cache_clear()
+    choose._loaded.cache_clear()
     folder = choose.user_folder()
     assert folder.is_relative_to(tmp_path)
     folder.mkdir(parents=True)
     yield folder
     choose._installed.cache_clear()
+    choose._loaded.cache_clear()
 
 
 def ships_only(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:

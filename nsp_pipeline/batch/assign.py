@@ -37,7 +37,7 @@ def assign_profiles(jobs: Sequence[Job], *, profile: str, on_missing: str, mode:
         UsageError: no profile fits and `on_missing` is "error".
     """
     if profile == AUTO:
-        choices = [choose_profile(camera, on_missing=on_missing) for camera in _cameras(jobs)]
+        choices = [choose_profile(camera, on_missing=on_missing, mode=mode) for camera in _cameras(jobs)]
         tasks = [Task(job, choice.profile, choice.why) for job, choice in zip(jobs, choices, strict=True)]
     else:
         found = find_profile(profile)

@@ -3,6 +3,8 @@
 import errno
 import importlib
 import importlib.util
+import io
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,6 +67,9 @@ def nsp() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code of errors.ExitCode. A bug of ours keeps its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # odd names of files, and terminals that know few letters
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = nsp.main(args=args, prog_name="nsp", standalone_mode=False)
         return code if isinstance(code, int) else ExitCode.OK

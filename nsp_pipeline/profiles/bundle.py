@@ -26,7 +26,14 @@ LARGEST_FILE = 512 << 20
 LARGEST_BUNDLE = 1 << 30
 """Bytes, unpacked, of a file and of all files together; a zip that promises more is not unpacked."""
 
+LARGEST_SPEC = 16 << 20
+
 BUNDLE_SUFFIX = ".nsp"
+
+UNREADABLE_ZIP = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError
+)  # fmt: skip
+"""What Python's zipfile raises of damaged files, sooner or later."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,29 @@ def load_profile(path: Path) -> Profile:
     if unknown:
         raise ProfileError(f"{path}: the profile holds files that {SPEC_FILE} does not vouch for: {', '.join(unknown)}")
     return Profile(path, spec, hashlib.sha256(spec_bytes).hexdigest(), content)
+
+
+def read_spec(path: Path) -> ProfileSpec:
+    """Read what a bundle says about itself, and nothing else of it: whether it is whole, `load_profile` finds.
+
+    Raises ProfileError when there is no bundle, or its `profile.json` cannot be read.
+    """
+    try:
+        if path.is_dir():
+            with (path / SPEC_FILE).open("rb") as file:
+                data = file.read(LARGEST_SPEC + 1)
+        else:
+            with _opened_zip(path) as bundle, bundle.open(SPEC_FILE) as packed:
+                data = packed.read(LARGEST_SPEC + 1)
+    except (FileNotFoundError, KeyError):
+        raise ProfileError(f"{path}: not a profile: it has no {SPEC_FILE}") from None
+    except OSError as error:
+        raise ProfileError(f"{path}: the profile cannot be read: {error.strerror or error}") from None
+    except UNREADABLE_ZIP as error:
+        raise ProfileError(_damaged(path, error)) from None
+    if len(data) > LARGEST_SPEC:
+        raise ProfileError(f"{path}: not a profile: its {SPEC_FILE} is too large")
+    return _parse_spec(path, data)
 
 
 def write_profile(target: Path, spec_fields: Mapping[str, object], files: Mapping[str, bytes]) -> Profile:
@@ -153,10 +183,8 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
-    if not path.exists():
-        raise ProfileError(f"{path}: there is no such profile")
     try:
-        with zipfile.ZipFile(path) as bundle:
+        with _opened_zip(path) as bundle:
             entries = bundle.infolist()
             for entry in entries:
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -167,8 +195,21 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             if size > LARGEST_BUNDLE:
                 raise ProfileError(f"{path}: not a profile: it would unpack to {size} bytes")
             return {entry.filename: bundle.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ProfileError(f"{path}: the profile is damaged or cut short ({error}); get a fresh copy") from None
+    except UNREADABLE_ZIP as error:
+        raise ProfileError(_damaged(path, error)) from None
+
+
+def _opened_zip(path: Path) -> zipfile.ZipFile:
+    """Open a bundle's file; raises ProfileError where there is none, and UNREADABLE_ZIP."""
+    if not path.exists():
+        raise ProfileError(f"{path}: there is no such profile")
+    if not path.is_file():
+        raise ProfileError(f"{path}: not a profile: it is neither a file nor a folder")
+    return zipfile.ZipFile(path)
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path}: the profile is damaged or cut short ({error}); get a fresh copy"
 
 
 def _parse_spec(path: Path, data: bytes) -> ProfileSpec:

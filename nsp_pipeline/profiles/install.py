@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from nsp_pipeline.errors import OutputError, ProfileError, UsageError
+from nsp_pipeline.file_names import shown
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX
 from nsp_pipeline.profiles.choose import BUILTIN, installed_profiles, shipped_profiles, user_folder
 
@@ -17,7 +18,7 @@ def place_for(name: str) -> Path:
     """
     if not name or name.startswith(".") or set(name) & set('/\\:\0"<>|?*') or len(name.encode()) > LONGEST_NAME:
         raise UsageError(
-            f"'{name}' cannot be a profile's name: no / \\ : ? * < > | or quotes, no dot in front, not long"
+            f"'{shown(name)}' cannot be a profile's name: no / \\ : ? * < > | or quotes, no dot in front, not long"
         )
     known = installed_profiles()
     if name in (BUILTIN, *shipped_profiles()):
@@ -39,7 +40,7 @@ def remove_profile(name: str) -> Path:
     path = installed_profiles().get(name)
     if path is None:
         others = ", ".join(known for known in installed_profiles() if known not in shipped_profiles()) or "none"
-        raise ProfileError(f"no profile '{name}' in {user_folder()}; installed there: {others}")
+        raise ProfileError(f"no profile '{shown(name)}' in {user_folder()}; installed there: {others}")
     # Out of sight in one step: a profile half deleted would be a damaged one.
     going = path.with_name(f".{path.name}.nsp-removed")
     try:

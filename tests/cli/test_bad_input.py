@@ -238,15 +238,16 @@ def test_a_bad_profile_is_refused_before_any_work(
 
 
 @pytest.mark.usefixtures("tiny_builtin")
-def test_a_damaged_profile_of_the_user_is_named_by_automatic_choice_too(
-    real_nsp: Nsp, user_profiles: Path, tmp_path: Path
+@pytest.mark.parametrize("on_missing", ["nearest", "builtin"])
+def test_a_damaged_profile_of_the_user_stops_no_run_and_is_mentioned(
+    real_nsp: Nsp, user_profiles: Path, tmp_path: Path, on_missing: str
 ) -> None:
     save_archive(tmp_path / "in", 1)
     (user_profiles / "mine.nsp").write_bytes(b"PK")
-    ended = real_nsp("denoise", tmp_path / "in", tmp_path / "out")
-    assert ended.code == 2
-    assert f"nsp: {user_profiles / 'mine.nsp'}: the profile is damaged or cut short" in ended.err
-    assert not (tmp_path / "out").exists()
+    (user_profiles / "mine.nsp.training").mkdir()
+    ended = real_nsp("denoise", tmp_path / "in", tmp_path / "out", "--on-missing-profile", on_missing)
+    assert ended.code == 0
+    assert "one of your profiles cannot be read, `nsp doctor` names it" in ended.err
 
 
 def test_a_profile_that_lacks_the_mode_is_refused(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_what_is_piped_is_not_wrapped(monkeypatch: pytest.MonkeyPatch, capfd: py
     detail = "a library [with brackets] is missing " * 10 + "the end"
     monkeypatch.setattr(doctor, "examine", lambda: [Finding("engine", None, detail), Finding("nsp", True, "1")])
     ended = run_here(capfd, "doctor")
-    assert ended.out.splitlines() == [f"absent  {'engine':<22}{detail}", f"ok      {'nsp':<22}1"]
+    assert ended.out.splitlines() == [f"note    {'engine':<22}{detail}", f"ok      {'nsp':<22}1"]
 
 
 @pytest.mark.usefixtures("user_profiles")

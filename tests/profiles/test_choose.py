@@ -22,9 +22,11 @@ def two_installed(tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.Mon
     write_profile(tmp_path / "profiles" / "high", {**fields, "name": "high", "iso_min": 6400, "iso_max": 12800}, files)
     monkeypatch.setattr(choose, "shipped_profiles", lambda: {"standard": tiny_profile.path})
     choose._installed.cache_clear()
+    choose._loaded.cache_clear()
     choose._builtin.cache_clear()
     yield
     choose._installed.cache_clear()
+    choose._loaded.cache_clear()
     choose._builtin.cache_clear()
 
 

@@ -14,9 +14,10 @@ from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
-from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError
+from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError, ProfileError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file
-from nsp_pipeline.profiles.choose import BUILTIN, find_profile, user_folder
+from nsp_pipeline.profiles.bundle import load_profile
+from nsp_pipeline.profiles.choose import BUILTIN, Entry, find_profile, user_entries, user_folder
 
 LIBRARIES = ("numpy", "pillow", "tifffile", "imagecodecs", "rawpy", "pydantic", "click", "rich")
 OPTIONAL = {
@@ -39,7 +40,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        marks = {True: ("ok", "green"), False: ("broken", "red"), None: ("absent", "yellow")}
+        marks = {True: ("ok", "green"), False: ("broken", "red"), None: ("note", "yellow")}
         for finding in findings:
             word, colour = marks[finding.ok]
             print_rich(Text.assemble((f"{word:<7}", colour), f" {finding.what:<22}{finding.detail}"))
@@ -54,7 +55,7 @@ def examine() -> list[Finding]:
     findings += [_library(name) for name in LIBRARIES]
     findings += [_optional(name, hint) for name, hint in OPTIONAL.items()]
     findings += [_onnxruntime_wheels(), *gpu_findings(_version), _engine(), _builtin_profile()]
-    findings.append(Finding("your profiles", True, str(user_folder())))
+    findings += _user_profiles()
     findings.append(Finding("names of cameras", True, str(aliases_file())))
     return findings
 
@@ -104,6 +105,28 @@ def _engine() -> Finding:
     fallback = f"; {info.fallback}" if info.fallback else ""
     taken = f"{info.name}, {info.provider}, {info.precision} would be used{fallback}"
     return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})")
+
+
+def _user_profiles() -> list[Finding]:
+    """The user's profile folder, and each thing in it that is no profile, or none that is whole."""
+    entries = user_entries()
+    wrong = [found for entry in entries if (found := _trouble(entry))]
+    whole = len(entries) - len(wrong)
+    return [Finding("your profiles", None if wrong else True, f"{whole} in {user_folder()}"), *wrong]
+
+
+def _trouble(entry: Entry) -> Finding | None:
+    if entry.foreign:
+        return Finding("no profile", None, f"{entry.trouble}; nsp leaves it alone")
+    trouble = entry.trouble
+    if not trouble:
+        try:
+            load_profile(entry.path)
+        except ProfileError as error:
+            trouble = str(error)
+    if not trouble:
+        return None
+    return Finding(f"profile {entry.name}", False, f"{trouble}; until then photos are denoised without it")
 
 
 def _builtin_profile() -> Finding:

@@ -13,7 +13,7 @@ from nsp_pipeline.cli.shared.standard_output import print_json, print_line, prin
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.profiles.bundle import CARD_FILE, WEIGHTS_FILE, load_profile
-from nsp_pipeline.profiles.choose import find_profile, installed_profiles
+from nsp_pipeline.profiles.choose import find_profile, installed_profiles, user_entries
 from nsp_pipeline.report.page import write_page
 from nsp_pipeline.report.profile_page import profile_report
 
@@ -28,6 +28,9 @@ def command() -> None:
 def list_(as_json: bool) -> None:
     """List the profiles that ship and those in the user's profile folder."""
     rows = [_row(name, path) for name, path in installed_profiles().items()]
+    listed = {row["path"] for row in rows}
+    others = [entry for entry in user_entries() if str(entry.path) not in listed]
+    rows += [{"name": entry.name, "path": str(entry.path), "error": entry.trouble} for entry in others]
     if as_json:
         print_json(rows)
         return

@@ -19,6 +19,7 @@ from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.errors import OutputError, UsageError
 from nsp_pipeline.frames.find import FindRules, find_photos
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import TRAINING_SUFFIX
 
 LOG_EVERY = 100
 
@@ -71,7 +72,7 @@ def training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
     from nsp_pipeline.calibration.training.log import clear_log
     from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
 
-    folder = out.with_name(f"{out.name}.training")
+    folder = out.with_name(f"{out.name}{TRAINING_SUFFIX}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if first and not resume:
