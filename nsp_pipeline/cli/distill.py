@@ -1,32 +1,28 @@
 """`nsp distill`: a teacher's knowledge, and clean photos made noisy, into a small and fast network."""
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 from rich.console import Console
 
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
-from nsp_pipeline.cli.shared.finding import find_options
-from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType
 from nsp_pipeline.cli.shared.say import say
-from nsp_pipeline.cli.shared.training import (
-    chosen_photos,
-    inherited_licence,
-    progress,
-    stop_on_interrupt,
-    tell,
-    training_folder,
-    usable,
-)
-from nsp_pipeline.errors import ExitCode, RecipeError, UsageError
+from nsp_pipeline.cli.shared.stop_signals import stop_signals
+from nsp_pipeline.cli.shared.training import checked_settings, chosen_photos, inherited_licence, progress, tell, usable
+from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
+from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
+from nsp_pipeline.cli.shared.training_run import Run
+from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.find import FindRules
-from nsp_pipeline.profiles.bundle import require_writable
+from nsp_pipeline.profiles.bundle import Profile, require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
 
 if TYPE_CHECKING:
+    from nsp_pipeline.calibration.student.distill import Sources
     from nsp_pipeline.calibration.student.settings import StudentSettings
     from nsp_pipeline.calibration.training.photos import PhotoSet
 
@@ -47,42 +43,10 @@ PREPARED_EVERY = 50
 )
 @click.option("--recipe", default="standard", show_default=True, help="Training settings: a name or a TOML file.")
 @click.option("--base", metavar="PROFILE", help="Student to start from; without it, from nothing.")
-@click.option("--max-steps", type=click.IntRange(min=1), help="Train for this many steps instead of the recipe's.")
-@click.option("--max-time", type=DurationType(), metavar="TIME", help="Train no longer than 20m, 8h.")
-@click.option("--resume", is_flag=True, help="Go on with a training of the same photos and options that was killed.")
-@click.option(
-    "--device", type=DeviceType(), default="auto", show_default=True, help="auto takes a GPU if there is one."
-)
-@click.option(
-    "--pair",
-    "pairs",
-    nargs=2,
-    multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    metavar="A B",
-    help="Two shots of one scene from a tripod, a stronger test of the result. May be repeated.",
-)
-@find_options
-@click.option("--origin", help="Where the photos come from, for the profile's card.")
-@click.option("--licence", default="not stated", help="Terms on which the profile may be used, for its card.")
-@click.option("--json", "as_json", is_flag=True, help="Print the finished profile's description as JSON on stdout.")
+@how_to_train
+@what_it_is_for
 def command(
-    photos: tuple[Path, ...],
-    out: Path,
-    teacher: str | None,
-    clean: tuple[Path, ...],
-    recipe: str,
-    base: str | None,
-    max_steps: int | None,
-    max_time: float | None,
-    resume: bool,
-    device: str,
-    pairs: tuple[tuple[Path, Path], ...],
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    origin: str | None,
-    licence: str,
-    as_json: bool,
+    photos: tuple[Path, ...], out: Path, teacher: str | None, clean: tuple[Path, ...], as_json: bool, **options: Any
 ) -> None:
     """Train a small, fast network (a student) that sees every pixel and needs no PD.
 
@@ -90,60 +54,61 @@ def command(
     `nsp calibrate` made of them, takes for clean. From --clean photos, from pictures that it paints itself, and from
     PHOTOS shrunk until their noise is gone: noise as cameras make it is put on, and the student takes it off.
 
-    Ctrl-C ends training and writes the profile so far, with exit code 130; a second Ctrl-C gives up.
+    Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
+    Ctrl-C gives up.
     """
     require_training()
-    from nsp_pipeline.calibration.publish import Origin
-    from nsp_pipeline.calibration.student.distill import Sources, distill
-    from nsp_pipeline.calibration.training.loop import RunOptions
+    from nsp_pipeline.calibration.student.distill import Sources
     from nsp_pipeline.calibration.training.ranks import join_ranks
     from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
 
+    begun = time.monotonic()
     if not photos and not clean:
         raise UsageError("give noisy PHOTOS with their --teacher, or --clean photos, or both")
-    settings = _settings(recipe, {"steps": max_steps})
-    start, master = (find_profile(name) if name else None for name in (base, teacher))
+    options["settings"] = _settings(options["recipe"], {"steps": options["max_steps"]})
+    options["start"], options["master"] = (find_profile(name) if name else None for name in (options["base"], teacher))
     require_writable(out)
-    shot_pairs = read_shot_pairs(pairs)
-    device = usable(device)
-    with join_ranks(device) as ranks, training_folder(out, resume=resume, first=ranks.first) as folder:
+    options["shot_pairs"] = read_shot_pairs(options["pairs"])
+    options["device"] = usable(options["device"])
+    options["origin"] = options["origin"] or ", ".join(str(path) for path in (*photos, *clean))
+    with join_ranks(options["device"]) as ranks:
         console = Console(stderr=True, quiet=not ranks.first)
-        cache = folder / f"cache-{ranks.rank}"
-        sources = Sources(
-            _photo_set(console, clean, FindRules(include=include, exclude=exclude), settings, cache),
-            _photo_set(console, photos, FindRules(include=include, exclude=exclude), settings, cache),
-            master,
-        )
-        say(console, f"preparing {settings.painted} painted pictures and what the teacher says")
-        with stop_on_interrupt(console) as should_stop, progress(console, settings.steps) as on_step:
-            profile = distill(
-                sources,
-                settings,
-                out,
-                origin=Origin(
-                    origin or ", ".join(str(path) for path in (*photos, *clean)),
-                    inherited_licence(licence, start, master),
-                ),
-                make_onnx=make_onnx,
-                base=start,
-                shot_pairs=shot_pairs,
-                run=RunOptions(
-                    device,
-                    folder,
-                    resume,
-                    max_time,
-                    ranks,
-                    should_stop,
-                    on_step,
-                    on_trouble=lambda message: say(console, message, style="yellow"),
-                ),
-                on_prepared=lambda done, total: _say_prepared(console, done, total),
+        resume = options["resume"]
+        with stop_signals(console) as stop, training_folder(out, resume=resume, first=ranks.first) as folder:
+            rules = FindRules(include=options["include"], exclude=options["exclude"])
+            kept, given = (
+                _photo_set(console, roots, rules, options["settings"], cache_of(folder) / name)
+                for name, roots in (("clean", clean), ("noisy", photos))
             )
+            this = Run(folder, ranks, stop, begun, console)
+            profile = _train(Sources(kept, given, options["master"]), out, options, this)
     if profile is None:
         return
     tell(console, profile, folder, as_json=as_json)
-    if should_stop():
+    if stop.asked():
         raise SystemExit(ExitCode.INTERRUPTED)
+
+
+def _train(sources: "Sources", out: Path, options: Mapping[str, Any], this: Run) -> Profile | None:
+    """Train, and write the profile; see the options of the command."""
+    from nsp_pipeline.calibration.publish import Origin
+    from nsp_pipeline.calibration.student.distill import distill
+
+    settings: StudentSettings = options["settings"]
+    start, master = options["start"], sources.teacher
+    say(this.console, f"preparing {settings.painted} painted pictures and what the teacher says")
+    with this.stop.finishing_first(), progress(this.console, settings.steps) as on_step:
+        return distill(
+            sources,
+            settings,
+            out,
+            origin=Origin(options["origin"], inherited_licence(options["licence"], start, master)),
+            make_onnx=make_onnx,
+            base=start,
+            shot_pairs=options["shot_pairs"],
+            run=this.options(options["device"], options["resume"], options["max_time"], on_step),
+            on_prepared=lambda done, total: _say_prepared(this.console, done, total),
+        )
 
 
 def _say_prepared(console: Console, done: int, total: int) -> None:
@@ -162,6 +127,8 @@ def _photo_set(
 
     if not roots:
         return None
+    # Each set has a folder of its own: their files go by numbers.
+    cache.mkdir(exist_ok=True)
     files = chosen_photos(console, roots, rules)
     say(console, f"reading {len(files)} photos")
     photo_set = load_photos(
@@ -183,9 +150,4 @@ def _settings(recipe: str, overrides: dict[str, Any]) -> "StudentSettings":
 
     fields = load_recipe(recipe, "distill", list(StudentSettings.model_fields))
     fields |= {key: value for key, value in overrides.items() if value is not None}
-    try:
-        return StudentSettings.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{first['loc'][0]}: " if first["loc"] else ""
-        raise RecipeError(f"recipe {recipe}, [distill]: {where}{first['msg']}") from None
+    return checked_settings(StudentSettings, fields, recipe, "distill")

@@ -28,7 +28,7 @@ COMMANDS = {
     "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Clean photos: files or whole folders."),
     "status": LazyCommand("nsp_pipeline.cli.status", "Say how far a denoised folder is."),
     "scan": LazyCommand("nsp_pipeline.cli.scan", "Say which cameras and ISO an archive holds, and how noisy they are."),
-    "calibrate": LazyCommand("nsp_pipeline.cli.calibrate", "Fit a profile to a camera from its noisy photos."),
+    "calibrate": LazyCommand("nsp_pipeline.cli.calibrate.command", "Fit a profile to a camera from its noisy photos."),
     "distill": LazyCommand("nsp_pipeline.cli.distill", "Teach a small, fast network what a profile knows."),
     "export": LazyCommand("nsp_pipeline.cli.export.command", "Write a profile's network for other programs."),
     "profiles": LazyCommand("nsp_pipeline.cli.profiles.command", "List, show, verify, import and move profiles."),

@@ -6,7 +6,15 @@ from nsp_pipeline.calibration.archive.survey import noise_spec
 from nsp_pipeline.calibration.next_scale.inference_choice import choose_inference
 from nsp_pipeline.calibration.next_scale.objective import NextScaleObjective
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
-from nsp_pipeline.calibration.publish import InferenceChoice, MakeOnnx, Origin, about_photos, base_network, publish
+from nsp_pipeline.calibration.publish import (
+    InferenceChoice,
+    MakeOnnx,
+    Origin,
+    about_photos,
+    base_network,
+    publish,
+    require_judges,
+)
 from nsp_pipeline.calibration.training.loop import RunOptions, train
 from nsp_pipeline.calibration.training.photos import PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
@@ -44,6 +52,8 @@ def calibrate(
     """
     training, held_out = ([photo.pixels for photo in part] for part in (photos.training, photos.held_out))
     objective = NextScaleObjective(training, held_out, settings, run.torch_device)
+    fewest = f"three photos or more, some larger than {settings.crop} pixels a side"
+    require_judges(base, objective.judged_crops, shot_pairs, fewest)
     trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
     if not run.ranks.first:
         return None

@@ -45,6 +45,11 @@ class NextScaleObjective:
         self._previews = [image[: self._side, : self._side] for image in held_out[:PREVIEWS]]
         self._dice = torch.Generator(device)
 
+    @property
+    def judged_crops(self) -> int:
+        """Crops of held-out photos that a network is judged by."""
+        return len(self._held_out) if self._held_out else 0
+
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean L1 over the Cartesian product of inputs and targets of one batch of crops."""
         settings = self._settings

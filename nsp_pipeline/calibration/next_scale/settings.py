@@ -1,11 +1,19 @@
 """Settings of Next-Scale Prediction: what a calibration recipe may say, each field with its meaning and bounds."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from nsp_pipeline.calibration.training.settings import TrainingSettings
 from nsp_pipeline.core.pairs import PairGeometry, Strategy
+from nsp_pipeline.errors import UsageError
 
 Blocks = Annotated[int, Field(ge=1, le=16)]
 Heads = Annotated[int, Field(ge=1, le=16)]
@@ -78,6 +86,19 @@ class NextScaleSettings(TrainingSettings):
                 f"multiples of {multiple}: a multiple of {s * multiple}, please"
             )
         return crop
+
+    @model_validator(mode="after")
+    def _can_be_trained_with(self) -> Self:
+        """Check what only several settings together can be wrong in."""
+        try:
+            _ = self.geometry
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        if self.crop < self.s:
+            raise ValueError(f"crop must be at least s = {self.s} pixels")
+        if self.pd_factor not in (None, 1, self.t):
+            raise ValueError(f"pd_factor must be 1 or t = {self.t}")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_sizes_of_others(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -8,8 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nsp_pipeline.calibration.publish import InferenceChoice, MakeOnnx, Origin, about_photos, base_network, publish
-from nsp_pipeline.calibration.student.objective import Material, StudentObjective, Teacher, shrunk_to_sharp
+from nsp_pipeline.calibration.publish import (
+    InferenceChoice,
+    MakeOnnx,
+    Origin,
+    about_photos,
+    base_network,
+    publish,
+    require_judges,
+)
+from nsp_pipeline.calibration.student.objective import JUDGED, Material, StudentObjective, Teacher, shrunk_to_sharp
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.loop import RunOptions, train
@@ -67,6 +75,8 @@ def distill(
         UsageError: the teacher is not a blind-spot network; or see `train`.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
+    held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
+    require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more")
     settings = _fitted(settings, sources.noisy)
     device = run.torch_device
     teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
@@ -74,7 +84,6 @@ def distill(
     trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
     if not run.ranks.first:
         return None
-    held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
     fields = {
         # A student of one camera's photos is that camera's; one of clean photos serves any.
         **about_photos(sources.noisy.training if sources.noisy else []),

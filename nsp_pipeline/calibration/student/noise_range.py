@@ -59,6 +59,15 @@ class NoiseRange(BaseModel):
         return self
 
     @property
+    def reach(self) -> int:
+        """Pixels that the widest blur of a noisy crop looks away from its own: no crop may be smaller than that.
+
+        Three standard deviations of the blotches of colour noise, which are three times as wide as the blur itself, and
+        that up to twice the longest.
+        """
+        return round(3 * 3 * 2 * self.longest_blur)
+
+    @property
     def sigma(self) -> tuple[float, float]:
         """Least and most noise at middle grey, in 8-bit steps; an end that is not given is ANY_SIGMA's or the other."""
         least, most = ANY_SIGMA

@@ -1,11 +1,12 @@
 """Settings of a student's training: what a distillation recipe may say, each field with its meaning and bounds."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nsp_pipeline.calibration.student.noise_range import NoiseRange, Share
 from nsp_pipeline.calibration.training.settings import TrainingSettings
+from nsp_pipeline.models.unet import FOLD
 
 Width = Annotated[int, Field(ge=4, le=512)]
 
@@ -18,7 +19,7 @@ class StudentSettings(TrainingSettings, NoiseRange):
 
     backbone: Literal["unet"] = "unet"
 
-    channels: tuple[Width, ...] = (32, 64, 128)
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] = (32, 64, 128)
     """Width of each level, from half the photo's resolution downwards."""
     pairs: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 2)
     """Residual pairs of convolutions of each level on the way down."""
@@ -35,7 +36,7 @@ class StudentSettings(TrainingSettings, NoiseRange):
 
     clip: Annotated[float, Field(gt=0)] | None = 1.0
 
-    crop: Annotated[int, Field(ge=32, multiple_of=8)] = 128
+    crop: Annotated[int, Field(ge=32, le=4096, multiple_of=16)] = 128
     """Side of a training crop in pixels of the noisy photo; the sharp one is twice as large."""
     shrink: Annotated[float, Field(ge=1, le=8)] = 1.5
     """Clean photos are shrunk this much, and by two again for the noisy crop, which takes what noise they have."""
@@ -61,6 +62,20 @@ class StudentSettings(TrainingSettings, NoiseRange):
         if len(pairs) != levels:
             raise ValueError(f"{len(pairs)} numbers of pairs for {levels} levels")
         return pairs
+
+    @model_validator(mode="after")
+    def _crops_hold_what_is_done_to_them(self) -> Self:
+        multiple = FOLD * 2 ** (len(self.channels) - 1)
+        if self.crop % multiple:
+            raise ValueError(
+                f"crop = {self.crop}: {len(self.channels)} levels of channels take multiples of {multiple}"
+            )
+        if self.crop <= self.reach:
+            raise ValueError(
+                f"longest_blur = {self.longest_blur:g} reaches {self.reach} pixels far, and crop = {self.crop} has no "
+                f"more: a longer crop, or longest_blur below {(self.crop - 1) / 18:.1f}"
+            )
+        return self
 
     @property
     def backbone_sizes(self) -> dict[str, Any]:

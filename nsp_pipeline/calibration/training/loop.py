@@ -30,8 +30,8 @@ LOG_EVERY = 50
 RECENT = 100
 """Steps that the reported loss is the mean of."""
 
-PACE_STEPS = 20
-"""A time limit fits the schedule to the pace so far, looked at every so many steps."""
+PACE_STEPS, FIRST_LOOKS = 20, (1, 2, 5, 10)
+"""A time limit fits the schedule to the pace so far, looked at every so many steps, and sooner at first."""
 
 TIME_SHARE = 0.95
 """Part of a time limit that steps may take; judging and writing take the rest."""
@@ -77,7 +77,9 @@ class RunOptions:
     resume: bool = False
     """Go on from the folder's checkpoint: on one CPU, to the very weights of an undisturbed run."""
     max_seconds: float | None = None
-    """The schedule is fitted to end within this time, at no more than the settings' steps."""
+    """The schedule is fitted to end within this time, judging included, at no more than the settings' steps."""
+    since: float | None = None
+    """When that time began (`time.monotonic`); None: when the training does, or did before it was resumed."""
     ranks: Ranks = field(default_factory=Ranks)
     should_stop: Callable[[], bool] = lambda: False
     """Asked after every step; True ends training with the network so far."""
@@ -128,25 +130,26 @@ def train(
 
     The same objective, settings and thread count give the same network on one CPU.
     """
+    begun = time.monotonic()
     training = _Training(objective, settings, base, run)
     if run.resume:
         if run.folder is None:
             raise UsageError("there is no folder to resume a training from")
         training.restore(load_checkpoint(run.folder / CHECKPOINT_FILE))
     log = TrainingLog(run.folder, after_step=training.step) if run.folder and run.ranks.first else None
-    begun, at_start = time.monotonic(), training.step
-    earlier_seconds = training.seconds
+    at_start, earlier_seconds = training.step, training.seconds
+    limit = _time_limit(run, begun)
 
     while training.step < training.steps:
         training.advance()
         passed = time.monotonic() - begun
         training.seconds = earlier_seconds + passed
         run.on_step(Progress(training.step, training.steps, training.loss, (training.step - at_start) / passed))
-        if run.max_seconds is not None and (training.step - at_start) % PACE_STEPS == 0:
-            pace = (training.step - at_start) / passed
-            affordable = training.step + int((TIME_SHARE * run.max_seconds - training.seconds) * pace)
-            training.fit_schedule(run.ranks.first_says(affordable))
-        late = run.max_seconds is not None and training.seconds > run.max_seconds
+        done = training.step - at_start
+        if limit is not None and (done in FIRST_LOOKS or done % PACE_STEPS == 0):
+            left = TIME_SHARE * limit - training.seconds - training.judge_seconds
+            training.fit_schedule(run.ranks.first_says(training.step + int(left * done / passed)))
+        late = limit is not None and training.seconds + training.judge_seconds > limit
         stop = bool(run.ranks.first_says(run.should_stop() or late))
         judged = stop or training.step == training.steps or training.step % settings.judge_every == 0
         if judged and run.ranks.first:
@@ -169,6 +172,13 @@ def train(
         with suppress(OutputError):  # what is missing in the log was said
             log.close()
     return training.result()
+
+
+def _time_limit(run: RunOptions, begun: float) -> float | None:
+    """Seconds that this training may take, from `begun` on; at least none, however long what went before it took."""
+    if run.max_seconds is None or run.since is None:
+        return run.max_seconds
+    return max(0.0, run.max_seconds - (begun - run.since))
 
 
 def _note(log: TrainingLog, training: "_Training", judged: bool) -> None:
@@ -212,7 +222,9 @@ class _Training:
         self._judgement: Judgement | None = None
         self._history: list[tuple[int, float]] = []
         self._best: tuple[int, tuple[bool, float], dict[str, torch.Tensor]] | None = None
-        self._base_judgement = objective.judge(self._network) if base is not None else None
+        self.judge_seconds = 0.0
+        """What a judgement takes, as far as is known."""
+        self._base_judgement = self._judged(self._network) if base is not None else None
 
     @property
     def loss(self) -> float:
@@ -240,13 +252,20 @@ class _Training:
 
     def judge(self) -> None:
         """Judge the averaged network, and keep it if it is the best so far."""
-        self._judgement = self._objective.judge(cast(Backbone, self._averaged.module.eval()))
+        self._judgement = self._judged(cast(Backbone, self._averaged.module.eval()))
         if self._judgement is None:
             return
         self._history.append((self.step, self._judgement.mean))
         if self._best is None or self._judgement.rank < self._best[1]:
             weights = {key: value.detach().cpu().clone() for key, value in self._averaged.module.state_dict().items()}
             self._best = (self.step, self._judgement.rank, weights)
+
+    def _judged(self, network: Backbone) -> Judgement | None:
+        """Judge a network, and remember how long it took."""
+        begun = time.monotonic()
+        judgement = self._objective.judge(network)
+        self.judge_seconds = time.monotonic() - begun
+        return judgement
 
     def row(self, judged: bool) -> dict[str, float]:
         """The course at this step, for the log."""

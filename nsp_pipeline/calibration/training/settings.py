@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class TrainingSettings(BaseModel):
@@ -24,13 +24,20 @@ class TrainingSettings(BaseModel):
     """Largest norm of a step's gradient; None leaves it as it is, as the paper does."""
     bf16: bool = True
     """Compute the network in bfloat16 (weights, means and loss stay float32)."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     memory: Annotated[int, Field(ge=1 << 20)] = 2 << 30
     """Bytes of photos held in memory for training; what is more goes into a file that is mapped."""
     cache: Annotated[int, Field(ge=0)] = 32 << 30
     """Bytes of that file; of archives larger than both together every photo contributes a window."""
     judge_every: Annotated[int, Field(ge=1)] = 250
     """Steps from one judgement on held-out photos, picture and checkpoint to the next."""
+
+    @field_validator("cache")
+    @classmethod
+    def _no_cache_or_one_of_use(cls, cache: int) -> int:
+        if 0 < cache < 1 << 20:
+            raise ValueError(f"{cache} bytes hold no photo: 0 for none, or bytes in full (32 GiB: 34359738368)")
+        return cache
 
     @property
     def backbone_sizes(self) -> dict[str, Any]:

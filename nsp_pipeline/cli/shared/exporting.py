@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 TRAIN_HINT = "pip install 'nsp-pipeline[cpu,train]' (with torch==2.13.0 for the CPU build)"
 
+NAMES = {"torch": "PyTorch"}
+
 
 def require_training() -> None:
-    """Raise MissingCapabilityError, with the command that mends it, unless PyTorch and the exporter import."""
+    """Raise MissingCapabilityError, naming what is missing and the command that mends it, unless PyTorch and all that
+    exports import."""
     try:
         import onnxscript  # noqa: F401
         import safetensors  # noqa: F401
@@ -25,7 +28,10 @@ def require_training() -> None:
 
         import nsp_export.onnx_file  # noqa: F401
     except ImportError as error:
-        raise MissingCapabilityError(f"this command needs PyTorch ({error}): {TRAIN_HINT}") from None
+        lacking = (error.name or "").partition(".")[0]
+        name = NAMES.get(lacking, lacking or "PyTorch")
+        reason = f"this command needs {name}, which cannot be used ({error})"
+        raise MissingCapabilityError(f"{reason}: {TRAIN_HINT}") from None
 
 
 def make_onnx(network: "Backbone", mode: str, inference: InferenceSpec, metadata: Mapping[str, str]) -> bytes:

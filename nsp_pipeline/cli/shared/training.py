@@ -1,25 +1,27 @@
-"""What the commands that train have in common: their folder, their progress, Ctrl-C, and the device."""
+"""What the commands that train have in common: their photos, settings, progress, device and outcome."""
 
-import os
-import shutil
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nsp_pipeline.cli.shared.finding import blame_lines, search_lines
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
-from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.errors import RecipeError, UsageError
+from nsp_pipeline.file_names import shown
 from nsp_pipeline.frames.find import FindRules, find_photos
 from nsp_pipeline.profiles.bundle import Profile
-from nsp_pipeline.profiles.choose import TRAINING_SUFFIX
+
+if TYPE_CHECKING:
+    from nsp_pipeline.calibration.training.settings import TrainingSettings
+
+SomeSettings = TypeVar("SomeSettings", bound="TrainingSettings")
 
 LOG_EVERY = 100
 
@@ -33,6 +35,17 @@ def chosen_photos(console: Console, roots: Sequence[Path], rules: FindRules) -> 
     for line in blame_lines(found):
         say(console, line, style="yellow")
     return found.paths
+
+
+def checked_settings(kind: type[SomeSettings], fields: Mapping[str, Any], recipe: str, section: str) -> SomeSettings:
+    """Settings that can be trained with; raises RecipeError for others, before any photo is read."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"recipe {shown(recipe)}, [{section}]: {where + ': ' if where else ''}{message}") from None
 
 
 def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> None:
@@ -66,35 +79,6 @@ def inherited_licence(licence: str, *parents: Profile | None) -> str:
     return licence
 
 
-@contextmanager
-def training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
-    """The folder of log, pictures and checkpoint; the checkpoint and the cached photos go when training has ended."""
-    from nsp_pipeline.calibration.training.log import clear_log
-    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
-
-    folder = out.with_name(f"{out.name}{TRAINING_SUFFIX}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if first and not resume:
-            if (folder / CHECKPOINT_FILE).exists():
-                raise UsageError(
-                    f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
-                )
-            clear_log(folder)
-        rank = os.environ.get("RANK", "0")
-        (folder / f"cache-{rank}").mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder / f"cache-{rank}", ignore_errors=True)
-        with suppress(OSError):
-            folder.rmdir()  # which only an empty one allows
-    if first:
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-
-
 def usable(device: str) -> str:
     """The device to train on; raises UsageError when PyTorch cannot use the one that was named."""
     import torch
@@ -107,24 +91,6 @@ def usable(device: str) -> str:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {device}: PyTorch cannot use it here: {reason}") from None
     return device
-
-
-@contextmanager
-def stop_on_interrupt(console: Console) -> Iterator[Any]:
-    """Turn the first Ctrl-C into a request to finish, and let the second one through."""
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, before)
-        say(console, "stopping; writing the profile so far (Ctrl-C again to give up)")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

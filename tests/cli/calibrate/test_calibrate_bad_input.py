@@ -104,3 +104,19 @@ def test_a_camera_may_call_itself_anything(
     assert {path.name for path in tmp_path.iterdir()} == {"in", "made", "quick.toml"}
     shown = real_nsp("profiles", "show", profile)
     assert "X/1 | [b]" in shown.out.replace("\\", "")
+
+
+def test_a_base_that_nothing_could_beat_is_refused_before_the_training(
+    real_nsp: Nsp, calibrate: Callable[[Path], Finished], tmp_path: Path
+) -> None:
+    photos = save_archive(tmp_path / "in", 2, iso=800)
+    assert calibrate(photos).code == 0
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text("[calibrate]\ncrop = 20\nbatch = 2\nsteps = 2\npd-factor = 1\n")
+    base = ("--base", tmp_path / "mine.nsp", "--recipe", recipe)
+    refused = real_nsp("calibrate", photos, "--out", tmp_path / "next.nsp", *base)
+    assert refused.code == 2
+    assert "too few to train from mine: none is left to be kept out of training" in refused.err
+    assert "--pair A B" in refused.err
+    assert "step 2/2" not in refused.err
+    assert not (tmp_path / "next.nsp").exists()

@@ -1,0 +1,1 @@
+"""`nsp calibrate`."""

@@ -1,0 +1,118 @@
+"""`nsp calibrate`: noisy photos in, a profile out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from nsp_pipeline.calibration.archive.groups import only
+from nsp_pipeline.cli.calibrate.each import calibrate_each
+from nsp_pipeline.cli.calibrate.one import calibrate_one
+from nsp_pipeline.cli.calibrate.plan import Plan, read_settings
+from nsp_pipeline.cli.shared.exporting import require_training
+from nsp_pipeline.cli.shared.quantities import IsoRangeType
+from nsp_pipeline.cli.shared.training import chosen_photos, tell, usable
+from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
+from nsp_pipeline.errors import ExitCode, UsageError
+from nsp_pipeline.frames.find import FindRules
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
+from nsp_pipeline.profiles.bundle import require_writable
+
+
+@click.command(name="calibrate")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder."
+)
+@click.option("--recipe", default="camera", show_default=True, help="Training settings: a name or a TOML file.")
+@click.option(
+    "--base",
+    metavar="PROFILE|none",
+    help="Profile to start from, a name or a file; none starts from nothing. Recipe `camera`: dbsn-noncommercial.",
+)
+@click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network to train instead of the recipe's.")
+@how_to_train
+@click.option(
+    "--camera", metavar="NAME", help="Only photos of cameras whose name, as `nsp scan` has it, contains this."
+)
+@click.option("--iso", type=IsoRangeType(), metavar="A-B", help="Only photos of these ISO, ends included; or of one.")
+@click.option(
+    "--split",
+    type=click.Choice(["camera", "group"]),
+    help="Make a profile for each camera, or for each group as `nsp scan --noise` has them; OUT is their folder.",
+)
+@what_it_is_for
+def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: bool, **options: Any) -> None:
+    """Fit a profile to a camera from its noisy PHOTOS (files or folders) alone.
+
+    One photo in ten is kept out of training. With a base, the new weights are taken only if they beat it on those;
+    else the profile holds the base's weights and says so. Of fewer than three photos none can be kept out, so a base
+    needs three, or a --pair. The noise of the photos is measured and stands in the profile; where the recipe leaves s
+    and PD to it ("auto"), it decides. Log, pictures and the checkpoint for --resume go into the folder OUT.training.
+
+    A folder of many cameras: --split camera makes a profile for each. Photos that a program changed are left out then,
+    and so are cameras of which there are fewer than three photos.
+
+    Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
+    Ctrl-C gives up. Several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
+    """
+    require_training()
+    plan = _plan(photos, **{name: options[name] for name in PLANNED})
+    if not split:
+        require_writable(out)
+    elif options["pairs"]:
+        raise UsageError("--pair shows one camera; with --split there are several: calibrate that camera by itself")
+    files = _files(photos, **{name: options[name] for name in ("include", "exclude", "camera", "iso")})
+    if split:
+        calibrate_each(plan, files, out, split, as_json=as_json)
+        return
+    made = calibrate_one(plan, files, out)
+    if made.profile is None:
+        return
+    tell(Console(stderr=True), made.profile, made.folder, as_json=as_json)
+    if made.stopped:
+        raise SystemExit(ExitCode.INTERRUPTED)
+
+
+PLANNED = (
+    "recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "pairs", "origin", "licence"
+)  # fmt: skip
+"""The options that say how to train."""
+
+
+def _plan(photos: Sequence[Path], **options: Any) -> Plan:
+    """Read the options; raises UsageError for what cannot be trained, before any photo of the archive is opened."""
+    from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
+
+    changes = {"backbone": options["backbone"], "steps": options["max_steps"]}
+    settings, measured, start = read_settings(options["recipe"], options["base"], changes)
+    return Plan(
+        recipe=options["recipe"],
+        settings=settings,
+        measured=measured,
+        start=start,
+        shot_pairs=read_shot_pairs(options["pairs"]),
+        device=usable(options["device"]),
+        resume=options["resume"],
+        max_time=options["max_time"],
+        origin=options["origin"] or ", ".join(str(path) for path in photos),
+        licence=options["licence"],
+    )
+
+
+def _files(
+    photos: Sequence[Path],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    camera: str | None,
+    iso: tuple[int, int] | None,
+) -> Sequence[Path]:
+    """The photos to train on; raises UsageError where there is none."""
+    only_first_speaks = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    files = chosen_photos(only_first_speaks, photos, FindRules(include=include, exclude=exclude))
+    if (camera or iso) and not (files := only(files, read_aliases(aliases_file()), camera=camera, iso=iso)):
+        raise UsageError("no photo is of that --camera and --iso; `nsp scan` lists what there is")
+    return files

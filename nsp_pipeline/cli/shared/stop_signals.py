@@ -1,0 +1,57 @@
+"""Ctrl-C, `kill` and a closed terminal: training ends with the profile so far, all else cleans up first."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+
+from nsp_pipeline.cli.shared.say import say
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+
+
+class StopSignals:
+    """What has been asked for so far. Used as `with stop_signals(console) as stop`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._patient = False
+        self._asked = False
+
+    def asked(self) -> bool:
+        """Whether somebody wants the training to end."""
+        return self._asked
+
+    @contextmanager
+    def finishing_first(self) -> Iterator[None]:
+        """Inside, the first signal is a request to finish, for `asked`; the next one gives up."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+
+    def receive(self, signum: int, frame: FrameType | None) -> None:
+        """Take a signal; raises KeyboardInterrupt, on which all clean up, where there is nothing to finish."""
+        if not self._patient or self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        say(self._console, "stopping; writing the profile so far (Ctrl-C again to give up)")
+
+
+@contextmanager
+def stop_signals(console: Console) -> Iterator[StopSignals]:
+    """Take the signals that ask a process to end. Those that are ignored, as nohup has it, stay ignored."""
+    stop = StopSignals(console)
+    before = {
+        number: signal.signal(number, stop.receive)
+        for number in SIGNALS
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

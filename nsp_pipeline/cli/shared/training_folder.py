@@ -1,0 +1,100 @@
+"""The folder beside a profile in which its training keeps its log, pictures, checkpoint and cached photos."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nsp_pipeline.atomic_file import remove
+from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.file_lock import try_lock
+from nsp_pipeline.profiles.choose import TRAINING_SUFFIX
+
+CACHE = "cache-"
+LOCK_FILE = "in-use"
+"""Locked by the training whose cache it lies in: the system lets go of it when that dies."""
+
+ABANDONED_SECONDS = 86400.0
+"""A cache without a lock is of a training that begins just now, or of an older nsp that is long dead."""
+
+
+@contextmanager
+def training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
+    """Make the folder; the checkpoint and the cached photos go when training has ended, however it ends.
+
+    Photos that killed trainings left cached beside `out`, 32 GB each at worst, go at once.
+
+    Raises:
+        UsageError: there is a training that was cut off, and `resume` is False; or one that still runs.
+        OutputError: it cannot be made.
+    """
+    from nsp_pipeline.calibration.training.log import clear_log
+    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
+
+    folder = out.with_name(f"{out.name}{TRAINING_SUFFIX}")
+    cache = cache_of(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if first:
+            if not resume and (folder / CHECKPOINT_FILE).exists():
+                raise UsageError(
+                    f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
+                )
+            _remove_dead_caches(folder)
+        cache.mkdir(exist_ok=True)
+        lock = os.open(cache / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    try:
+        if not _locked(lock):
+            raise UsageError(f"{folder}: another training is at work there; wait for it, or name another --out")
+        if first and not resume:
+            clear_log(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+            with suppress(OSError):
+                folder.rmdir()  # which only an empty one allows
+    finally:
+        os.close(lock)
+        remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
+    if first:
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def cache_of(folder: Path) -> Path:
+    """Where this process, of several that train together, keeps photos."""
+    return folder / f"{CACHE}{os.environ.get('RANK', '0')}"
+
+
+def _remove_dead_caches(folder: Path) -> None:
+    """Remove what nobody uses any more, in this training's folder and in those beside it."""
+    with suppress(OSError):
+        for cache in folder.parent.glob(f"*{TRAINING_SUFFIX}/{CACHE}*"):
+            if cache.is_dir() and not cache.is_symlink() and _is_dead(cache):
+                shutil.rmtree(cache, ignore_errors=True)
+                if cache.parent != folder:
+                    with suppress(OSError):
+                        cache.parent.rmdir()
+
+
+def _is_dead(cache: Path) -> bool:
+    try:
+        lock = os.open(cache / LOCK_FILE, os.O_RDWR)
+    except OSError:
+        return time.time() - cache.stat().st_mtime > ABANDONED_SECONDS
+    try:
+        return _locked(lock)
+    finally:
+        os.close(lock)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take a cache's lock; True as well on a disk without locks, where nobody can know better."""
+    try:
+        return try_lock(descriptor, 0, 1)
+    except OSError:
+        return True

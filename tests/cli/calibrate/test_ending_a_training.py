@@ -1,0 +1,141 @@
+"""A training is asked to end by any signal, cleans up behind itself, and behind those that could not."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from noisy_photos import save_archive
+from run_nsp import REPOSITORY, finish, start_python
+
+from nsp_pipeline.profiles.bundle import load_profile
+
+RECIPE = """
+[calibrate]
+base_channels = 4
+modules = 1
+crop = 400
+batch = 1
+steps = 10000000
+pd-factor = 1
+memory = 1048576
+judge-every = 10000000
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str | Path]:
+    """A training that would take for ever, and caches its photos."""
+    archive = save_archive(tmp_path / "in", 3, size=(640, 480))
+    (tmp_path / "long.toml").write_text(RECIPE)
+    return ["calibrate", archive, "--recipe", tmp_path / "long.toml", "--out", tmp_path / "mine.nsp"]
+
+
+@pytest.fixture
+def started() -> Iterator[list[Any]]:
+    processes: list[Any] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def start(started: list[Any], arguments: list[str | Path], before: str = "") -> Any:
+    code = f"import signal, sys; {before}; from nsp_pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    process = start_python("-c", code, *arguments)
+    started.append(process)
+    return process
+
+
+def until(process: Any, words: str) -> None:
+    for line in process.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"it ended without saying '{words}'")
+
+
+def caches(folder: Path) -> list[Path]:
+    return list(folder.glob("*.training/cache-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_writes_the_profile_so_far_and_leaves_no_cache(
+    tmp_path: Path, arguments: list[str | Path], started: list[Any], number: signal.Signals
+) -> None:
+    training = start(started, arguments)
+    until(training, "step 100/")
+    (cache,) = caches(tmp_path)
+    assert list(cache.glob("*.npy")), "photos are cached, or this test shows nothing"
+    training.send_signal(number)
+    ended = finish(training)
+    assert ended.code == 130, ended.err
+    assert "stopping; writing the profile so far" in ended.err
+    assert load_profile(tmp_path / "mine.nsp").spec.training.steps >= 100
+    assert caches(tmp_path) == []
+
+
+def test_a_signal_before_the_training_cleans_up(
+    tmp_path: Path, arguments: list[str | Path], started: list[Any]
+) -> None:
+    slow = (
+        "import time; from nsp_pipeline.calibration.archive import survey; "
+        "survey.measure_patches = lambda cut: (print('measuring', file=sys.stderr, flush=True), time.sleep(600))"
+    )
+    training = start(started, arguments, slow)
+    until(training, "measuring")
+    assert caches(tmp_path)
+    training.send_signal(signal.SIGTERM)
+    ended = finish(training)
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, "nsp: interrupted")
+    assert caches(tmp_path) == []
+    assert not (tmp_path / "mine.nsp").exists()
+
+
+def test_signals_that_nohup_ignores_stay_ignored(
+    tmp_path: Path, arguments: list[str | Path], started: list[Any]
+) -> None:
+    ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    training = start(started, arguments, ignoring)
+    until(training, "step 100/")
+    training.send_signal(signal.SIGINT)
+    training.send_signal(signal.SIGHUP)
+    until(training, "step 200/")
+    training.send_signal(signal.SIGTERM)
+    assert finish(training).code == 130
+
+
+def test_what_a_killed_training_cached_goes_at_the_next_start_and_what_a_living_one_cached_stays(
+    tmp_path: Path, arguments: list[str | Path], started: list[Any]
+) -> None:
+    killed, living = (start(started, [*arguments[:-1], tmp_path / name]) for name in ("killed.nsp", "living.nsp"))
+    for training in (killed, living):
+        until(training, "step 100/")
+    killed.send_signal(signal.SIGKILL)
+    finish(killed)
+    assert len(caches(tmp_path)) == 2
+    refused = finish(start(started, [*arguments[:-1], tmp_path / "living.nsp"]))
+    assert refused.code == 2
+    assert "another training is at work there" in refused.err
+    assert caches(tmp_path) == [tmp_path / "living.nsp.training" / "cache-0"]
+    living.send_signal(signal.SIGTERM)
+    assert finish(living).code == 130
+    assert caches(tmp_path) == []
+
+
+def test_reading_and_judging_count_in_the_time(tmp_path: Path, arguments: list[str | Path]) -> None:
+    """The steps get what reading has left of the time: next to nothing here."""
+    code = (
+        "import sys, time; from nsp_pipeline.calibration.archive import survey; measure = survey.measure_patches\n"
+        "def slow(cut):\n    time.sleep(6)\n    return measure(cut)\n"
+        "survey.measure_patches = slow\n"
+        "from nsp_pipeline.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "export")])}
+    command = [sys.executable, "-c", code, *map(str, arguments), "--max-time", "5s"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert load_profile(tmp_path / "mine.nsp").spec.training.steps <= 2
