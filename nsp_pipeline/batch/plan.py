@@ -15,7 +15,8 @@ from nsp_pipeline.batch.job import Job, Refused, Shard
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
-from nsp_pipeline.frames.find import Findings, FindRules, find_photos, is_folder, place_below
+from nsp_pipeline.frames.find import Findings, find_photos, is_folder, place_below
+from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, RAW_SUFFIXES
 from nsp_pipeline.frames.write import OutputKind, output_suffix
 

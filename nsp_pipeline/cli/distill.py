@@ -16,7 +16,8 @@ from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
 from nsp_pipeline.cli.shared.training_run import Run
 from nsp_pipeline.errors import ExitCode, UsageError
-from nsp_pipeline.frames.find import FindRules
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.profiles.bundle import Profile, require_writable
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
@@ -70,7 +71,7 @@ def command(
     require_writable(out)
     options["shot_pairs"] = read_shot_pairs(options["pairs"])
     options["device"] = usable(options["device"])
-    options["origin"] = options["origin"] or ", ".join(str(path) for path in (*photos, *clean))
+    options["origin"] = options["origin"] or ", ".join(map(printable, (*photos, *clean)))
     with join_ranks(options["device"]) as ranks:
         console = Console(stderr=True, quiet=not ranks.first)
         resume = options["resume"]

@@ -19,7 +19,8 @@ from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
-from nsp_pipeline.frames.find import FindRules, find_photos
+from nsp_pipeline.frames.find import find_photos
+from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.report.noise_page import noise_report
 from nsp_pipeline.report.page import write_page

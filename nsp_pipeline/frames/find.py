@@ -1,80 +1,32 @@
 """Finding photos in files and folders: what every command means by hidden, linked, unreadable and left out.
 
 - A file or folder whose name begins with a dot is hidden, and skipped.
-- Folders and files that systems and network disks keep for themselves (see SYSTEM_FOLDERS, SYSTEM_FILES) are skipped.
+- Folders and files that systems and network disks keep for themselves (see find_rules.SYSTEM_FOLDERS) are skipped.
 - What is named outright is taken at its word, whatever it is called; the rules begin below it.
 - Links to folders and to files are followed. No folder is entered twice, whatever names and links lead to it: its own
   place wins over a link's, so a link back up the tree leads nowhere.
 - What cannot be entered or looked at, and links that lead nowhere, are named, and the rest is found.
-- Globs: see FindRules.
+- Globs: see find_rules.FindRules.
 """
 
 import errno
 import os
 import stat
-import unicodedata
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find_rules import EVERYTHING, FindRules, system_kind
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES
-
-SYSTEM_FOLDERS = frozenset(
-    # Synology, QNAP, Netgear and their kind: thumbnails, bins, snapshots
-    {"@eadir", "@tmp", "@recycle", "@recycle.bin", "@sharebin", "@recently-snapshot", "@snapshot", ".@__thumb"}
-    | {"#recycle", "#snapshot", "#trash", ".@__qini", ".snapshot", ".snapshots", "~snapshot", ".zfs"}
-    # Windows
-    | {"$recycle.bin", "recycler", "system volume information", "$windows.~bt"}
-    # macOS
-    | {"__macosx", ".appledouble", ".appledb", ".appledesktop", ".spotlight-v100", ".fseventsd", ".trashes"}
-    | {".temporaryitems", ".documentrevisions-v100", "network trash folder", "temporary items"}
-    # Linux
-    | {"lost+found", ".thumbnails", ".trash", ".dtrash"}
-)
-"""Names, in lower case, of folders that systems keep for themselves; `.Trash-1000` and its like belong to them."""
-
-SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
-"""Names, in lower case, of files of that kind. Beside `photo.jpg`, macOS leaves `._photo.jpg` (AppleDouble)."""
 
 MOST_REASONS = 5
 NOT_REGULAR = "not a regular file"
 
 Identity = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class FindRules:
-    """What is looked at.
-
-    A glob is matched, without regard to case, against the name of every file and folder and against its path below
-    INPUT, in which `*` spans folders. A folder that matches stands for everything in it: one that `exclude` matches is
-    not entered. Without `include`, everything is included; `exclude` has the last word.
-    """
-
-    recursive: bool = True
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-    def excludes(self, relative: str) -> bool:
-        """Whether a file or folder at this path below its INPUT is left out."""
-        return _matches(relative, self.exclude)
-
-    def excludes_content(self, relative: str) -> bool:
-        """Whether all that a folder at this path may hold is left out."""
-        return self.excludes(relative) or self.excludes(f"{relative}/\0")
-
-    def admits(self, relative: str) -> bool:
-        """Whether a file at this path below its INPUT is wanted; the folders above it are admitted."""
-        if self.excludes(relative):
-            return False
-        parts = relative.split("/")
-        ways = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
-        return not self.include or any(_matches(way, self.include) for way in ways)
 
 
 @dataclass(frozen=True)
@@ -147,10 +99,10 @@ class Findings:
         """Why there is nothing to do, in words; None if there is a photo, or something that could be one."""
         if self.photos or self.others or self.unreadable:
             return None
-        if self.unwanted:
-            where = ", ".join(map(printable, self.inputs))
-            return f"no photos in {where} that --include and --exclude admit; they leave out {self.unwanted}"
-        return self.without_photos or f"no photos in {', '.join(map(printable, self.inputs))}"
+        if self.unwanted or not self.empty:
+            count = f"; they leave out {self.unwanted}" if self.unwanted else ""
+            return f"no photos in {', '.join(map(printable, self.inputs))} that --include and --exclude admit{count}"
+        return self.without_photos
 
     @property
     def without_photos(self) -> str | None:
@@ -167,9 +119,6 @@ class Findings:
         if not self.photos:
             reasons = "; ".join(str(entry.error) for entry in self.unreadable[:MOST_REASONS])
             raise UsageError(f"no photos could be found: {reasons or 'none is of a format that nsp reads'}")
-
-
-EVERYTHING = FindRules()
 
 
 def find_photos(inputs: Sequence[Path], rules: FindRules = EVERYTHING, keep_out: Path | None = None) -> Findings:
@@ -348,13 +297,11 @@ class _Search:
 
     def _skip(self, name: str, *, is_folder: bool) -> bool:
         """Whether a name is hidden or a system's; counts it then."""
-        skipped, lower = self._skipped, name.lower()
-        if is_folder and (lower in SYSTEM_FOLDERS or lower.startswith(".trash-")):
-            skipped.system_folders += 1
-            skipped.system_names.add(".Trash-*" if lower.startswith(".trash-") else name)
-        elif not is_folder and (lower in SYSTEM_FILES or name.startswith("._")):
-            skipped.system_files += 1
-            skipped.system_names.add("._*" if name.startswith("._") else name)
+        skipped = self._skipped
+        if kind := system_kind(name, is_folder=is_folder):
+            skipped.system_folders += is_folder
+            skipped.system_files += not is_folder
+            skipped.system_names.add(kind)
         elif name.startswith("."):
             skipped.hidden_folders += is_folder
             skipped.hidden_files += not is_folder
@@ -432,18 +379,3 @@ def _words(error: OSError, *, link: bool) -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "a link that leads nowhere: what it names does not exist, or is on a disk that is not mounted"
     return f"a link that cannot be followed: {error.strerror or error}"
-
-
-def _matches(relative: str, globs: Iterable[str]) -> bool:
-    path = _folded(relative)
-    name = path.rpartition("/")[2]
-    return any(fnmatchcase(path, glob) or fnmatchcase(name, glob) for glob in map(_glob, globs))
-
-
-def _glob(glob: str) -> str:
-    return _folded(glob.replace("\\", "/") if os.name == "nt" else glob).removeprefix("./").rstrip("/")
-
-
-def _folded(text: str) -> str:
-    """A name as it is compared: capitals and the spelling of accents make no difference."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

@@ -12,7 +12,8 @@ import pytest
 from run_nsp import REPOSITORY
 
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.find import Findings, FindRules, find_photos
+from nsp_pipeline.frames.find import Findings, find_photos
+from nsp_pipeline.frames.find_rules import FindRules
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -17,7 +17,8 @@ from nsp_pipeline.cli.shared.quantities import IsoRangeType
 from nsp_pipeline.cli.shared.training import chosen_photos, tell, usable
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
 from nsp_pipeline.errors import ExitCode, UsageError
-from nsp_pipeline.frames.find import FindRules
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.profiles.bundle import require_writable
 
@@ -98,7 +99,7 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
         device=usable(options["device"]),
         resume=options["resume"],
         max_time=options["max_time"],
-        origin=options["origin"] or ", ".join(str(path) for path in photos),
+        origin=options["origin"] or ", ".join(map(printable, photos)),
         licence=options["licence"],
     )
 

@@ -29,7 +29,7 @@ from nsp_pipeline.evaluation.datasets.submission import Written, require_new
 from nsp_pipeline.evaluation.measure import Measured, NoisyAndClean, measure_pairs
 from nsp_pipeline.evaluation.metrics import require_ssim
 from nsp_pipeline.file_names import printable
-from nsp_pipeline.frames.find import FindRules
+from nsp_pipeline.frames.find_rules import FindRules
 
 MODES = ("denoise", "sr", "sr-direct")
 

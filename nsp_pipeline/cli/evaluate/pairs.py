@@ -13,7 +13,8 @@ from nsp_pipeline.evaluation.datasets.pairs import PairSearch
 from nsp_pipeline.evaluation.datasets.sources import open_pairs
 from nsp_pipeline.evaluation.measure import NoisyAndClean
 from nsp_pipeline.file_names import printable
-from nsp_pipeline.frames.find import Findings, FindRules
+from nsp_pipeline.frames.find import Findings
+from nsp_pipeline.frames.find_rules import FindRules
 
 NAMED = 5
 """Photos without a partner that are named; of more, the number must do."""

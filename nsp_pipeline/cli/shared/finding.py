@@ -15,8 +15,8 @@ NAMED = 5
 def find_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a click command `include` and `exclude`."""
     globs = (
-        ("--exclude", "No files or folders that match GLOB, by name or by path below INPUT. May be repeated."),
-        ("--include", "Only files and folders that match GLOB, by name or by path below INPUT. May be repeated."),
+        ("--exclude", "Leave out files and folders whose name or path matches. May be repeated."),
+        ("--include", "Take only files and folders whose name or path matches. May be repeated."),
     )
     for name, text in globs:
         command = click.option(name, multiple=True, metavar="GLOB", help=text)(command)

@@ -15,7 +15,8 @@ from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.errors import RecipeError, UsageError
 from nsp_pipeline.file_names import shown
-from nsp_pipeline.frames.find import FindRules, find_photos
+from nsp_pipeline.frames.find import find_photos
+from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.profiles.bundle import Profile
 
 if TYPE_CHECKING:

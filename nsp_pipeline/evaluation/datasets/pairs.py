@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
-from nsp_pipeline.frames.find import EVERYTHING, Findings, FindRules, find_photos
+from nsp_pipeline.frames.find import Findings, find_photos
+from nsp_pipeline.frames.find_rules import EVERYTHING, FindRules
 from nsp_pipeline.frames.read import read_frame
 
 ROLE = re.compile(r"[_-](real|mean|noisy|clean|gt)$", re.IGNORECASE)

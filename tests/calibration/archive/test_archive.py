@@ -12,7 +12,8 @@ from PIL import Image
 from nsp_pipeline.calibration.training.crops import CropSampler
 from nsp_pipeline.calibration.training.photos import PhotoSet, load_photos
 from nsp_pipeline.errors import ExitCode, OutputError, UsageError
-from nsp_pipeline.frames.find import FindRules, find_photos
+from nsp_pipeline.frames.find import find_photos
+from nsp_pipeline.frames.find_rules import FindRules
 
 
 def load(paths: list[Path], *, smallest_side: int = 20, memory: int = 1 << 30, seed: int = 0, **cache: Any) -> PhotoSet:
