@@ -60,8 +60,6 @@ def make_plan(inputs: Sequence[Path], output: Path, rules: PlanRules) -> Plan:
             written over.
         OutputError: photos are to be numbered, and OUTPUT's manifest cannot be read.
     """
-    for path in inputs:
-        _require_there(path)
     single = _single_file_target(inputs, output, rules)
     if single is None and _is_there(output) and not is_folder(output):
         raise UsageError(f"{printable(output)}: OUTPUT is a file; it must be a folder for these INPUTs")
@@ -124,16 +122,6 @@ def _job(path: Path, below: PurePosixPath, output: Path, rules: PlanRules) -> Jo
     is_raw = _suffix(path) in RAW_SUFFIXES
     kind = OutputKind.TIFF if is_raw and rules.kind is OutputKind.KEEP else rules.kind
     return Job(path, output / below, _key(below), kind)
-
-
-def _require_there(path: Path) -> None:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{printable(path)}: there is no such file or folder") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{printable(path)}: cannot be looked at: {reason}") from None
 
 
 def _is_there(path: Path) -> bool:

@@ -19,7 +19,7 @@ from nsp_pipeline.batch.plan import Plan, PlanRules, make_plan
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.cli.shared.engine_options import engine_options
-from nsp_pipeline.cli.shared.finding import find_options, search_document, search_lines
+from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
@@ -33,7 +33,7 @@ MODES = ("denoise", "sr", "sr-direct")
 
 
 @click.command(name="denoise")
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=PHOTOS, metavar="INPUT...")
 @click.argument("output", type=click.Path(path_type=Path))
 @recipe_option
 @click.option(

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
 from nsp_pipeline.cli.shared.training import checked_settings, chosen_photos, inherited_licence, progress, tell, usable
@@ -31,7 +32,7 @@ PREPARED_EVERY = 50
 
 
 @click.command(name="distill")
-@click.argument("photos", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, type=PHOTOS)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder."
 )
@@ -39,7 +40,7 @@ PREPARED_EVERY = 50
 @click.option(
     "--clean",
     multiple=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=PHOTOS,
     help="Photos with little noise, files or folders, to put simulated noise on. May be repeated.",
 )
 @click.option("--recipe", default="standard", show_default=True, help="Training settings: a name or a TOML file.")

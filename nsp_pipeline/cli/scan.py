@@ -12,7 +12,7 @@ from rich.text import Text
 
 from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
-from nsp_pipeline.cli.shared.finding import find_options, search_document, search_lines
+from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
@@ -32,7 +32,7 @@ EXPLAINED = (
 
 
 @click.command(name="scan")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=PHOTOS)
 @recipe_option
 @click.option("--noise", is_flag=True, help="Measure the noise of every group as well; this opens some of its photos.")
 @click.option(

@@ -131,10 +131,26 @@ def find_photos(inputs: Sequence[Path], rules: FindRules = EVERYTHING, keep_out:
 
     Returns:
         What was found, in a stable order. Paths begin with an INPUT as it was given.
+
+    Raises:
+        UsageError: an INPUT does not exist.
     """
+    for path in inputs:
+        require_there(path)
     search = _Search(rules, keep_out, inputs)
     search.walk()
     return search.findings()
+
+
+def require_there(path: Path) -> None:
+    """Raise UsageError for what does not exist, and for what may not even be looked at; a link may lead anywhere."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{printable(path)}: there is no such file or folder") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{printable(path)}: cannot be looked at: {reason}") from None
 
 
 def is_folder(path: Path) -> bool:

@@ -304,7 +304,7 @@ def test_collisions_are_seen_across_shards(tmp_path: Path) -> None:
 
 
 def test_an_input_that_may_not_be_looked_at_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbid(path: Path) -> os.stat_result:
+    def forbid(path: Path) -> object:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "lstat", forbid)

@@ -135,6 +135,36 @@ def test_training_on_a_disk_that_is_not_mounted_is_refused(
     assert not (tmp_path / "x.nsp").exists()
 
 
+@pytest.mark.parametrize("command", ["scan", "denoise"])
+def test_an_input_that_is_a_link_to_itself_is_named_and_the_others_are_done(
+    real_nsp: Nsp, tmp_path: Path, tiny_profile: Profile, command: str
+) -> None:
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "self").symlink_to("self")
+    more = [tmp_path / "out", "--profile", tiny_profile.path] if command == "denoise" else []
+    result = real_nsp(command, tmp_path / "in", tmp_path / "self", *more, "--json")
+    assert result.code == 1
+    assert f"{tmp_path}/self: a link that leads to itself" in result.err
+    document = json.loads(result.out)
+    assert len(document["groups"]) == 1 if command == "scan" else document["summary"]["done"] == 1
+
+
+@pytest.mark.parametrize("command", ["scan", "calibrate", "distill", "denoise", "evaluate"])
+def test_an_input_that_does_not_exist_is_wrong_usage(
+    real_nsp: Nsp, tmp_path: Path, recipe: Path, tiny_profile: Profile, command: str
+) -> None:
+    folder, out = tmp_path / "nowhere", tmp_path / "out"
+    arguments: dict[str, list[str | Path]] = {
+        "scan": [folder],
+        "denoise": [folder, out],
+        "evaluate": [tiny_profile.path, "--noisy", folder, "--clean", tmp_path],
+    }
+    training: list[str | Path] = [folder, "--out", out, "--recipe", recipe]
+    result = real_nsp(command, *arguments.get(command, training))
+    assert result.code == 2
+    assert f"{folder}: there is no such file or folder" in result.err
+
+
 def test_scan_of_a_disk_that_is_not_mounted_is_wrong_usage(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
     (tmp_path / "nas").mkdir()
     alone = real_nsp("scan", tmp_path / "nas", "--json")

@@ -13,6 +13,7 @@ from nsp_pipeline.cli.calibrate.each import calibrate_each
 from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan, read_settings
 from nsp_pipeline.cli.shared.exporting import require_training
+from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.quantities import IsoRangeType
 from nsp_pipeline.cli.shared.training import chosen_photos, tell, usable
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
@@ -24,7 +25,7 @@ from nsp_pipeline.profiles.bundle import require_writable
 
 
 @click.command(name="calibrate")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=PHOTOS)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder."
 )

@@ -14,7 +14,7 @@ from nsp_pipeline.cli.evaluate.pairs import Truth
 from nsp_pipeline.cli.evaluate.profile import Asked, opened
 from nsp_pipeline.cli.evaluate.score_table import score_document, score_table
 from nsp_pipeline.cli.shared.engine_options import engine_options
-from nsp_pipeline.cli.shared.finding import find_options
+from nsp_pipeline.cli.shared.finding import PHOTOS, find_options
 from nsp_pipeline.cli.shared.quantities import OrWord
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
@@ -40,13 +40,13 @@ MODES = ("denoise", "sr", "sr-direct")
 @click.option(
     "--noisy",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PHOTOS,
     metavar="DIR|FILE",
     help="Noisy photos: a folder, a SIDD .mat file, DND's folder, or one photo.",
 )
 @click.option(
     "--clean",
-    type=click.Path(path_type=Path),
+    type=PHOTOS,
     metavar="DIR|FILE",
     help="Their ground truth: a folder, a SIDD .mat file, or one photo.",
 )

@@ -1,12 +1,16 @@
 """What the commands that take folders have in common: --include and --exclude, and what is said of the search."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.find import Findings
+
+PHOTOS = click.Path(path_type=Path, readable=False)
+"""Type of a file or folder to look for photos in; what is wrong with it, the search says."""
 
 NAMED = 5
 """Links that are named; of more, the number must do."""

@@ -10,6 +10,7 @@ from nsp_pipeline.evaluation.datasets.sidd import pair_blocks, read_blocks
 from nsp_pipeline.evaluation.datasets.submission import Denoiser, Written, write_dnd, write_sidd
 from nsp_pipeline.evaluation.measure import NoisyAndClean
 from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.find import is_folder, require_there
 
 SIDD_FILE = "SubmitSrgb.csv"
 """What SIDD calls its submission."""
@@ -24,13 +25,12 @@ def open_pairs(noisy: Path, clean: Path, search: PairSearch = WITHOUT_MORE) -> S
         MissingCapabilityError: the package that reads it is not installed.
     """
     for path in (noisy, clean):
-        if not path.exists():
-            raise UsageError(f"{path}: there is no such file or folder")
-    if noisy.is_dir() and clean.is_dir():
+        require_there(path)
+    if is_folder(noisy) and is_folder(clean):
         return find_pairs(noisy, clean, search)
     if _is_mat(noisy) and _is_mat(clean):
         return pair_blocks(noisy, clean)
-    if noisy.is_dir() or clean.is_dir() or _is_mat(noisy) or _is_mat(clean):
+    if is_folder(noisy) or is_folder(clean) or _is_mat(noisy) or _is_mat(clean):
         raise UsageError(f"{noisy} and {clean}: give two folders, two SIDD .mat files, or two photos")
     return [Pair(printable(noisy.stem), noisy, clean)]
 
