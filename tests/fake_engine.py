@@ -68,7 +68,7 @@ def install(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
     """Put the fakes where a run looks for profiles and engines."""
     sha256 = os.environ.get("NSP_FAKE_PROFILE", "0" * 64)
 
-    def choose_profile(camera: Any, *, on_missing: str) -> Choice:
+    def choose_profile(camera: Any, *, on_missing: str, mode: str) -> Choice:
         if camera.model == "Unknown" and on_missing == "skip":
             return Choice(None, "no profile for Unknown, ISO unknown")
         if camera.model == "Unknown" and on_missing == "error":
