@@ -14,6 +14,7 @@ from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
 from nsp_pipeline.models.dbsn import Dbsn
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE
+from nsp_pipeline.profiles.spec import BackboneSpec
 
 SIZES = {"base_channels": 4, "modules": 1, "scale": 2, "local_mean_skip": True}
 
@@ -61,14 +62,7 @@ def tiny_profile_files(**changes: Any) -> tuple[dict[str, Any], dict[str, bytes]
         "iso_max": 1600,
         "pairs": {"s": 5, "t": 2, "n": 1, "strategy": "consecutive"},
         "inference": {"pd_factor": 1},
-        "backbone": {
-            "name": "dbsn",
-            "sizes": SIZES,
-            "multiple": network.multiple,
-            "halo": network.halo,
-            "scale": network.scale,
-            "tiling": network.tiling,
-        },
+        "backbone": BackboneSpec.of("dbsn", SIZES, network).model_dump(),
         "training": {"settings": {}, "steps": 0, "seconds": 0.0, "version": "0"},
         "scores": {"held_out_photos": 0},
         "data": {"origin": "nothing", "licence": "any", "photos": 0},

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from nsp_export.agreement import EXAMPLE_SIGMA, LEAST_PSNR, TOLERANCE, ParityError
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
+from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx.half_precision import to_half
 from nsp_pipeline.engines.onnx.load import import_onnxruntime
@@ -122,7 +123,7 @@ def _check(made: bytes, content: bytes, request: Variant) -> float:
         step = 0.0 if request.pixels == "float32" else 1 / np.iinfo(request.pixels).max
         if not worst <= TOLERANCE + step:
             raise ParityError(f"the fp32 graph differs from the float32 one by {worst:.2g}")
-    psnr = float("inf") if error == 0 else float(10 * np.log10(1 / error))
+    psnr = psnr_of(error)
     if request.precision == "fp16" and not psnr >= LEAST_PSNR:
         raise ParityError(
             f"the fp16 graph differs from the float32 one by {psnr:.1f} dB on a photo (least: {LEAST_PSNR:.0f}); "

@@ -22,7 +22,7 @@ from nsp_pipeline.frames.metadata.camera_names import camera_name
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
-from nsp_pipeline.profiles.spec import InferenceSpec
+from nsp_pipeline.profiles.spec import BackboneSpec, InferenceSpec
 
 MakeOnnx = Callable[[Backbone, str, InferenceSpec, Mapping[str, str]], bytes]
 """(network, mode, PD at inference, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
@@ -92,14 +92,7 @@ def publish(
         "name": name,
         **fields,
         "inference": choice.inference.model_dump(),
-        "backbone": {
-            "name": settings.backbone,
-            "sizes": settings.backbone_sizes,
-            "multiple": network.multiple,
-            "halo": network.halo,
-            "scale": network.scale,
-            "tiling": network.tiling,
-        },
+        "backbone": BackboneSpec.of(settings.backbone, settings.backbone_sizes, network).model_dump(),
         "training": {
             "settings": settings.model_dump(mode="json"),
             "steps": trained.best_step,

@@ -20,13 +20,12 @@ from nsp_pipeline import __version__
 from nsp_pipeline.cli.shared.quantities import DeviceType, HeightWidthType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
-from nsp_pipeline.engines.choose import ENGINES
+from nsp_pipeline.engines.choose import ENGINES, PRECISIONS
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.choose import find_profile, shipped_profiles
 from nsp_pipeline.speed.bench import AUTHORS, REAL_PHOTO, Bench, Configuration, Plan, Timed, run_bench
 from nsp_pipeline.speed.memory import gpu_name
 
-PRECISIONS = ("fp32", "bf16", "fp16")
 SMALLEST_SIDE, LARGEST_SIDE = 64, 1 << 15
 EXPLAINED = (
     f"{REAL_PHOTO:.0f} MP: a photo of that size at this rate; start: to open the engine; MiB: peak of the process; "

@@ -25,11 +25,10 @@ from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
+from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.write import OutputKind
-
-MODES = ("denoise", "sr", "sr-direct")
 
 
 @click.command(name="denoise")

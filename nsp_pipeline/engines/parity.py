@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import measure_noise
+from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.engines.engine import Engine
 
 PROBE = 192
@@ -45,7 +46,7 @@ def disagreement(engine: Engine, reference: Engine) -> str | None:
     if drift > MOST_DRIFT:
         return f"its colours are off by {255 * drift:.1f} of 255"
     squared = float(((found - expected) ** 2).mean())
-    psnr = 10 * np.log10(1 / squared) if squared else float("inf")
+    psnr = psnr_of(squared)
     if psnr < LEAST_PSNR[engine.info.precision]:
         return f"it differs from float32 by {psnr:.0f} dB, less than {LEAST_PSNR[engine.info.precision]:.0f}"
     return None

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.errors import MissingCapabilityError
 
 STRIP = 512
@@ -41,7 +42,7 @@ def psnr(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
         float(((a.astype(np.float32) - b.astype(np.float32)) ** 2).sum(dtype=np.float64))
         for a, b in zip(first, second, strict=True)
     )
-    return float("inf") if squares == 0 else float(10 * np.log10(255.0**2 * first.size / squares))
+    return psnr_of(squares / first.size, peak=255.0)
 
 
 def ssim(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:

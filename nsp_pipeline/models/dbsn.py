@@ -10,37 +10,12 @@ from typing import Self
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.local_mean import dilated_ring, ring
+from nsp_pipeline.models.masked_convolution import CentreMaskedConv2d
 
 SKIP_RADIUS = 2
-
-
-class CentreMaskedConv2d(nn.Conv2d):
-    """A convolution that does not see the pixel under its centre."""
-
-    def __init__(self, channels: int, kernel_size: int) -> None:
-        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2)
-        mask = torch.ones_like(self.weight)
-        mask[:, :, kernel_size // 2, kernel_size // 2] = 0.0
-        self.register_buffer("mask", mask)
-        self.mask: torch.Tensor
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        # A product instead of an edit of the weights: torch.export can follow it, and gradients stay right.
-        return functional.conv2d(image, self.weight * self.mask, self.bias, padding=self.padding)
-
-    def folded(self) -> nn.Conv2d:
-        """Return the same convolution without a mask: the weights under it are zero."""
-        plain = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, padding=self.padding)  # type: ignore[arg-type]
-        with torch.no_grad():
-            plain.weight.copy_(self.weight * self.mask)
-            assert self.bias is not None
-            assert plain.bias is not None
-            plain.bias.copy_(self.bias)
-        return plain
 
 
 class DilatedModule(nn.Module):
@@ -64,7 +39,7 @@ class Branch(nn.Module):
     def __init__(self, channels: int, dilation: int, modules: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            CentreMaskedConv2d(channels, 2 * dilation - 1),
+            CentreMaskedConv2d(channels, channels, 2 * dilation - 1),
             nn.GELU(),
             nn.Conv2d(channels, channels, 1),
             nn.GELU(),

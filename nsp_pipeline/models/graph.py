@@ -4,12 +4,11 @@ import torch
 from torch import nn
 from torch.nn.functional import pixel_shuffle
 
+from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.inference import Denoiser, pixel_shuffle_down
 from nsp_pipeline.models.self_ensemble import self_ensemble_mean
-
-MODES = ("denoise", "sr", "sr-direct")
 
 
 class ImageToImage(nn.Module):

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.masked_convolution import CentreMaskedConv2d
 from nsp_pipeline.models.tbsn_attention import ChannelAttention, WindowAttention
 
 MULTIPLE = 32
@@ -24,33 +25,12 @@ VALUE_RANGE = 255.0
 """The layers in between see values in 0..255, as the published weights expect: LayerNorm's epsilon has a scale."""
 
 
-class CentreMaskedConv2d(nn.Conv2d):
-    """A 3×3 convolution of an image that does not see the pixel under its centre."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(3, channels, 3, padding=1, bias=False)
-        mask = torch.ones_like(self.weight)
-        mask[:, :, 1, 1] = 0.0
-        self.register_buffer("mask", mask)
-        self.mask: torch.Tensor
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return functional.conv2d(image, self.weight * self.mask, padding=1)
-
-    def folded(self) -> nn.Conv2d:
-        """Return the same convolution without a mask: the weights under it are zero."""
-        plain = nn.Conv2d(3, self.out_channels, 3, padding=1, bias=False)
-        with torch.no_grad():
-            plain.weight.copy_(self.weight * self.mask)
-        return plain
-
-
 class PatchEmbedding(nn.Module):
     """The first layer, under its published name."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.proj: nn.Module = CentreMaskedConv2d(channels)
+        self.proj: nn.Module = CentreMaskedConv2d(3, channels, 3, bias=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.proj(image)  # type: ignore[no-any-return]

@@ -13,13 +13,14 @@ from pydantic import ValidationError
 
 from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.atomic_file import require_writable as require_place
+from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import OutputError, ProfileError
 from nsp_pipeline.profiles.spec import SCHEMA_VERSION, ProfileSpec
 
 SPEC_FILE = "profile.json"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "CARD.md"
-MODEL_FILES = {"denoise": "model.onnx", "sr": "model-sr.onnx", "sr-direct": "model-sr-direct.onnx"}
+MODEL_FILES = dict(zip(MODES, ("model.onnx", "model-sr.onnx", "model-sr-direct.onnx"), strict=True))
 """The graph of each mode: they share the weights but not the way an image goes through them."""
 
 LARGEST_FILE = 512 << 20

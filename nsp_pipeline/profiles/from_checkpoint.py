@@ -11,7 +11,7 @@ from nsp_pipeline import __version__
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.checkpoint import load_checkpoint
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, require_writable, write_profile
-from nsp_pipeline.profiles.spec import InferenceSpec
+from nsp_pipeline.profiles.spec import BackboneSpec, InferenceSpec
 
 MakeOnnx = Callable[[Backbone, str, InferenceSpec, Mapping[str, str]], bytes]
 """(network, mode, PD at inference, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
@@ -39,14 +39,7 @@ def profile_from_checkpoint(path: Path, target: Path, *, backbone: str | None, m
         "name": name,
         "pairs": {**PAIRS, "t": network.scale},
         "inference": {"pd_factor": network.scale},
-        "backbone": {
-            "name": checkpoint.backbone,
-            "sizes": checkpoint.sizes,
-            "multiple": network.multiple,
-            "halo": network.halo,
-            "scale": network.scale,
-            "tiling": network.tiling,
-        },
+        "backbone": BackboneSpec.of(checkpoint.backbone, checkpoint.sizes, network).model_dump(),
         "training": {"settings": {}, "steps": 0, "seconds": 0.0, "version": __version__},
         "scores": {"held_out_photos": 0},
         "data": {"origin": source, "licence": "not stated", "photos": 0},

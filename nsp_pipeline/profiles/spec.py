@@ -1,10 +1,14 @@
 """`profile.json`: everything a bundle says about itself."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nsp_pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from nsp_pipeline.models.backbone import Backbone
 
 SCHEMA_VERSION = 1
 
@@ -67,6 +71,18 @@ class BackboneSpec(_Strict):
     halo: Annotated[int, Field(ge=0)]
     scale: Annotated[int, Field(ge=1)]
     tiling: Literal["exact", "blended", "none"]
+
+    @classmethod
+    def of(cls, name: str, sizes: Mapping[str, Any], network: "Backbone") -> Self:
+        """Describe a network that was built from a name in the registry and sizes."""
+        return cls(
+            name=name,
+            sizes=dict(sizes),
+            multiple=network.multiple,
+            halo=network.halo,
+            scale=network.scale,
+            tiling=network.tiling,
+        )
 
     @field_validator("sizes")
     @classmethod

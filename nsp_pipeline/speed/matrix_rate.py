@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from nsp_pipeline.engines.openvino.engine import PRECISIONS as OPENVINO_PRECISIONS
-from nsp_pipeline.engines.openvino.engine import import_openvino
+from nsp_pipeline.engines.openvino.engine import PRECISION_HINTS, import_openvino
 from nsp_pipeline.errors import MissingCapabilityError
 
 SIDE_ON_CPU, SIDE_ON_GPU = 2048, 8192
@@ -47,7 +46,7 @@ def _multipliers(precision: str, side: int, gpu: bool, threads: int | None) -> I
     if not gpu and precision == "fp32":
         matrix = np.random.default_rng(0).random((side, side), dtype=np.float32)
         yield lambda: matrix @ matrix
-    elif not gpu and precision in OPENVINO_PRECISIONS:
+    elif not gpu and precision in PRECISION_HINTS:
         yield from _by_openvino(precision, side, threads)
     if gpu or precision != "fp32":
         yield from _by_torch(precision, side, gpu)
@@ -63,7 +62,7 @@ def _by_openvino(precision: str, side: int, threads: int | None) -> Iterator[Cal
         return
     from openvino import opset13
 
-    options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    options = {"INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         options["INFERENCE_NUM_THREADS"] = str(threads)
     matrix = np.random.default_rng(0).random((side, side), dtype=np.float32)

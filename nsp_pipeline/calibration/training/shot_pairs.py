@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.crops import to_tensor
 from nsp_pipeline.core.noise import measure_noise
+from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.models.backbone import Backbone
@@ -57,7 +58,7 @@ class ShotPairs:
     def gain(self, errors: NDArray[np.float64]) -> float | None:
         """PSNR gained over the noisy shot, in dB; None where the error is too small to be told from the noise."""
         left = float(errors.mean()) - self.noise
-        return float(10 * np.log10(self.noise / left)) if left > 0 else None
+        return psnr_of(left) - psnr_of(self.noise) if left > 0 else None
 
 
 def read_shot_pairs(paths: Sequence[tuple[Path, Path]]) -> ShotPairs | None:

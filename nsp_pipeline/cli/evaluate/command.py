@@ -20,6 +20,7 @@ from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
+from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
@@ -30,8 +31,6 @@ from nsp_pipeline.evaluation.measure import Measured, NoisyAndClean, measure_pai
 from nsp_pipeline.evaluation.metrics import require_ssim
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.find_rules import FindRules
-
-MODES = ("denoise", "sr", "sr-direct")
 
 
 @click.command(name="evaluate")

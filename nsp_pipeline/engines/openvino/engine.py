@@ -18,7 +18,7 @@ INSTALL_HINT = "pip install 'nsp-pipeline[cpu,openvino]'"
 NOT_WANTED = ("openvino_telemetry", "openvino.tools.ovc")
 """What writes an id into the user's home and reports to its maker, and the converter that brings it along."""
 
-PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def import_openvino() -> ModuleType:
@@ -61,7 +61,7 @@ class OpenVinoEngine:
         """
         runtime = import_openvino()
         options: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
         }
         if threads:

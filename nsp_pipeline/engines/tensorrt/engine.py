@@ -30,7 +30,6 @@ from nsp_pipeline.errors import EngineFailedError, MissingCapabilityError
 from nsp_pipeline.profiles.bundle import Profile
 
 FLAVOURS = ("tensorrt", "tensorrt-rtx")
-PRECISIONS = ("fp32", "fp16")
 TURING = "7.5"
 """The one compute capability that TensorRT-RTX builds for only when asked."""
 
@@ -85,7 +84,7 @@ class TensorRtEngine:
         Args:
             checked: what another engine, which has looked at the graph and its metadata, says of it.
             flavour: one of FLAVOURS.
-            precision: one of PRECISIONS.
+            precision: "fp32" or "fp16".
             device: index of the GPU.
             on_build: takes lines for the user about building and the cache.
 
