@@ -109,7 +109,7 @@ class NoisyCamera:
             noisy, clean = (part + amount * (part - blurred(part, radius)) for part in (noisy, clean))
         if rng.random() < self._range.smoothed_share:
             # A camera's noise reduction spares the picture's own colours, or tries to.
-            radius = float(rng.uniform(0.5, 2 * self._range.longest_blur))
+            radius = float(rng.uniform(0.5, max(0.5, 2 * self._range.longest_blur)))
             kept = float(rng.uniform(0.3, 1.0))
             noisy = clean + _smoother_colour(noisy - clean, radius, blotches=float(rng.uniform(0, 2)), kept=kept)
         return noisy.clamp(0, 1), clean.clamp(0, 1)

@@ -78,14 +78,14 @@ class RunOptions:
     """Go on from the folder's checkpoint: on one CPU, to the very weights of an undisturbed run."""
     max_seconds: float | None = None
     """The schedule is fitted to end within this time, judging included, at no more than the settings' steps."""
-    since: float | None = None
-    """When that time began (`time.monotonic`); None: when the training does, or did before it was resumed."""
     ranks: Ranks = field(default_factory=Ranks)
     should_stop: Callable[[], bool] = lambda: False
     """Asked after every step; True ends training with the network so far."""
     on_step: Callable[[Progress], None] = lambda progress: None
     on_trouble: Callable[[str], None] = lambda message: None
     """Called with a message when a checkpoint could not be written; training goes on."""
+    since: float | None = None
+    """When the time of `max_seconds` began (`time.monotonic`); None: when the training does, or did before it was resumed."""
 
     @property
     def torch_device(self) -> str:
