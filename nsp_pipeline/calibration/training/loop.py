@@ -85,7 +85,7 @@ class RunOptions:
     on_trouble: Callable[[str], None] = lambda message: None
     """Called with a message when a checkpoint could not be written; training goes on."""
     since: float | None = None
-    """When the time of `max_seconds` began (`time.monotonic`); None: when the training does, or did before it was resumed."""
+    """When `max_seconds` began (`time.monotonic`); None: when the training does, or did before it was resumed."""
 
     @property
     def torch_device(self) -> str:

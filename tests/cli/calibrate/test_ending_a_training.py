@@ -18,7 +18,7 @@ RECIPE = """
 [calibrate]
 base_channels = 4
 modules = 1
-crop = 400
+crop = 40
 batch = 1
 steps = 10000000
 pd-factor = 1
@@ -44,7 +44,7 @@ def started() -> Iterator[list[Any]]:
         process.communicate()
 
 
-def start(started: list[Any], arguments: list[str | Path], before: str = "") -> Any:
+def start(started: list[Any], arguments: list[str | Path], before: str = "pass") -> Any:
     code = f"import signal, sys; {before}; from nsp_pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = start_python("-c", code, *arguments)
     started.append(process)
