@@ -8,9 +8,21 @@ from pathlib import Path
 
 from PIL import Image
 
+from nsp_pipeline.machine.memory import available_memory
+
 POLL_SECONDS = 0.2
 COPIES = {"denoise": 3, "sr": 9, "sr-direct": 9}
 """What a photo takes at its fullest, in times its pixels: as read, as made, and as read back for the check."""
+
+
+def photo_memory(asked: int | None) -> int | None:
+    """Bytes that photos in flight may take: what was asked for, and no more than half of what is free here.
+
+    The other half is for the engine and its tiles. None: no bound.
+    """
+    free = available_memory()
+    bounds = [bound for bound in (asked, None if free is None else free // 2) if bound is not None]
+    return min(bounds, default=None)
 
 
 class Headroom:

@@ -22,6 +22,7 @@ from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.choose import ENGINES, PRECISIONS
 from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.machine.cpus import default_threads, usable_cpus
 from nsp_pipeline.profiles.choose import find_profile, shipped_profiles
 from nsp_pipeline.speed.bench import AUTHORS, REAL_PHOTO, Bench, Configuration, Plan, Timed, run_bench
 from nsp_pipeline.speed.memory import gpu_name
@@ -71,7 +72,10 @@ EXPLAINED = (
     help="Rounds; each measures everything once, and medians over the rounds are told.",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads to compute with; without it, all."
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="CPU threads to compute with; without it, as many as nsp may keep busy.",
 )
 @click.option(
     "--against-eager/--no-against-eager",
@@ -116,7 +120,7 @@ def command(
             *(Configuration(name, *pair) for pair in product(engines or ENGINES, precisions or PRECISIONS)),
         )
     ]
-    plan = Plan(configurations, *size, rounds=repeats, device=device, threads=threads)
+    plan = Plan(configurations, *size, rounds=repeats, device=device, threads=threads or default_threads())
     console = Console(stderr=True)
     with _progress(console) as progress:
         bar = progress.add_task("")
@@ -138,7 +142,7 @@ def _progress(console: Console) -> Progress:
 
 
 def _show(bench: Bench, plan: Plan) -> None:
-    cores = f"{os.cpu_count()} cores, {plan.threads or 'all'} threads"
+    cores = f"{os.cpu_count()} cores, {plan.threads or usable_cpus()} threads"
     machine = "; ".join([_cpu_name(), cores, *([name] if (name := gpu_name()) else [])])
     print_rich(f"{machine}; photo of {plan.megapixels:.1f} MP, {plan.rounds} rounds", _table(bench.timed))
     providers = {row.engine: row.provider for row in bench.timed}

@@ -88,6 +88,14 @@ def plan_spans(size: int, tile: int, halo: int, multiple: int) -> list[Span]:
     return spans
 
 
+def largest_tile(most: int, halo: int, multiple: int) -> int:
+    """The largest tile that reads at most `most` pixels a side, its halo included; 0 or less where there is none.
+
+    Tile and halo are multiples of `multiple` (see `plan_spans`).
+    """
+    return (most - 2 * _round_up(halo, multiple)) // multiple * multiple
+
+
 def plan_tiles(height: int, width: int, *, tile: int, halo: int, multiple: int) -> Iterator[Tile]:
     """Cover a padded image of height×width pixels with tiles, row by row."""
     columns = plan_spans(width, tile, halo, multiple)

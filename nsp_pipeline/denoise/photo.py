@@ -1,5 +1,6 @@
 """One photo through one engine: measure its noise, run it tile by tile, blend, and store at the photo's own depth."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,8 +21,8 @@ from nsp_pipeline.core.blend import (
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel, measure_noise
 from nsp_pipeline.core.shuffle import reflected_indices
-from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
-from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.core.tiling import Tile, largest_tile, plan_fading_spans, plan_tiles
+from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
 from nsp_pipeline.frames.frame import Frame
 
@@ -116,9 +117,7 @@ def denoise_frame(
     result = np.empty((height * scale, width * scale, channels), frame.pixels.dtype)
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
     while True:
-        side = settings.tile or engine.info.tile or _auto_tile(engine.info.halo + settings.reach)
-        if engine.info.most:
-            side = min(side, engine.info.most - 2 * (engine.info.halo + settings.reach))
+        side = _tile_side(engine.info, settings)
         try:
             strength = run(frame.pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
             break
@@ -135,6 +134,29 @@ def denoise_frame(
     )
 
 
+def _tile_side(info: EngineInfo, settings: InferenceSettings) -> int:
+    """The side of a tile: what was asked for, else what suits network and memory; never more than the engine takes.
+
+    Raises EngineFailedError where the engine takes no tile at all.
+    """
+    blended = info.tiling == "blended"
+    halo = 0 if blended else info.halo + settings.reach
+    # Tiles that fade into each other are no smaller than twice what they overlap by.
+    least = 2 * -(-info.halo // info.multiple) * info.multiple if blended else info.multiple
+    side = settings.tile or info.tile or _auto_tile(halo)
+    if info.room is not None and not settings.tile:
+        side = min(side, max(SMALLEST_TILE, least, largest_tile(math.isqrt(info.room), halo, info.multiple)))
+    if info.most is None:
+        return side
+    largest = largest_tile(info.most, halo, info.multiple)
+    if largest < least:
+        raise EngineFailedError(
+            f"{info.name} takes images of {info.most} pixels a side at most, too few for tiles of this network; "
+            "try another --engine"
+        )
+    return min(side, largest)
+
+
 def _auto_tile(halo: int) -> int:
     return min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
 
@@ -145,7 +167,6 @@ def _halved(side: int, engine: Engine, settings: InferenceSettings, error: Excep
     if settings.tile:
         advice = f"--tile {settings.tile} is too much: lower it, or leave it out"
         raise EngineOutOfMemoryError(f"{reason}; {advice}") from error
-    # Tiles that fade into each other are no smaller than twice what they overlap by.
     floor = max(SMALLEST_TILE, engine.info.multiple, 2 * engine.info.halo * (engine.info.tiling == "blended"))
     if side <= floor:
         raise EngineOutOfMemoryError(f"{reason}, even in tiles of {side} pixels: close other programs") from error

@@ -55,6 +55,8 @@ class EngineInfo:
     """Side of a tile near which the network works best, or the largest that found memory here; None: any."""
     most: int | None = None
     """The largest side of an image that it takes; None: any."""
+    room: int | None = None
+    """Pixels of an image that this machine's memory holds at once, by a careful guess; None: it is not known."""
     blind: bool = True
     """Whether the network cannot see the pixel that it estimates."""
     noise_conditioned: bool = False

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nsp_pipeline.machine.cpus import THREAD_VARIABLES
+
 PACKAGE_ROOT = Path(__file__).parents[2]
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LONGEST_TRIAL = 3600.0
 """Seconds after which a measurement is taken to hang."""
 

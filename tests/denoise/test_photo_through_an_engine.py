@@ -15,6 +15,7 @@ from nsp_pipeline.core.shuffle import pad_to_multiple
 from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
+from nsp_pipeline.errors import EngineFailedError
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile, write_profile
 
@@ -269,15 +270,17 @@ def test_enlarging_keeps_the_picture_in_its_place(engine_for: Any, mode: str) ->
 
 
 class BuiltForSmallSizes:
-    """Another engine, built for images of at most 64 pixels a side."""
+    """Another engine, built for images of at most 64 pixels a side; its network may look farther, by other steps."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, **facts: Any) -> None:
         self._engine = engine
-        self.info = replace(engine.info, most=64)
+        self.info = replace(engine.info, **{"most": 64, **facts})
+        self.largest = 0
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Refuse what is larger."""
-        assert max(image.shape[2:]) <= 64
+        self.largest = max(self.largest, *image.shape[2:])
+        assert self.largest <= 64
         return self._engine.run(image)
 
     def close(self) -> None:
@@ -288,4 +291,46 @@ class BuiltForSmallSizes:
 def test_no_tile_is_larger_than_an_engine_was_built_for(engine_for: Any, tile: int | None) -> None:
     frame, engine = frame_of(noisy(151, 203)), engine_for("denoise", 1)
     cut, whole = (run(frame, one, "denoise", tile=tile) for one in (BuiltForSmallSizes(engine), engine))
+    assert np.abs(cut.frame.pixels - whole.frame.pixels).max() <= 1e-5
+
+
+@pytest.mark.parametrize("strength", [None, 1.0])
+@pytest.mark.parametrize(("multiple", "halo"), [(8, 9), (16, 20), (32, 1)])
+@pytest.mark.parametrize("tile", [None, 60, 500])
+def test_no_tile_is_larger_after_it_was_rounded(
+    engine_for: Any, multiple: int, halo: int, tile: int | None, strength: float | None
+) -> None:
+    """Tile and halo are rounded up to multiples of what the network takes, each on its own."""
+    engine = BuiltForSmallSizes(engine_for("denoise", 1), multiple=multiple, halo=halo)
+    reach = halo + InferenceSettings("denoise", strength).reach
+    if 64 - 2 * -(-reach // multiple) * multiple < multiple:
+        with pytest.raises(EngineFailedError, match="takes images of 64 pixels a side at most, too few for tiles"):
+            run(frame_of(noisy(151, 203)), engine, "denoise", tile=tile, strength=strength)
+    else:
+        run(frame_of(noisy(151, 203)), engine, "denoise", tile=tile, strength=strength)
+        assert 0 < engine.largest <= 64
+
+
+def test_tiles_that_fade_are_no_larger_either(engine_for: Any) -> None:
+    engine = BuiltForSmallSizes(engine_for("denoise", 1), tiling="blended", halo=9, multiple=8)
+    run(frame_of(noisy(151, 203)), engine, "denoise", tile=62)
+    assert 0 < engine.largest <= 64
+    too_small = BuiltForSmallSizes(engine_for("denoise", 1), tiling="blended", halo=33)
+    with pytest.raises(EngineFailedError, match="too few for tiles"):
+        run(frame_of(noisy(151, 203)), too_small, "denoise")
+
+
+def test_where_memory_is_short_tiles_are_small_from_the_first(engine_for: Any) -> None:
+    frame, engine = frame_of(noisy(151, 203)), engine_for("denoise", 1)
+    short = BuiltForSmallSizes(engine, most=None, room=100 * 100)
+    short._engine = engine
+    seen: list[int] = []
+
+    def watched(image: Any, noise: Any = None) -> Any:
+        seen.append(image.shape[2] * image.shape[3])
+        return engine.run(image)
+
+    short.run = watched  # type: ignore[method-assign]
+    cut, whole = run(frame, short, "denoise"), run(frame, engine, "denoise")
+    assert max(seen) <= 100 * 100 < 151 * 203
     assert np.abs(cut.frame.pixels - whole.frame.pixels).max() <= 1e-5

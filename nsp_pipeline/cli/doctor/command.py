@@ -1,5 +1,6 @@
 """`nsp doctor`: what this installation can do, what is missing, and the command that mends it."""
 
+import os
 import platform
 import sys
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError, ProfileError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file
+from nsp_pipeline.machine.cpus import usable_cpus
+from nsp_pipeline.machine.memory import available_memory
 from nsp_pipeline.profiles.bundle import load_profile
 from nsp_pipeline.profiles.choose import BUILTIN, Entry, find_profile, user_entries, user_folder
 
@@ -54,6 +57,7 @@ def examine() -> list[Finding]:
     findings = [Finding("nsp", True, __version__), Finding("Python", sys.version_info >= (3, 11), python)]
     findings += [_library(name) for name in LIBRARIES]
     findings += [_optional(name, hint) for name, hint in OPTIONAL.items()]
+    findings += [_processors(), _memory()]
     findings += [_onnxruntime_wheels(), *gpu_findings(_version), _engine(), _builtin_profile()]
     findings += _user_profiles()
     findings.append(Finding("names of cameras", True, str(aliases_file())))
@@ -77,6 +81,17 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _processors() -> Finding:
+    used, there = usable_cpus(), os.cpu_count() or 1
+    why = "" if used == there else "; affinity or a container grants no more; --threads takes another number"
+    return Finding("processors", True, f"{used} of {there} are used{why}")
+
+
+def _memory() -> Finding:
+    free = available_memory()
+    return Finding("memory", True, "not known" if free is None else f"{free / 2**30:.1f} GiB free for nsp")
 
 
 def _onnxruntime_wheels() -> Finding:
