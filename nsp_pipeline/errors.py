@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     ENVIRONMENT = 3
     OUTPUT = 4
+    TIME_UP = 5
     INTERRUPTED = 130
 
 

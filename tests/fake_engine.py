@@ -4,12 +4,12 @@ As a script it is `nsp` with that engine: `python fake_engine.py denoise IN OUT`
 the environment, so that real processes can be slowed down, broken and killed.
 """
 
+import hashlib
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import nsp_pipeline.batch.assign
 import nsp_pipeline.batch.output.publish
 import nsp_pipeline.batch.photo
-import nsp_pipeline.batch.run
+from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.profiles.bundle import Profile
@@ -29,17 +28,23 @@ from nsp_pipeline.profiles.choose import Choice
 REFERENCE = "ReferenceCPUProvider"
 BROKEN_LEVEL = 7
 """A photo all of whose pixels are this makes the engine fail as a bug would."""
+DEADLY_LEVEL = 9
+"""A photo all of whose pixels are this makes the system kill the process, as it does where memory runs out."""
 
 
 def fake_profile(name: str = "fake", sha256: str = "0" * 64) -> Profile:
-    """A profile that is accepted wherever one is passed on."""
-    spec: Any = SimpleNamespace(name=name)
+    """A profile that is accepted wherever one is passed on; NSP_FAKE_TILING says how its network is tiled."""
+    tiling = os.environ.get("NSP_FAKE_TILING", "exact")
+    spec: Any = SimpleNamespace(name=name, backbone=SimpleNamespace(tiling=tiling))
     content = dict.fromkeys(("model.onnx", "model-sr.onnx", "model-sr-direct.onnx"), b"")
     return Profile(Path(f"{name}.nsp"), spec, sha256, content)
 
 
 class FakeEngine:
-    """Takes NSP_FAKE_SECONDS for each tile; enlarges by repeating in the sr modes."""
+    """Takes NSP_FAKE_SECONDS for each tile; enlarges by repeating in the sr modes.
+
+    With NSP_FAKE_DEEP it computes for some seconds in foreign code, where Python hears of no signal.
+    """
 
     def __init__(self, profile: Profile, mode: str, provider: str = "FakeCPUProvider") -> None:
         scale = 1 if mode == "denoise" else 2
@@ -51,6 +56,10 @@ class FakeEngine:
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Blur by a 3×3 mean."""
         time.sleep(float(os.environ.get("NSP_FAKE_SECONDS", "0")))
+        if "NSP_FAKE_DEEP" in os.environ:
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 20_000_000)
+        if np.all(np.round(image * 255) == DEADLY_LEVEL):
+            os.kill(os.getpid(), signal.SIGKILL)
         if np.all(np.round(image * 255) == BROKEN_LEVEL):
             raise ZeroDivisionError("the fake network broke")
         padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
@@ -64,8 +73,8 @@ class FakeEngine:
         self.closed = True
 
 
-def install(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Put the fakes where a run looks for profiles and engines."""
+def fake_sources(**others: Any) -> Sources:
+    """The fakes, for a run to take in the place of what is installed; `others` replace single functions."""
     sha256 = os.environ.get("NSP_FAKE_PROFILE", "0" * 64)
 
     def choose_profile(camera: Any, *, on_missing: str, mode: str) -> Choice:
@@ -80,10 +89,16 @@ def install(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
     def open_engine(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
         return FakeEngine(profile, mode)
 
-    setattr_(nsp_pipeline.batch.assign, "choose_profile", choose_profile)
-    setattr_(nsp_pipeline.batch.assign, "find_profile", lambda name: fake_profile(name))
-    setattr_(nsp_pipeline.batch.run, "open_engine", open_engine)
-    setattr_(nsp_pipeline.batch.run, "open_reference", lambda profile, mode: FakeEngine(profile, mode, REFERENCE))
+    def open_reference(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
+        return FakeEngine(profile, mode, REFERENCE)
+
+    fakes = {
+        "choose_profile": choose_profile,
+        "find_profile": fake_profile,
+        "open_engine": open_engine,
+        "open_reference": open_reference,
+    }
+    return Sources(**{**fakes, **others})
 
 
 def die_at(moment: str, published: int) -> None:
@@ -119,6 +134,20 @@ def die_at(moment: str, published: int) -> None:
         publish.write_frame = half
 
 
+def die_reading(name: str) -> None:
+    """Let this process be killed when a photo of this name is read, and let every read take a while."""
+    photo = nsp_pipeline.batch.photo
+    read = photo.read_frame
+
+    def deadly(path: Path) -> Any:
+        time.sleep(0.3)
+        if path.name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(path)
+
+    photo.read_frame = deadly
+
+
 def end_readers_on_interrupt() -> None:
     """Let every read but the first last until an interrupt, and fail of it, faster than Python hears of the signal."""
     photo = nsp_pipeline.batch.photo
@@ -142,10 +171,11 @@ def end_readers_on_interrupt() -> None:
 if __name__ == "__main__":
     from nsp_pipeline.cli.main import main
 
-    install()
     if "NSP_FAKE_READER_DIES" in os.environ:
         end_readers_on_interrupt()
+    if name := os.environ.get("NSP_FAKE_DEADLY_READ"):
+        die_reading(name)
     if death := os.environ.get("NSP_FAKE_DEATH"):
         moment, _, number = death.partition(":")
         die_at(moment, int(number))
-    sys.exit(main())
+    sys.exit(main(given=fake_sources()))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +23,21 @@ class Finished:
     err: str
 
 
-def run_here(captured: "pytest.CaptureFixture[str]", *args: str | Path) -> Finished:
+def run_here(captured: "pytest.CaptureFixture[str]", *args: str | Path, given: object = None) -> Finished:
     """Run `nsp` in this process."""
     captured.readouterr()
     try:
-        code = main([str(arg) for arg in args])
+        code = main([str(arg) for arg in args], given)
     except SystemExit as end:
         code = int(end.code or 0)
     text = captured.readouterr()
     return Finished(int(code), text.out, text.err)
 
 
-def start_python(*args: str | Path, **environment: str) -> "subprocess.Popen[str]":
-    """Start Python as a process that finds the packages of this checkout."""
+def start_python(
+    *args: str | Path, limit: Callable[[], None] | None = None, **environment: str
+) -> "subprocess.Popen[str]":
+    """Start Python as a process that finds the packages of this checkout; `limit` runs in it first."""
     paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "export")])
     return subprocess.Popen(
         [sys.executable, *map(str, args)],
@@ -43,6 +46,7 @@ def start_python(*args: str | Path, **environment: str) -> "subprocess.Popen[str
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": paths, **environment},
+        preexec_fn=limit,
     )
 
 

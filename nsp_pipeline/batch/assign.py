@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from nsp_pipeline.batch.job import Job
+from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.read import read_camera
 from nsp_pipeline.profiles.bundle import Profile
-from nsp_pipeline.profiles.choose import choose_profile, find_profile
 
 AUTO = "auto"
 METADATA_READERS = 4
@@ -24,7 +24,7 @@ class Task:
     why: str
 
 
-def assign_profiles(jobs: Sequence[Job], *, profile: str, on_missing: str, mode: str) -> list[Task]:
+def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_missing: str, mode: str) -> list[Task]:
     """Give every job its profile, and put jobs of one profile together.
 
     Args:
@@ -37,10 +37,10 @@ def assign_profiles(jobs: Sequence[Job], *, profile: str, on_missing: str, mode:
         UsageError: no profile fits and `on_missing` is "error".
     """
     if profile == AUTO:
-        choices = [choose_profile(camera, on_missing=on_missing, mode=mode) for camera in _cameras(jobs)]
+        choices = [sources.choose_profile(camera, on_missing=on_missing, mode=mode) for camera in _cameras(jobs)]
         tasks = [Task(job, choice.profile, choice.why) for job, choice in zip(jobs, choices, strict=True)]
     else:
-        found = find_profile(profile)
+        found = sources.find_profile(profile)
         tasks = [Task(job, found, f"asked for as {profile}") for job in jobs]
     distinct = {task.profile.sha256: task.profile for task in tasks if task.profile}
     for found in distinct.values():

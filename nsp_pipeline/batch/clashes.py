@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from nsp_pipeline.batch.job import Job, Refused
-from nsp_pipeline.batch.output.manifest import Row
+from nsp_pipeline.batch.output.record import Row
 from nsp_pipeline.batch.output.up_to_date import hash_file, stamp
 from nsp_pipeline.file_names import absolute_name, from_printable, printable
 

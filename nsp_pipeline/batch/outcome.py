@@ -1,10 +1,11 @@
 """What becomes of each photo and of a run: plain values for the terminal, the log and JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.errors import NspError
 from nsp_pipeline.file_names import printable
 
@@ -28,22 +29,14 @@ class Result:
     output: str | None = None
     profile: str | None = None
     why: str | None = None
-    engine: str | None = None
-    provider: str | None = None
-    seconds: float = 0.0
-    megapixels: float = 0.0
-    strength: float | None = None
-    noise_before: float | None = None
-    noise_after: float | None = None
+    """Why that profile."""
+    made: Provenance = field(default_factory=Provenance)
     traceback: str | None = None
     """Of a bug of ours."""
-    precision: str | None = None
-    fallback: str | None = None
-    """Why a faster engine or precision did not make it, if one was tried."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; what is not known is left out."""
-        values = {**vars(self), "outcome": str(self.outcome)}
+        values = {**vars(self), "outcome": str(self.outcome), **self.made.as_json(), "made": None}
         return {key: value for key, value in values.items() if value is not None}
 
 
@@ -58,23 +51,31 @@ class Ended(StrEnum):
 
 @dataclass(frozen=True)
 class Summary:
-    """A whole run; `remaining` photos were not come to, `fatal` is what stopped it."""
+    """A whole run; `fatal` is what stopped it."""
 
     root: Path
     results: tuple[Result, ...]
     remaining: int
+    """Photos that the run did not come to, and that are not finished by the record."""
     seconds: float
     ended: Ended
     fatal: NspError | None = None
+    unchecked: int = 0
+    """Photos that the run did not come to, and that an earlier one has finished with the same settings."""
 
     def of(self, outcome: Outcome) -> list[Result]:
         """The results with this outcome."""
         return [result for result in self.results if result.outcome == outcome]
 
+    def counts(self) -> dict[str, int]:
+        """How many photos were done, skipped and failed, and how many remain or were not looked at again."""
+        ended = {str(outcome): len(self.of(outcome)) for outcome in Outcome}
+        return {**ended, "remaining": self.remaining, "unchecked": self.unchecked}
+
     @property
     def megapixels_per_second(self) -> float:
         """Pixels denoised over the run's whole time."""
-        return sum(result.megapixels for result in self.of(Outcome.DONE)) / max(self.seconds, 1e-9)
+        return sum(result.made.megapixels or 0.0 for result in self.of(Outcome.DONE)) / max(self.seconds, 1e-9)
 
     def as_json(self) -> dict[str, Any]:
         """The document that --json prints."""
@@ -82,8 +83,7 @@ class Summary:
             "summary": {
                 "output": printable(self.root),
                 "ended": str(self.ended),
-                **{str(outcome): len(self.of(outcome)) for outcome in Outcome},
-                "remaining": self.remaining,
+                **self.counts(),
                 "seconds": round(self.seconds, 3),
                 "megapixels_per_second": round(self.megapixels_per_second, 4),
                 "error": str(self.fatal) if self.fatal else None,

@@ -2,26 +2,30 @@
 
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.job import RECORD_FOLDER, Refused
 from nsp_pipeline.batch.outcome import Outcome, Result
-from nsp_pipeline.batch.output.manifest import Manifest, Row, Stamp, Status, settings_hash
+from nsp_pipeline.batch.output.manifest import Death, Manifest
 from nsp_pipeline.batch.output.publish import NotOursError, Publisher
+from nsp_pipeline.batch.output.record import Row, Stamp, Status
 from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
+from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.denoise.photo import Inferred, denoise_frame
 from nsp_pipeline.denoise.plausible import require_its_colours
-from nsp_pipeline.engines.engine import Engine, EngineInfo
+from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, PhotoError, UntrustedResultError
 from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.read import read_frame
 
 ERROR_LOG = "errors.log"
+MOST_DEATHS = 2
+"""So many runs may die over one photo; then it is the photo's fault."""
 
 
 class ChangedError(PhotoError):
@@ -46,8 +50,8 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What a photo is made with."""
+class InferenceContext:
+    """What inference of one photo runs on, and whom it tells."""
 
     engine: Engine
     reference: Callable[[], Engine | None]
@@ -64,11 +68,9 @@ class Made:
 
     task: Task
     source: Stamp
-    inferred: Inferred
-    info: EngineInfo
-    """Of the engine that made it; `fallback` says why, if another one should have."""
-    megapixels: float
-    seconds: float
+    frame: Frame
+    """The result."""
+    made: Provenance
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class PhotoSteps:
     settings: RunSettings
     manifest: Manifest
     publisher: Publisher
+    deaths: Mapping[str, Death] = field(default_factory=dict)
+    """Photos that were in work when runs died, by output."""
 
     def refuse(self, entry: Refused) -> Result:
         """Record something that is no photo of ours."""
@@ -92,15 +96,37 @@ class PhotoSteps:
             return self._result(task, Outcome.SKIPPED, task.why)
         decision = self.settings.decide(task, self.manifest)
         if decision.action == Action.MAKE:
-            return None
+            return self._deadly(task)
         if decision.action == Action.FAIL:
             if not decision.repeated:
                 self.manifest.record_unmade(replace(self._row(task), error=decision.reason))
             return self._result(task, Outcome.FAILED, decision.reason)
         key, known = task.job.key, decision.known
-        if known and (known != self.manifest.find(key) or self.manifest.find_unmade(key, known.input)):
+        if known and (
+            known != self.manifest.find(key) or self.manifest.find_unmade(key, known.input) or key in self.deaths
+        ):
             self.manifest.published(known)
         return self._result(task, Outcome.SKIPPED, decision.reason)
+
+    def is_suspect(self, task: Task) -> bool:
+        """Whether a run died while this photo was in work, and the photo has not changed since."""
+        death, present = self.deaths.get(task.job.key), stamp(task.job.input)
+        return bool(death and present and (death.size, death.mtime_ns) == (present.size, present.mtime_ns))
+
+    def _deadly(self, task: Task) -> Result | None:
+        """Fail a photo that too many runs died over; None for any other."""
+        if self.settings.retry_failed or not self.is_suspect(task):
+            return None
+        count = self.deaths[task.job.key].count
+        if count < MOST_DEATHS:
+            return None
+        times = {2: "twice"}.get(count, f"{count} times")
+        reason = (
+            f"nsp died {times} while working on this photo: ended from outside, perhaps because memory ran out; "
+            "--retry-failed tries again, with a smaller --tile if you like"
+        )
+        self.manifest.record_deadly(replace(self._row(task, _whole_stamp(task)), error=reason, lasting=True))
+        return self._result(task, Outcome.FAILED, reason)
 
     def read(self, task: Task) -> Ready:
         """Read a photo; raises PhotoError."""
@@ -116,65 +142,52 @@ class PhotoSteps:
             raise ChangedError(path, "changed while it was read; run again when it is complete")
         return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
 
-    def infer(self, ready: Ready, bench: Bench) -> Made:
+    def infer(self, ready: Ready, context: InferenceContext) -> Made:
         """Denoise a photo that was read; again on the reference where the engine broke down, or gave another picture.
 
         Raises UntrustedResultError or EngineFailedError when that one does no better, or is not to be used.
         """
         began = time.monotonic()
-        info = bench.engine.info
+        info = context.engine.info
         try:
-            inferred = self._denoised(ready, bench.engine, bench)
+            inferred = self._denoised(ready, context.engine, context)
         except (UntrustedResultError, EngineFailedError) as error:
             trouble = f"{info.name} ({info.provider}, {info.precision}): {error}"
-            reference = bench.reference()
+            reference = context.reference()
             if reference is None or reference.info.provider == info.provider:
                 raise type(error)(f"{trouble}; try another --engine, --precision or --profile") from error
-            bench.say(f"{ready.task.job.name}: {trouble}; made again on {reference.info.provider}")
-            inferred = self._denoised(ready, reference, bench)
+            context.say(f"{ready.task.job.name}: {trouble}; made again on {reference.info.provider}")
+            inferred = self._denoised(ready, reference, context)
             info = replace(reference.info, fallback=trouble)
         height, width = ready.frame.pixels.shape[:2]
-        seconds = ready.seconds + time.monotonic() - began
-        return Made(ready.task, ready.source, inferred, info, height * width / 1e6, seconds)
+        made = Provenance(
+            engine=info.name,
+            provider=info.provider,
+            precision=info.precision,
+            fallback=info.fallback or None,
+            seconds=ready.seconds + time.monotonic() - began,
+            megapixels=height * width / 1e6,
+            strength=inferred.strength,
+            noise_before=inferred.noise_before,
+            noise_after=inferred.noise_after,
+        )
+        return Made(ready.task, ready.source, inferred.frame, made)
 
-    def _denoised(self, ready: Ready, engine: Engine, bench: Bench) -> Inferred:
+    def _denoised(self, ready: Ready, engine: Engine, context: InferenceContext) -> Inferred:
         def on_smaller(side: int) -> None:
-            bench.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
+            context.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
 
-        inferred = denoise_frame(ready.frame, engine, self.settings.inference, bench.on_tile, on_smaller)
+        inferred = denoise_frame(ready.frame, engine, self.settings.inference, context.on_tile, on_smaller)
         require_its_colours(ready.frame.pixels, inferred.frame.pixels)
         return inferred
 
     def publish(self, made: Made) -> Result:
         """Write a photo and record it; raises as Publisher.publish does."""
         began = time.monotonic()
-        info, inferred = made.info, made.inferred
-        row = replace(
-            self._row(made.task, made.source),
-            engine=info.name,
-            provider=info.provider,
-            precision=info.precision,
-            fallback=info.fallback or None,
-            seconds=made.seconds,
-            megapixels=made.megapixels,
-            strength=inferred.strength,
-            noise_before=inferred.noise_before,
-            noise_after=inferred.noise_after,
-        )
-        self.manifest.keep_settings(self.settings.fingerprint(made.task.job))
-        self.publisher.publish(made.task.job, inferred.frame, row)
-        return replace(
-            self._result(made.task, Outcome.DONE, None),
-            engine=info.name,
-            provider=info.provider,
-            precision=info.precision,
-            fallback=info.fallback or None,
-            seconds=made.seconds + time.monotonic() - began,
-            megapixels=made.megapixels,
-            strength=inferred.strength,
-            noise_before=inferred.noise_before,
-            noise_after=inferred.noise_after,
-        )
+        self.manifest.keep_settings(self.settings.fingerprint(made.task))
+        self.publisher.publish(made.task.job, made.frame, replace(self._row(made.task, made.source), made=made.made))
+        whole = replace(made.made, seconds=(made.made.seconds or 0.0) + time.monotonic() - began)
+        return replace(self._result(made.task, Outcome.DONE, None), made=whole)
 
     def fail(self, task: Task, error: Exception) -> Result:
         """Record a photo that a step gave up on; a bug of ours leaves its traceback in the error log."""
@@ -200,7 +213,7 @@ class PhotoSteps:
 
     def _row(self, task: Task, source: Stamp | None = None) -> Row:
         """A record of failure, to be made better."""
-        profile = task.profile
+        settings, profile_sha256 = self.settings.wanted(task) if task.profile else (None, None)
         return Row(
             output=task.job.key,
             input=absolute_name(task.job.input),
@@ -208,9 +221,9 @@ class PhotoSteps:
             input_size=source.size if source else None,
             input_mtime_ns=source.mtime_ns if source else None,
             input_sha256=source.sha256 if source else None,
-            settings=settings_hash(self.settings.fingerprint(task.job)),
-            profile=profile.name if profile else None,
-            profile_sha256=profile.sha256 if profile else None,
+            settings=settings,
+            profile=task.profile.name if task.profile else None,
+            profile_sha256=profile_sha256,
             why=task.why,
             version=__version__,
         )

@@ -8,17 +8,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_pool import EnginePool
-from nsp_pipeline.batch.headroom import COPIES, POLL_SECONDS, Headroom, guess_bytes
+from nsp_pipeline.batch.headroom import COPIES, POLL_SECONDS, Headroom, guess_bytes, photo_memory
 from nsp_pipeline.batch.listeners.listener import Reporter
 from nsp_pipeline.batch.outcome import Ended, Result
+from nsp_pipeline.batch.output.activity import Activity
 from nsp_pipeline.batch.output.publish import Stopped
-from nsp_pipeline.batch.photo import Bench, Made, PhotoSteps, Ready
+from nsp_pipeline.batch.photo import InferenceContext, Made, PhotoSteps, Ready
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import MissingCapabilityError, NspError, OutputError
 
@@ -32,6 +34,17 @@ class _Held(Generic[Item]):
 
     item: Item
     size: int
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of a run as it goes, and who may end it."""
+
+    reporter: Reporter
+    activity: Activity
+    interrupted: threading.Event
+    unfinished: set[str] = field(default_factory=set)
+    """Outputs that are to be made, as far as the record knows; each leaves when its photo comes to its end."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +62,15 @@ class _Unread:
 class Pipeline:
     """One run at work. Results of all stations come together in `finish`."""
 
-    def __init__(
-        self, steps: PhotoSteps, engines: EnginePool, reporter: Reporter, interrupted: threading.Event
-    ) -> None:
+    def __init__(self, steps: PhotoSteps, engines: EnginePool, watch: Watch) -> None:
         self._steps = steps
         self._engines = engines
-        self._reporter = reporter
-        self._interrupted = interrupted
+        self._watch = watch
+        self._reporter, self._activity, self._interrupted = watch.reporter, watch.activity, watch.interrupted
         settings = steps.settings
         self._readers = settings.workers
         self._copies = COPIES[settings.inference.mode]
-        self._headroom = Headroom(settings.workers, settings.memory)
+        self._headroom = Headroom(settings.workers, photo_memory(settings.memory))
         self._deadline = time.monotonic() + settings.max_seconds if settings.max_seconds is not None else None
         self._to_infer: queue.Queue[_Held[Ready | _Unread] | None] = queue.Queue()
         self._to_write: queue.Queue[_Held[Made] | None] = queue.Queue(maxsize=1)
@@ -79,15 +90,25 @@ class Pipeline:
             return Ended.INTERRUPTED
         return Ended.TIME_UP if self._time_was_up else Ended.COMPLETE
 
-    def work(self, tasks: Iterable[Task]) -> None:
-        """Take every task to its end, or as far as the run gets."""
+    def work(self, tasks: Iterable[Task], suspects: Iterable[Task] = ()) -> None:
+        """Take every task to its end, or as far as the run gets.
+
+        Suspects come last, and each has the run for itself: should it die again, no other photo is blamed.
+        """
+        self._flow(tasks, self._readers)
+        for task in suspects:
+            if self._stopping() or self._out_of_time():
+                break
+            self._flow([task], 1)
+
+    def _flow(self, tasks: Iterable[Task], readers: int) -> None:
         upcoming = _Shared(tasks)
-        threads = [threading.Thread(target=self._read, args=(upcoming,), daemon=True) for _ in range(self._readers)]
+        threads = [threading.Thread(target=self._read, args=(upcoming,), daemon=True) for _ in range(readers)]
         writer = threading.Thread(target=self._write)
         for thread in (*threads, writer):
             thread.start()
         try:
-            self._infer()
+            self._infer(readers)
             self._put(self._to_write, None)
         except BaseException as error:
             self._crash = error
@@ -98,11 +119,13 @@ class Pipeline:
         if self._crash:
             raise self._crash
 
-    def finish(self, result: Result) -> None:
-        """Count a photo that has come to its end."""
+    def finish(self, result: Result, key: str) -> None:
+        """Count a photo that has come to its end, and with it the output that `key` names; raises OutputError."""
         with self._guard:
             self.results.append(result)
+            self._watch.unfinished.discard(key)
             self._reporter.finished(result, len(self.results))
+        self._activity.count(result, len(self._watch.unfinished))
 
     def _read(self, upcoming: "_Shared[Task]") -> None:
         """A reader: settle what is not to be made, and read what is."""
@@ -112,7 +135,7 @@ class Pipeline:
                     return
                 settled, result = self._attempt(task, partial(self._steps.settle, task))
                 if result:
-                    self.finish(result)
+                    self._attempt(task, partial(self.finish, result, task.job.key))
                 elif settled:
                     self._read_ahead(task)
         except BaseException as error:
@@ -125,7 +148,8 @@ class Pipeline:
         if not self._headroom.admit(size, self._stopping):
             return
         try:
-            ready = self._steps.read(task)
+            with self._activity.working_on(task.job):
+                ready = self._steps.read(task)
         except Exception as error:
             self._to_infer.put(_Held(_Unread(task, error), size))
             return
@@ -133,9 +157,8 @@ class Pipeline:
         self._headroom.resize(size, actual)
         self._to_infer.put(_Held(ready, actual))
 
-    def _infer(self) -> None:
-        """Run photos through their engines until every reader has ended."""
-        reading = self._readers
+    def _infer(self, reading: int) -> None:
+        """Run photos through their engines until so many readers have ended."""
         while reading and not self._stopping():
             try:
                 held = self._to_infer.get(timeout=POLL_SECONDS)
@@ -158,6 +181,7 @@ class Pipeline:
         if isinstance(ready, _Unread):
             raise ready.error
         name = ready.task.job.name
+        self._activity.begin_work(ready.task.job)
 
         def on_tile(done: int, total: int) -> None:
             if self._stopping():
@@ -166,14 +190,14 @@ class Pipeline:
 
         profile = ready.task.profile
         assert profile is not None
-        bench = Bench(
+        context = InferenceContext(
             self._engine(ready.task),
             reference=lambda: self._engines.reference(profile),
             on_tile=on_tile,
             say=lambda text: self._tell(lambda: self._reporter.say(text)),
         )
         on_tile(0, 1)
-        return self._steps.infer(ready, bench)
+        return self._steps.infer(ready, context)
 
     def _engine(self, task: Task) -> Engine:
         assert task.profile is not None
@@ -193,13 +217,21 @@ class Pipeline:
                     continue
                 if held is None:
                     return
-                _, result = self._attempt(held.item.task, partial(self._steps.publish, held.item))
-                if result:
-                    self.finish(result)
+                self._attempt(held.item.task, partial(self._publish, held.item))
                 self._headroom.release(held.size)
                 held = None
         except BaseException as error:
             self._crash = error
+        finally:
+            if self._interrupted.is_set():
+                # While a tile is still at the engine: whoever asked the run to end may not wait for it.
+                with suppress(OutputError):
+                    self._activity.accuse_nobody()
+
+    def _publish(self, made: Made) -> None:
+        result = self._steps.publish(made)
+        self._activity.end_work(made.task.job)
+        self.finish(result, made.task.job.key)
 
     def _attempt(self, task: Task, step: Callable[[], Value]) -> tuple[bool, Value | None]:
         """Do a step of one photo; (True, its value), or (False, None) where it failed, which is recorded by then."""
@@ -214,10 +246,10 @@ class Pipeline:
                 return False, None
             try:
                 result = self._steps.fail(task, error)
+                self._activity.end_work(task.job)
+                self.finish(result, task.job.key)
             except OutputError as trouble:
                 self._give_up(trouble)
-            else:
-                self.finish(result)
         return False, None
 
     def _give_up(self, error: NspError) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 from nsp_pipeline.batch.assign import AUTO, Task
-from nsp_pipeline.batch.job import Job, Shard
+from nsp_pipeline.batch.job import Shard
 from nsp_pipeline.batch.output.manifest import Manifest, settings_hash
 from nsp_pipeline.batch.output.publish import Encoding
 from nsp_pipeline.batch.output.up_to_date import Decision, Wanted, decide
@@ -31,12 +31,14 @@ class RunSettings:
     """Bytes that photos in flight may take; None: no bound but their number."""
     workers: int = 1
     """Threads that read."""
+    threads: int | None = None
+    """CPU threads that compute; None: as many as this process may keep busy."""
     overwrite: bool = False
     retry_failed: bool = False
     max_seconds: float | None = None
     shard: Shard | None = None
 
-    def fingerprint(self, job: Job) -> str:
+    def fingerprint(self, task: Task) -> str:
         """What decides a photo's result, in words; where and how fast it is computed is no part of it."""
         parts = {
             "render": RENDER_VERSION,
@@ -44,19 +46,25 @@ class RunSettings:
             "strength": "auto" if self.inference.strength is None else float(self.inference.strength),
             "chroma": "auto" if self.inference.chroma is None else float(self.inference.chroma),
             "detail": float(self.inference.detail),
-            "format": str(job.kind),
+            "format": str(task.job.kind),
             "bit_depth": self.encoding.bit_depth or "keep",
             "quality": self.encoding.quality or "keep",
         }
         if self.inference.pd != "auto":
             parts["pd"] = self.inference.pd
+        if self.inference.tile and task.profile and task.profile.spec.backbone.tiling == "blended":
+            # A network that looks everywhere sees other surroundings in other tiles.
+            parts["tile"] = self.inference.tile
         return json.dumps(parts, sort_keys=True)
+
+    def wanted(self, task: Task) -> tuple[str, str]:
+        """Hashes of the settings and the profile that a photo is to be made with."""
+        assert task.profile is not None
+        return settings_hash(self.fingerprint(task)), task.profile.sha256
 
     def decide(self, task: Task, manifest: Manifest | None) -> Decision:
         """Decide whether a photo is made, skipped or refused (see batch.decide)."""
-        assert task.profile is not None
-        precision = None if self.precision == "auto" else self.precision
-        wanted = Wanted(settings_hash(self.fingerprint(task.job)), task.profile.sha256, precision)
+        wanted = Wanted(*self.wanted(task), None if self.precision == "auto" else self.precision)
         job = task.job
         row = manifest.find(job.key) if manifest else None
         unmade = manifest.find_unmade(job.key, absolute_name(job.input)) if manifest else None

@@ -18,6 +18,7 @@ from nsp_pipeline.batch.output.publish import Encoding
 from nsp_pipeline.batch.plan import Plan, PlanRules, make_plan
 from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.cli.shared.engine_options import engine_options
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, SizeType
@@ -29,6 +30,7 @@ from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.write import OutputKind
+from nsp_pipeline.machine.cpus import limit_libraries
 
 
 @click.command(name="denoise")
@@ -63,7 +65,14 @@ from nsp_pipeline.frames.write import OutputKind
     default="768MiB",
     show_default=True,
     metavar="SIZE",
-    help="Most memory for photos being read, made and written, besides the engine's own.",
+    help="Most memory for photos being read, made and written, besides the engine's own; never more than half of "
+    "what is free.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="CPU threads to compute with; without it, as many as this process may keep busy.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads that read photos.")
 @click.option("--recursive/--no-recursive", default=True, show_default=True, help="Enter folders in folders.")
@@ -92,10 +101,18 @@ from nsp_pipeline.frames.write import OutputKind
 @click.option("--retry-failed", is_flag=True, help="Try photos again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append one JSON line per event.")
-@click.option("--max-duration", type=DurationType(), metavar="TIME", help="Start no more photos after 8h, 90m, 30s.")
+@click.option(
+    "--max-duration",
+    type=DurationType(),
+    metavar="TIME",
+    help="Start no more photos after 8h, 90m, 30s; exit code 5 where photos are left then.",
+)
 @click.option("--shard", type=ShardType(), metavar="I/N", help="Do only part I of N; run the others elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool, **options: Any) -> None:
+@click.pass_obj
+def command(
+    sources: Sources | None, /, inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool, **options: Any
+) -> None:
     """Clean photos: INPUT are files or folders, OUTPUT is a folder (a file when INPUT is one file).
 
     The tree below a folder is kept, and originals are never written to. What an earlier run has finished is skipped,
@@ -106,19 +123,21 @@ def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool
     ._name) are skipped, unless they are INPUT themselves. Links are followed, and no photo is made twice.
 
     Exit codes: 0 all done; 1 some photos failed; 2 wrong usage, or an INPUT without any photo; 3 this machine cannot do
-    it; 4 OUTPUT cannot be written; 130 interrupted.
+    it; 4 OUTPUT cannot be written; 5 the time of --max-duration was up and photos are left; 130 interrupted.
     """
     _refuse_contradictions(options)
     rules, settings = _rules(options), _settings(options)
+    limit_libraries(settings.threads, over_environment=True)
+    sources = sources or Sources()
     plan = make_plan(inputs, output, rules)
     console = PatientConsole(stderr=True)
     _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
     if dry_run:
-        _tell_ahead(foresee(plan, settings), as_json)
+        _tell_ahead(foresee(plan, settings, sources), as_json)
         _require_photos(plan)
         return
     if plan.jobs or plan.refused:
-        summary = _run(plan, settings, console, _log_path(options["log_json"], plan))
+        summary = _run(plan, settings, sources, console, _log_path(options["log_json"], plan))
         _say_all(console, summary_lines(summary))
     else:
         summary = Summary(plan.root, (), 0, 0.0, Ended.COMPLETE)
@@ -128,10 +147,10 @@ def command(inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool
     _exit(summary, plan)
 
 
-def _run(plan: Plan, settings: RunSettings, console: Console, log_path: Path | None) -> Summary:
+def _run(plan: Plan, settings: RunSettings, sources: Sources, console: Console, log_path: Path | None) -> Summary:
     log_context = EventLog(log_path) if log_path else nullcontext()
     with log_context as log, terminal_reporter(console) as terminal:
-        summary = run_batch(plan, settings, Everybody(terminal, log) if log else terminal)
+        summary = run_batch(plan, settings, Everybody(terminal, log) if log else terminal, sources)
         if log:
             log.end(summary.as_json()["summary"])
         return summary
@@ -148,6 +167,8 @@ def _exit(summary: Summary, plan: Plan) -> None:
     if summary.ended == Ended.INTERRUPTED:
         raise SystemExit(ExitCode.INTERRUPTED)
     _require_photos(plan)
+    if summary.ended == Ended.TIME_UP and summary.remaining:
+        raise SystemExit(ExitCode.TIME_UP)
     if summary.of(Outcome.FAILED):
         raise SystemExit(ExitCode.SOME_FAILED)
 
@@ -197,6 +218,7 @@ def _settings(options: dict[str, Any]) -> RunSettings:
         require_gpu=options["require_gpu"],
         memory=options["memory"],
         workers=options["workers"],
+        threads=options["threads"],
         overwrite=options["overwrite"],
         retry_failed=options["retry_failed"],
         max_seconds=options["max_duration"],

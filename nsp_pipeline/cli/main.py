@@ -14,6 +14,7 @@ import click
 from nsp_pipeline import __version__
 from nsp_pipeline.cli.shared.standard_output import drop_standard_output
 from nsp_pipeline.errors import ExitCode, NspError
+from nsp_pipeline.machine.cpus import default_threads, limit_libraries
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,18 @@ def nsp() -> None:
     """Turn folders of noisy photos into clean ones, with a denoiser fitted to their camera."""
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code of errors.ExitCode. A bug of ours keeps its traceback."""
+def main(args: Sequence[str] | None = None, given: object = None) -> int:
+    """Run a command; returns the exit code of errors.ExitCode. A bug of ours keeps its traceback.
+
+    Args:
+        given: what the command takes in the place of what is installed: for `denoise`, batch.sources.Sources.
+    """
+    limit_libraries(default_threads())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # odd names of files, and terminals that know few letters
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = nsp.main(args=args, prog_name="nsp", standalone_mode=False)
+        code = nsp.main(args=args, prog_name="nsp", standalone_mode=False, obj=given)
         return code if isinstance(code, int) else ExitCode.OK
     except NspError as error:
         return _complain(str(error), error.exit_code)

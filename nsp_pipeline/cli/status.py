@@ -1,65 +1,90 @@
-"""`nsp status`: how far a denoised folder is, from its manifest alone."""
+"""`nsp status`: how far a denoised folder is, from its record, and from a look at what lies there."""
 
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import click
 
-from nsp_pipeline.batch.output.lock import is_running
-from nsp_pipeline.batch.output.manifest import Manifest, Status, read_manifest
+from nsp_pipeline.batch.listeners.terminal import duration
+from nsp_pipeline.batch.output.manifest import read_manifest
+from nsp_pipeline.batch.progress import Pace, Progress, Tally, look_at
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
+
+MOST_NAMED = 20
+"""Photos that are named for each reason; --json names all."""
 
 
 @click.command(name="status")
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def command(output: Path, as_json: bool) -> None:
-    """Say what is done in OUTPUT, what failed and why, and how the last run ended. Changes nothing."""
+    """Say what is done in OUTPUT, what failed and why; of a run at work, how fast it is and when it will be done.
+
+    Changes nothing.
+
+    Exit codes: 0 said; 2 no run ever worked there; 4 the record cannot be read.
+    """
     folder = output.parent if output.is_file() else output
-    with read_manifest(folder) as manifest:
+    with read_manifest(folder, lambda line: click.echo(line, err=True)) as manifest:
         if manifest is None:
             raise UsageError(f"{printable(output)}: nsp has no record there; name the OUTPUT of an earlier run")
-        report = _report(manifest, folder)
+        progress = look_at(folder, manifest)
     if as_json:
-        print_json(report)
+        print_json(progress.as_json())
     else:
-        for line in _lines(report):
+        for line in _lines(progress):
             print_line(line)
 
 
-def _report(manifest: Manifest, folder: Path) -> dict[str, Any]:
-    counts: Counter[str] = Counter()
-    failed = []
-    for row in manifest.rows():
-        counts[row.status] += 1
-        if row.status == Status.FAILED:
-            failed.append({"input": row.input, "output": row.output, "error": row.error})
-    last = manifest.last_run()
-    return {
-        "output": printable(folder),
-        "running": is_running(folder),
-        **{str(status): counts[status] for status in Status},
-        "failures": failed,
-        "last_run": last,
-    }
+def _lines(progress: Progress) -> list[str]:
+    counts = progress.counts
+    left_out = f", {counts['left-out']} left out for want of a profile" if counts["left-out"] else ""
+    lines = [f"{progress.output}: {counts['done']} done, {counts['failed']} failed{left_out}"]
+    if progress.other_settings:
+        lines.append(f"  {progress.other_settings} of the done ones with other settings than the last run's")
+    if progress.gone:
+        lines.append(f"  {len(progress.gone)} of the done ones are gone; the same command makes them again")
+        lines += _named(list(progress.gone))
+    for reason, rows in progress.failures_by_reason.items():
+        lines.append(f"  {len(rows)} failed: {reason}")
+        lines += _named([row.input for row in rows])
+    return [*lines, *_lines_of_run(progress)]
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
-    left_out = f", {report['left-out']} left out for want of a profile" if report["left-out"] else ""
-    lines = [f"{report['output']}: {report['done']} done, {report['failed']} failed{left_out}"]
-    lines += [f"  failed: {failure['input']}: {failure['error']}" for failure in report["failures"]]
-    if report["running"]:
-        lines.append("a run is at work there now")
-    elif last := report["last_run"]:
-        if last["ended"] is None:
-            lines.append(f"the last run began {_when(last['started'])} and was killed; the same command continues it")
-        else:
-            remaining = f", {last['remaining']} left" if last["remaining"] else ""
-            lines.append(f"the last run ended {_when(last['ended'])}: {last['outcome']}{remaining}")
+def _named(names: list[str]) -> list[str]:
+    more = [f"    and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    return [f"    {name}" for name in names[:MOST_NAMED]] + more
+
+
+def _lines_of_run(progress: Progress) -> list[str]:
+    numbers = [f"  {_numbers(progress.run)}"] if progress.run else []
+    last = progress.last_run
+    if progress.running:
+        return ["a run is at work there now", *numbers, *(_pace(progress.pace) if progress.pace else [])]
+    if last is None:
+        return []
+    if last["ended"] is None:
+        return [f"the last run began {_when(last['started'])} and was killed; the same command continues it", *numbers]
+    return [f"the last run ended {_when(last['ended'])}: {last['outcome']}", *numbers]
+
+
+def _numbers(run: Tally) -> str:
+    words = {
+        "done": run.done, "skipped": run.skipped, "failed": run.failed, "left": run.remaining,
+        "finished before and not looked at yet": run.unchecked,
+    }  # fmt: skip
+    return f"{run.total} photos: " + ", ".join(
+        f"{count} {word}" for word, count in words.items() if count or word in ("done", "left")
+    )
+
+
+def _pace(pace: Pace) -> list[str]:
+    lines = [f"  in work: {', '.join(pace.in_work)}"] if pace.in_work else []
+    if pace.photos_per_hour:
+        left = f", {duration(pace.seconds_left)} left" if pace.seconds_left is not None else ""
+        lines.append(f"  {pace.photos_per_hour:.0f} photos/h, {pace.megapixels_per_hour:.0f} MP/h{left}")
     return lines
 
 

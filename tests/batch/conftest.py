@@ -20,8 +20,10 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nsp(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    """Run `nsp` with the fake engine in this process."""
-    fake_engine.install(monkeypatch.setattr)
+def nsp(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Run `nsp` with the fake engine in this process; `fakes` take the place of single functions of its sources."""
 
-    return lambda *args: run_here(capfd, *args)
+    def run(*args: str | Path, **fakes: Callable[..., object]) -> Finished:
+        return run_here(capfd, *args, given=fake_engine.fake_sources(**fakes))
+
+    return run

@@ -1,13 +1,16 @@
 import shutil
 import sqlite3
 import threading
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from nsp_pipeline.batch.output.manifest import Manifest, Row, Status, read_manifest
+from nsp_pipeline.batch.output import database
+from nsp_pipeline.batch.output.manifest import Manifest, read_manifest
+from nsp_pipeline.batch.output.record import COLUMNS, Row, Status
+from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.cli.main import main
+from nsp_pipeline.errors import OutputError
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -18,13 +21,13 @@ def test_the_tables_have_the_columns_of_a_record(tmp_path: Path) -> None:
     with Manifest.open(tmp_path), sqlite3.connect(tmp_path / ".nsp" / "manifest.sqlite") as connection:
         for table in ("photos", "publishing", "unmade"):
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            assert columns == [field.name for field in fields(Row)]
+            assert sorted(columns) == sorted(COLUMNS)
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     row = Row(
-        "a.jpg", "/in/a.jpg", Status.DONE, 1, 2**62, "aa", "bb", "fake", "cc", "why", "onnx", "CPU", "fp32",
-        None, False, "0.1.0", 1.5, 24.1, 0.7, 6.1, 1.2, 3, 2**61, "dd", 1, 1e9, "slow",
+        "a.jpg", "/in/a.jpg", Status.DONE, 1, 2**62, "aa", "bb", "fake", "cc", "why", None, False, "0.1.0",
+        3, 2**61, "dd", 1, 1e9, Provenance("onnx", "CPU", "fp32", "slow", 1.5, 24.1, 0.7, 6.1, 1.2),
     )  # fmt: skip
     with Manifest.open(tmp_path) as manifest:
         manifest.published(row)
@@ -99,6 +102,9 @@ def made_by_an_older_nsp(tmp_path: Path) -> Path:
     connection = sqlite3.connect(tmp_path / "old" / ".nsp" / "manifest.sqlite")
     for table in ("photos", "publishing", "unmade"):
         connection.execute(f"ALTER TABLE {table} DROP COLUMN fallback")
+    for column in ("total", "unchecked", "wanted"):
+        connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+    connection.execute("DROP TABLE deaths")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()
@@ -113,8 +119,61 @@ def test_a_manifest_of_an_older_nsp_is_read_as_it_is_and_updated_by_the_next_run
         assert [row.output for row in manifest.rows()] == ["a.jpg"]
     assert contents(old) == before
     with Manifest.open(old) as manifest:
-        manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE, fallback="slow"))
-        assert [(row.output, row.fallback) for row in manifest.rows()] == [("a.jpg", None), ("b.jpg", "slow")]
+        manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE, made=Provenance(fallback="slow")))
+        assert [(row.output, row.made.fallback) for row in manifest.rows()] == [("a.jpg", None), ("b.jpg", "slow")]
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_manifest_of_no_version_is_called_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], version: int
+) -> None:
+    with Manifest.open(tmp_path):
+        pass
+    connection = sqlite3.connect(tmp_path / ".nsp" / "manifest.sqlite")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    with pytest.raises(OutputError, match=f"the manifest is damaged .it says that it is of version {version}"):
+        Manifest.open(tmp_path)
+    assert main(["status", str(tmp_path)]) == 4
+    assert "the manifest is damaged" in capsys.readouterr().err
+
+
+def test_a_manifest_that_lacks_a_table_is_called_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Manifest.open(tmp_path):
+        pass
+    connection = sqlite3.connect(tmp_path / ".nsp" / "manifest.sqlite")
+    connection.execute("DROP TABLE photos")
+    connection.close()
+    assert main(["status", str(tmp_path)]) == 4
+    assert "the manifest is damaged (no such table: photos)" in capsys.readouterr().err
+
+
+def test_a_manifest_that_another_program_holds_is_waited_for_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(database, "SILENT_SECONDS", 0.2)
+    with Manifest.open(tmp_path) as manifest:
+        manifest.published(Row("a.jpg", "/in/a.jpg", Status.DONE))
+    holder = sqlite3.connect(tmp_path / ".nsp" / "manifest.sqlite", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(1.0, lambda: holder.execute("ROLLBACK"))
+    release.start()
+    said: list[str] = []
+    with Manifest.open(tmp_path, said.append) as manifest:
+        assert [row.output for row in manifest.rows()] == ["a.jpg"]
+        holder.execute("BEGIN EXCLUSIVE")
+        release = threading.Timer(1.0, lambda: holder.execute("ROLLBACK"))
+        release.start()
+        manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE))
+    assert len(said) == 2
+    assert all("manifest.sqlite: waiting for another program that holds the manifest" in line for line in said)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 1.0)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(OutputError, match="another program has held the manifest for 1 seconds; close it"):
+        Manifest.open(tmp_path)
+    assert main(["status", str(tmp_path)]) == 4
+    assert "waiting for another program" in capsys.readouterr().err
+    holder.close()
 
 
 def test_looking_where_nothing_is_finds_nothing(tmp_path: Path) -> None:

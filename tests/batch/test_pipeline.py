@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,9 @@ from run_nsp import Finished
 
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.pipeline
-import nsp_pipeline.batch.run
+from nsp_pipeline.batch import headroom
 from nsp_pipeline.batch.engine_pool import EnginePool
-from nsp_pipeline.batch.headroom import Headroom, guess_bytes
+from nsp_pipeline.batch.headroom import Headroom, guess_bytes, photo_memory
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 
 Nsp = Callable[..., Finished]
@@ -101,11 +102,11 @@ def test_an_engine_is_opened_once_for_each_profile_and_two_stay_open() -> None:
         return opened[-1]
 
     profiles = [fake_engine.fake_profile(str(number), str(number) * 64) for number in range(3)]
-    with EnginePool(opener) as shelf:
-        first = shelf.get(profiles[0])
-        shelf.get(profiles[1])
-        assert shelf.get(profiles[0]) is first
-        shelf.get(profiles[2])
+    with EnginePool(opener) as pool:
+        first = pool.get(profiles[0])
+        pool.get(profiles[1])
+        assert pool.get(profiles[0]) is first
+        pool.get(profiles[2])
         assert [engine.closed for engine in opened] == [False, True, False]
     assert all(engine.closed for engine in opened)
 
@@ -120,14 +121,39 @@ def test_photos_of_one_profile_are_done_together(nsp: Nsp, tmp_path: Path, monke
 
 @pytest.mark.parametrize(("error", "code"), [(MissingCapabilityError, 3), (ProfileError, 2)])
 def test_what_the_engine_refuses_is_refused_before_any_work(
-    nsp: Nsp, dozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception], code: int
+    nsp: Nsp, dozen: Path, tmp_path: Path, error: type[Exception], code: int
 ) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise error("not here")
 
-    monkeypatch.setattr(nsp_pipeline.batch.run, "open_engine", refuse)
-    result = nsp("denoise", dozen, tmp_path / "out")
+    result = nsp("denoise", dozen, tmp_path / "out", open_engine=refuse)
     assert (result.code, result.err, (tmp_path / "out").exists()) == (code, "nsp: not here\n", False)
+
+
+def test_threads_reach_every_engine_and_what_it_starts(
+    nsp: Nsp, dozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nsp_pipeline.machine.cpus import THREAD_VARIABLES
+
+    for name in THREAD_VARIABLES:
+        monkeypatch.setenv(name, "5")
+    asked = []
+
+    def open_engine(profile: Any, *, mode: str, threads: int | None, **options: Any) -> fake_engine.FakeEngine:
+        asked.append(threads)
+        return fake_engine.FakeEngine(profile, mode)
+
+    assert nsp("denoise", dozen, tmp_path / "a", "--threads", "2", open_engine=open_engine).code == 0
+    assert [os.environ[name] for name in THREAD_VARIABLES] == ["2", "2", "2"]
+    assert nsp("denoise", dozen, tmp_path / "b", open_engine=open_engine).code == 0
+    assert asked == [2, None]
+    assert nsp("denoise", dozen, tmp_path / "c", "--threads", "0").code == 2
+
+
+def test_photos_in_memory_take_no_more_than_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, asked, granted in ((1000, 800, 500), (1000, 200, 200), (1000, None, 500), (None, 800, 800)):
+        monkeypatch.setattr(headroom, "available_memory", lambda free=free: free)
+        assert photo_memory(asked) == granted
 
 
 def test_require_gpu_does_not_run_on_the_cpu(nsp: Nsp, dozen: Path, tmp_path: Path) -> None:
@@ -225,8 +251,6 @@ def test_pictures_of_other_kinds_are_named_and_fail_the_run(nsp: Nsp, tmp_path: 
 
 
 def test_names_with_odd_bytes_go_all_the_way(nsp: Nsp, tmp_path: Path) -> None:
-    import os
-
     folder = tmp_path / "in"
     save_photo(folder / "a.png")
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/\xff\n\x1b[2J [bold].png"))

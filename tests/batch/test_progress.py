@@ -15,10 +15,12 @@ from nsp_pipeline.batch.listeners.terminal import (
     terminal_reporter,
 )
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
+from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.engines.engine import EngineInfo
 
 INFO = EngineInfo("onnx", "CPUExecutionProvider", "fp32", "denoise", 1, 2, 58, "builtin", "0" * 64)
-DONE = Result("canon/x.jpg", Outcome.DONE, None, "out/x.jpg", "builtin", "", "onnx", "CPU", 18.2, 21.0, 0.71, 6.1, 1.2)
+MADE = Provenance("onnx", "CPU", "fp32", None, 18.2, 21.0, 0.71, 6.1, 1.2)
+DONE = Result("canon/x.jpg", Outcome.DONE, None, "out/x.jpg", "builtin", "", MADE)
 FAILED = Result("canon/[red]y.jpg", Outcome.FAILED, "the file is empty (0 bytes)")
 SKIPPED = Result("z.jpg", Outcome.SKIPPED, "already done")
 

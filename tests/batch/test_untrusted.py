@@ -14,7 +14,6 @@ from fake_engine import REFERENCE, FakeEngine
 from numpy.typing import NDArray
 from run_nsp import Finished
 
-import nsp_pipeline.batch.run
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
 from nsp_pipeline.profiles.bundle import Profile
@@ -93,16 +92,13 @@ def test_an_engine_that_breaks_down_fails_no_photo_for_good(
     assert (again.code, hashes(tmp_path / "out")) == (0, hashes(tmp_path / "right"))
 
 
-def test_why_another_engine_was_taken_is_said_at_the_start_and_recorded(
-    nsp: Nsp, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_why_another_engine_was_taken_is_said_at_the_start_and_recorded(nsp: Nsp, photos: Path, tmp_path: Path) -> None:
     def open_engine(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
         engine = FakeEngine(profile, mode)
         engine.info = replace(engine.info, fallback="TensorRT in fp16 is not trusted: black")
         return engine
 
-    monkeypatch.setattr(nsp_pipeline.batch.run, "open_engine", open_engine)
-    ended = nsp("denoise", photos, tmp_path / "out", "--json")
+    ended = nsp("denoise", photos, tmp_path / "out", "--json", open_engine=open_engine)
     assert "on fake, FakeCPUProvider, fp32; TensorRT in fp16 is not trusted: black" in ended.err.splitlines()[0]
     assert recorded(tmp_path / "out") == 3 * [("FakeCPUProvider", "TensorRT in fp16 is not trusted: black")]
     for photo in json.loads(ended.out)["photos"]:

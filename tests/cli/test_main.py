@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -124,30 +123,3 @@ def test_status_without_a_record_is_wrong_usage(tmp_path: Path, capsys: pytest.C
         assert cli.main(["status", str(place)]) == 2
         assert "nsp has no record there" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_status_counts_and_names_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from nsp_pipeline.batch.output.manifest import Manifest, Row, Status
-
-    with Manifest.open(tmp_path) as manifest:
-        manifest.start_run("0.1.0", None)
-        manifest.published(Row("a.jpg", "/in/a.jpg", Status.DONE))
-        manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE))
-        manifest.record_unmade(Row("b.jpg", "/in/b.jpg", Status.FAILED, error="the file is empty"))
-        manifest.record_unmade(Row("c.jpg", "/in/c.jpg", Status.LEFT_OUT))
-    assert cli.main(["status", str(tmp_path), "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert {key: report[key] for key in ("done", "failed", "left-out", "running")} == {
-        "done": 1,
-        "failed": 1,
-        "left-out": 1,
-        "running": False,
-    }
-    assert report["failures"] == [{"input": "/in/b.jpg", "output": "b.jpg", "error": "the file is empty"}]
-    assert cli.main(["status", str(tmp_path)]) == 0
-    assert "was killed; the same command continues it" in capsys.readouterr().out
-    with Manifest.open(tmp_path) as manifest:
-        manifest.start_run("0.1.0", None)
-        manifest.end_run("time up", done=1, skipped=0, failed=1, remaining=7)
-    cli.main(["status", str(tmp_path)])
-    assert "time up, 7 left" in capsys.readouterr().out

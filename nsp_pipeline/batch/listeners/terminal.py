@@ -166,7 +166,7 @@ class Pace:
         self._ended += 1
         if result.outcome == Outcome.DONE:
             self._made += 1
-            self._megapixels += result.megapixels
+            self._megapixels += result.made.megapixels or 0.0
 
     def text(self) -> str:
         """Such as "3.1 photos/min  0.42 MP/s  1 h 12 min left"; empty before the first photo is made."""
@@ -188,10 +188,11 @@ def result_line(result: Result) -> str:
     """One photo's end in one line."""
     if result.outcome != Outcome.DONE:
         return f"{result.name} {result.outcome}: {result.reason}"
-    strength = f" strength {result.strength:.2f}" if result.strength is not None else ""
+    made = result.made
+    strength = f" strength {made.strength:.2f}" if made.strength is not None else ""
     return (
-        f"{result.name} {result.megapixels:.1f} MP {result.seconds:.1f} s{strength} "
-        f"noise {result.noise_before or 0:.1f} -> {result.noise_after or 0:.1f}"
+        f"{result.name} {made.megapixels or 0:.1f} MP {made.seconds or 0:.1f} s{strength} "
+        f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f}"
     )
 
 
@@ -209,11 +210,14 @@ def summary_lines(summary: Summary) -> list[str]:
         counts.append(f"{len(failed)} failed")
     if summary.remaining:
         counts.append(f"{summary.remaining} left")
+    if summary.unchecked:
+        counts.append(f"{summary.unchecked} finished before and not looked at again")
     pace = f", {summary.megapixels_per_second:.2f} MP/s" if done else ""
     lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
     lines += [f"  failed: {result.name}: {result.reason}" for result in failed]
     if summary.ended == Ended.TIME_UP:
-        lines.append(f"time is up (--max-duration): {summary.remaining} photos are left; run the same command again")
+        left = "1 photo is left" if summary.remaining == 1 else f"{summary.remaining} photos are left"
+        lines.append(f"time is up (--max-duration): {left}; run the same command again to continue")
     if summary.ended == Ended.INTERRUPTED:
         lines.append("interrupted; run the same command again to continue")
     return lines

@@ -1,7 +1,7 @@
 """One run at a time on an OUTPUT, or several shards side by side: bytes of one lock file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,6 +64,19 @@ def is_running(root: Path) -> bool | None:
         return None
     try:
         return not _try_lock(descriptor, 0, MOST_SHARDS + 1)
+    finally:
+        os.close(descriptor)
+
+
+def running_shards(root: Path, indices: Iterable[int]) -> list[int]:
+    """Those of these shards (0: a run over everything) that work on OUTPUT now; raises OutputError."""
+    path = root / RECORD_FOLDER / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return []
+    try:
+        return [index for index in indices if not _try_lock(descriptor, index, 1)]
     finally:
         os.close(descriptor)
 

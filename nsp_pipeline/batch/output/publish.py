@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,8 +13,11 @@ from pathlib import Path
 from nsp_pipeline.atomic_file import flush_folder
 from nsp_pipeline.batch.job import Job, Shard
 from nsp_pipeline.batch.output.lock import OutputLock
-from nsp_pipeline.batch.output.manifest import Manifest, Row, Status
-from nsp_pipeline.batch.output.up_to_date import NOT_OURS, hash_file, our_output, stamp
+from nsp_pipeline.batch.output.manifest import Manifest
+from nsp_pipeline.batch.output.mark import Mark, seal, with_room
+from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.output.up_to_date import NOT_OURS, hash_file, marked_output, our_output
+from nsp_pipeline.batch.output.up_to_date import stamp as stamp_of
 from nsp_pipeline.errors import OutputError, PhotoError
 from nsp_pipeline.file_names import from_printable, printable
 from nsp_pipeline.frames.frame import Frame
@@ -68,13 +72,9 @@ class Publisher:
         partial = self.partial_path(job)
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("xb") as file:
-                write_frame(
-                    frame, file, kind=job.kind, bit_depth=self.encoding.bit_depth, quality=self.encoding.quality
-                )
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(partial, job, frame, mark_of(row))
             self._check(partial, job, frame)
+            keep_times_and_permissions(partial, job.input, row.input_mtime_ns)
             if self.stopping():
                 raise Stopped
             return self._rename(partial, job, row)
@@ -94,6 +94,20 @@ class Publisher:
         digest = sha256(job.key.encode()).hexdigest()[:16]
         return job.output.with_name(f".nsp-part-{self.manifest.identity}-{shard}-{os.getpid()}-{digest}")
 
+    def _write(self, partial: Path, job: Job, frame: Frame, mark: Mark) -> None:
+        # Until it has the permissions of its original, nobody else may look.
+        with open(partial, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            write_frame(
+                with_room(frame, mark),
+                file,
+                kind=job.kind,
+                bit_depth=self.encoding.bit_depth,
+                quality=self.encoding.quality,
+            )
+            seal(file, mark)
+            file.flush()
+            os.fsync(file.fileno())
+
     def _check(self, partial: Path, job: Job, frame: Frame) -> None:
         try:
             verify_written(partial, frame, kind=job.kind, bit_depth=self.encoding.bit_depth)
@@ -102,8 +116,9 @@ class Publisher:
             reason = str(error).replace(str(partial), printable(job.output))
             raise PhotoError(job.input, f"what was written does not read back: {reason}") from error
 
-    def _is_ours(self, job: Job) -> bool:
-        return our_output(job.output, self.manifest.find(job.key)) is not None
+    def _is_ours(self, job: Job, row: Row) -> bool:
+        recorded = our_output(job.output, self.manifest.find(job.key))
+        return recorded is not None or marked_output(job.output, row.input_sha256) is not None
 
     def _rename(self, partial: Path, job: Job, row: Row) -> Row:
         written = partial.stat()
@@ -114,7 +129,7 @@ class Publisher:
             output_mtime_ns=written.st_mtime_ns,
             output_sha256=hash_file(partial),
         )
-        if not self.overwrite and os.path.lexists(job.output) and not self._is_ours(job):
+        if not self.overwrite and os.path.lexists(job.output) and not self._is_ours(job, row):
             raise NotOursError(job.input)
         self.manifest.publishing(row)
         try:
@@ -128,13 +143,39 @@ class Publisher:
         return row
 
 
+def mark_of(row: Row) -> Mark:
+    """What an output says of itself."""
+    words = (row.version, row.input_sha256, row.settings, row.profile, row.profile_sha256, row.made.precision)
+    return Mark(*(word or "" for word in words))
+
+
+def keep_times_and_permissions(path: Path, original: Path, mtime_ns: int | None) -> None:
+    """Give a file its original's times, and who may read, write and run it; nothing that lends rights (setuid).
+
+    Args:
+        mtime_ns: when the original had been changed last when it was read.
+    """
+    try:
+        status = original.stat()
+    except OSError:
+        # The original went away meanwhile; nobody else sees the output until somebody says so.
+        return
+    changed = status.st_mtime_ns if mtime_ns is None else mtime_ns
+    # Disks of cameras and some network disks know no permissions, or keep them to themselves.
+    with suppress(OSError):
+        if os.name != "nt":
+            path.chmod(stat.S_IMODE(status.st_mode) & 0o777)
+    with suppress(OSError):
+        os.utime(path, ns=(status.st_atime_ns, changed))
+
+
 def recover(manifest: Manifest, root: Path, shard: Shard | None) -> None:
     """Settle what a killed run was about to publish: recognise its files by their hash, forget the others."""
     for row in manifest.unpublished():
         if shard and not shard.takes(row.output):
             continue
         output = root / from_printable(row.output)
-        present = stamp(output)
+        present = stamp_of(output)
         with suppress(OSError):
             if present and present.size == row.output_size and hash_file(output) == row.output_sha256:
                 manifest.published(replace(row, output_mtime_ns=present.mtime_ns))

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.job import Job
-from nsp_pipeline.batch.output.manifest import Row, Stamp
+from nsp_pipeline.batch.output.mark import Mark, read_mark
+from nsp_pipeline.batch.output.record import Row, Stamp, Status
+from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.file_names import absolute_name, printable
 
 NOT_OURS = "exists already and was not written by nsp (or was changed since); --overwrite replaces it"
+RECOGNISED = "recognised by the mark that nsp leaves in its outputs; the manifest knew nothing of it"
+"""Why a photo's profile was chosen, where only its output could tell."""
 
 
 class Action(StrEnum):
@@ -67,11 +71,15 @@ def decide(
     if job.output.is_dir():
         return Decision(Action.FAIL, f"a folder stands where its output should be: {printable(job.output)}")
     ours = our_output(job.output, row)
+    if ours is None:
+        row = _row_of_marked(job)
+        ours = stamp(job.output) if row else None
     if row is None or ours is None:
         return Decision(Action.MAKE, "replaces a file") if overwrite else Decision(Action.FAIL, NOT_OURS)
     known = _same_input(job, row, source)
     if known is None and row.input != absolute_name(job.input) and not overwrite:
-        reason = f"its output is the result of another photo, {row.input}; --overwrite replaces it"
+        other = f", {row.input}" if row.input else ""
+        reason = f"its output is the result of another photo{other}; --overwrite replaces it"
         return Decision(Action.FAIL, reason)
     if known is None:
         return Decision(Action.MAKE, "the photo changed")
@@ -97,13 +105,13 @@ def hash_file(path: Path) -> str:
 
 def _same_input(job: Job, row: Row | None, source: Stamp | None) -> Row | None:
     """The record, if it is of this very photo; with the photo's present place and time."""
-    if row is None or source is None or row.input_sha256 is None or row.input_size != source.size:
+    if row is None or source is None or row.input_sha256 is None or row.input_size not in (None, source.size):
         return None
     name = absolute_name(job.input)
     unmoved = row.input == name and row.input_mtime_ns == source.mtime_ns
     if not unmoved and _hash_or_none(job.input) != row.input_sha256:
         return None
-    return replace(row, input=name, input_mtime_ns=source.mtime_ns)
+    return replace(row, input=name, input_size=source.size, input_mtime_ns=source.mtime_ns)
 
 
 def our_output(path: Path, row: Row | None) -> Stamp | None:
@@ -117,10 +125,39 @@ def our_output(path: Path, row: Row | None) -> Stamp | None:
     return present
 
 
+def marked_output(path: Path, photo_sha256: str | None) -> Mark | None:
+    """The mark of a file that stands at an output's place, if it says that nsp made the file from this very photo."""
+    mark = read_mark(path)
+    return mark if mark and mark.photo == photo_sha256 else None
+
+
+def _row_of_marked(job: Job) -> Row | None:
+    """The record of a finished output, from its mark alone; of an unknown photo, until its content shows which."""
+    mark = read_mark(job.output)
+    present = stamp(job.output)
+    if mark is None or present is None:
+        return None
+    return Row(
+        output=job.key,
+        input="",
+        status=Status.DONE,
+        input_sha256=mark.photo,
+        settings=mark.settings,
+        profile=mark.profile,
+        profile_sha256=mark.profile_sha256,
+        why=RECOGNISED,
+        version=mark.version,
+        output_size=present.size,
+        output_mtime_ns=present.mtime_ns,
+        output_sha256=_hash_or_none(job.output),
+        made=Provenance(precision=mark.precision or None),
+    )
+
+
 def _matches(row: Row, wanted: Wanted) -> bool:
     same = (row.settings, row.profile_sha256) == (wanted.settings, wanted.profile_sha256)
     # float32 is what every other precision stands for: nobody wants a photo made again to be less exact.
-    return same and (wanted.precision is None or row.precision in (None, "fp32", wanted.precision))
+    return same and (wanted.precision is None or row.made.precision in (None, "fp32", wanted.precision))
 
 
 def _hash_or_none(path: Path) -> str | None:

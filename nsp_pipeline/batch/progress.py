@@ -1,0 +1,149 @@
+"""How far OUTPUT is: what its manifest says, what runs do there at this moment, and whether the outputs still exist."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nsp_pipeline.batch.outcome import Outcome
+from nsp_pipeline.batch.output.activity import read_activities
+from nsp_pipeline.batch.output.lock import is_running, running_shards
+from nsp_pipeline.batch.output.manifest import Manifest
+from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.file_names import from_printable, printable
+
+
+@dataclass(frozen=True)
+class Tally:
+    """One run, or several shards together, in numbers that add up: total = done + skipped + failed + all that is left.
+
+    While it runs, `remaining` are still to be made; of a run that is over, those it did not come to. `unchecked` were
+    finished before and are not looked at yet, or were not.
+    """
+
+    total: int
+    done: int
+    skipped: int
+    failed: int
+    remaining: int
+    unchecked: int
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast runs at work are. `seconds_left` is None before each has made its first photo."""
+
+    photos_per_hour: float
+    megapixels_per_hour: float
+    seconds_left: float | None
+    in_work: tuple[str, ...]
+    """Photos that are read, computed or written now."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """All of OUTPUT."""
+
+    output: str
+    running: bool | None
+    """None where that cannot be told without writing."""
+    counts: Mapping[str, int]
+    """Photos by status."""
+    gone: tuple[str, ...]
+    """Outputs that were made and are not there any more, by their paths below OUTPUT."""
+    other_settings: int
+    """Photos that were made with other settings or another profile than the last run's."""
+    failures: tuple[Row, ...]
+    last_run: Mapping[str, Any] | None
+    run: Tally | None
+    """Of the run that is at work, else of the last one; None where no record is left of it."""
+    pace: Pace | None
+    """Of the run that is at work."""
+
+    @property
+    def failures_by_reason(self) -> dict[str, list[Row]]:
+        """The most frequent reason first."""
+        reasons: dict[str, list[Row]] = {}
+        for row in self.failures:
+            reasons.setdefault(row.error or "for a reason that was not recorded", []).append(row)
+        return dict(sorted(reasons.items(), key=lambda entry: -len(entry[1])))
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that --json prints."""
+        last = {key: value for key, value in self.last_run.items() if key != "wanted"} if self.last_run else None
+        return {
+            "output": self.output,
+            "running": self.running,
+            **self.counts,
+            "gone": list(self.gone),
+            "made_with_other_settings": self.other_settings,
+            "failures": [{"input": row.input, "output": row.output, "error": row.error} for row in self.failures],
+            "failures_by_reason": {reason: len(rows) for reason, rows in self.failures_by_reason.items()},
+            "last_run": last,
+            "run": asdict(self.run) if self.run else None,
+            "pace": asdict(self.pace) if self.pace else None,
+        }
+
+
+def look_at(root: Path, manifest: Manifest) -> Progress:
+    """Say how far OUTPUT is; changes nothing. Raises OutputError where its record cannot be read."""
+    rows, runs, activities = manifest.rows(), manifest.last_runs(), read_activities(root)
+    made = [row for row in rows if row.status == Status.DONE]
+    counts = Counter(row.status for row in rows)
+    wanted = {pair for run in runs for pair in run["wanted"]}
+    alive = running_shards(root, activities)
+    working = [activities[index] for index in alive]
+    return Progress(
+        output=printable(root),
+        running=True if alive else is_running(root),
+        counts={str(status): counts[status] for status in Status},
+        gone=tuple(row.output for row in made if not os.path.lexists(root / from_printable(row.output))),
+        other_settings=sum((row.settings, row.profile_sha256) not in wanted for row in made) if wanted else 0,
+        failures=tuple(row for row in rows if row.status == Status.FAILED),
+        last_run=runs[0] if runs else None,
+        run=_added([_tally(one) for one in working]) if working else _over(runs, list(activities.values())),
+        pace=_pace(working) if working else None,
+    )
+
+
+def _pace(activities: Sequence[Mapping[str, Any]]) -> Pace:
+    """The rates of living runs add up, and the slowest of them decides when all is done."""
+    photos, megapixels, lefts = 0.0, 0.0, list[float | None]()
+    for activity in activities:
+        seconds = max(time.time() - activity["started"], 1e-3)
+        photos += activity[str(Outcome.DONE)] / seconds
+        megapixels += activity["megapixels"] / seconds
+        made = activity[str(Outcome.DONE)]
+        lefts.append(_tally(activity).remaining * seconds / made if made else None)
+    known = [left for left in lefts if left is not None]
+    return Pace(
+        photos_per_hour=3600 * photos,
+        megapixels_per_hour=3600 * megapixels,
+        seconds_left=max(known) if len(known) == len(lefts) else None,
+        in_work=tuple(file["input"] for activity in activities for file in activity["in_work"].values()),
+    )
+
+
+def _over(runs: Sequence[Mapping[str, Any]], dead: Sequence[Mapping[str, Any]]) -> Tally | None:
+    """What the last run, or all shards of it, got done; of runs that were killed their last notes say it."""
+    names = [field.name for field in fields(Tally)]
+    ended = [Tally(*(run[name] for name in names)) for run in runs if run["ended"] is not None and run["total"]]
+    tallies = [*ended, *(_tally(activity) for activity in dead)]
+    return _added(tallies) if tallies and len(tallies) == len(runs) else None
+
+
+def _tally(activity: Mapping[str, Any]) -> Tally:
+    done, skipped, failed = (activity[str(outcome)] for outcome in (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED))
+    missed = activity["total"] - done - skipped - failed
+    remaining = min(activity["left"], missed)
+    return Tally(activity["total"], done, skipped, failed, remaining, missed - remaining)
+
+
+def _added(tallies: Sequence[Tally]) -> Tally:
+    return sum(tallies[1:], start=tallies[0])

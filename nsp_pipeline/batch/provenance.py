@@ -1,0 +1,30 @@
+"""What a photo was made with, and what came of it: one value for the manifest, the log and JSON."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a photo was made. None everywhere: it was not made, or that is not known any more."""
+
+    engine: str | None = None
+    """The back end, such as "onnx"."""
+    provider: str | None = None
+    """What really computed, such as "CPUExecutionProvider"."""
+    precision: str | None = None
+    fallback: str | None = None
+    """Why a faster engine or precision did not make it, if one was tried."""
+    seconds: float | None = None
+    """From the start of reading to the end of inference."""
+    megapixels: float | None = None
+    """Of the photo that was read."""
+    strength: float | None = None
+    """Mean share of the removed noise, 0 to 1."""
+    noise_before: float | None = None
+    """Sigma in 8-bit steps, as is `noise_after`."""
+    noise_after: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; what is not known is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}

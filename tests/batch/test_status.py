@@ -1,0 +1,196 @@
+"""`nsp status`, of runs at work, interrupted, killed and over: real processes."""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_runs import hashes, save_photo, start
+from run_nsp import finish
+
+from nsp_pipeline.batch.output.manifest import Manifest
+from nsp_pipeline.batch.output.record import Row, Status
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    for number in range(8):
+        save_photo(tmp_path / "in" / f"{number}.png", number, size=(200, 100))
+    for name in ("x.png", "y.png"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    return tmp_path / "in"
+
+
+def status(out: Path) -> dict[str, Any]:
+    ended = finish(start("status", out, "--json"))
+    assert ended.code == 0, ended.err
+    document: dict[str, Any] = json.loads(ended.out)
+    if run := document["run"]:
+        parts = ("done", "skipped", "failed", "remaining", "unchecked")
+        assert run["total"] == sum(run[part] for part in parts), run
+    return document
+
+
+def wait_until_done(process: "subprocess.Popen[str]", out: Path, count: int, shard: int = 0) -> None:
+    """Wait for a run to have made so many photos."""
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError, ValueError):
+            now = json.loads((out / ".nsp" / f"activity-{shard}.json").read_text())
+            if now["done"] >= count and now["in_work"]:
+                return
+        time.sleep(0.02)
+    raise AssertionError(finish(process))
+
+
+def test_a_run_at_work_says_how_far_how_fast_and_how_long(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start("denoise", archive, out, NSP_FAKE_SECONDS="1")
+    wait_until_done(process, out, 2)
+    document, text = status(out), finish(start("status", out)).out
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    assert document["running"] is True
+    run, pace = document["run"], document["pace"]
+    assert run["total"] == 10
+    assert 2 <= run["done"] < 8
+    assert 0 < pace["photos_per_hour"] < 3600
+    assert pace["megapixels_per_hour"] == pytest.approx(0.02 * pace["photos_per_hour"], rel=0.01)
+    assert pace["seconds_left"] == pytest.approx(run["remaining"] / pace["photos_per_hour"] * 3600, rel=0.01)
+    assert [Path(name).parent for name in pace["in_work"]] == [archive]
+    assert "a run is at work there now" in text
+    assert "photos/h" in text
+    assert " left" in text
+
+
+def test_shards_at_work_are_added_up(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shards = [start("denoise", archive, out, "--shard", f"{n}/2", NSP_FAKE_SECONDS="2") for n in (1, 2)]
+    for number, shard in enumerate(shards, 1):
+        wait_until_done(shard, out, 1, number)
+    document = status(out)
+    for shard in shards:
+        shard.send_signal(signal.SIGINT)
+    assert [finish(shard).code for shard in shards] == [130, 130]
+    assert document["run"]["total"] == 10
+    assert len(document["pace"]["in_work"]) == 2
+    assert status(out)["run"]["total"] == 10
+
+
+def test_after_an_interrupted_run_with_other_settings_the_numbers_agree(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert finish(start("denoise", archive, out)).code == 1
+    process = start("denoise", archive, out, "--strength", "0.5", NSP_FAKE_SECONDS="0.7")
+    wait_until_done(process, out, 1)
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code == 130
+    document, text = status(out), finish(start("status", out)).out
+    run = document["run"]
+    assert 1 <= run["done"] < 8
+    assert document["done"] == 8
+    assert document["made_with_other_settings"] == 8 - run["done"]
+    assert f"{8 - run['done']} of the done ones with other settings than the last run's" in text
+    assert run["remaining"] == 10 - run["done"] - run["failed"]
+    assert finish(start("denoise", archive, out, "--strength", "0.5")).code == 1
+    assert status(out)["made_with_other_settings"] == 0
+
+
+def test_what_a_short_run_did_not_look_at_again_is_not_left(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(start("denoise", archive, out))
+    finish(start("denoise", archive, out, "--max-duration", "0.0001s"))
+    run = status(out)["run"]
+    assert (run["done"], run["remaining"], run["unchecked"] + run["skipped"]) == (0, 2 - run["failed"], 8)
+
+
+def test_a_killed_run_says_how_far_it_came(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start("denoise", archive, out, NSP_FAKE_SECONDS="0.7")
+    wait_until_done(process, out, 2)
+    process.kill()
+    finish(process)
+    document, text = status(out), finish(start("status", out)).out
+    assert document["running"] is False
+    assert document["pace"] is None
+    assert document["run"]["total"] == 10
+    assert 2 <= document["run"]["done"] < 8
+    assert "was killed; the same command continues it" in text
+
+
+def test_failures_are_grouped_by_their_reason(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(start("denoise", archive, out))
+    document, text = status(out), finish(start("status", out)).out
+    assert document["failures_by_reason"] == {"the file is empty (0 bytes)": 2}
+    assert {failure["output"] for failure in document["failures"]} == {"x.png", "y.png"}
+    assert f"  2 failed: the file is empty (0 bytes)\n    {archive / 'x.png'}\n    {archive / 'y.png'}\n" in text
+
+
+def test_outputs_that_are_gone_are_named(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(start("denoise", archive, out))
+    (out / "3.png").unlink()
+    assert status(out)["gone"] == ["3.png"]
+    text = finish(start("status", out)).out
+    assert "1 of the done ones are gone; the same command makes them again\n    3.png\n" in text
+    assert "1 done, 7 skipped" in finish(start("denoise", archive, out)).err
+    assert status(out)["gone"] == []
+
+
+def test_names_with_odd_bytes_are_found(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff\xe4.png")
+    try:
+        save_photo(tmp_path / "in" / "a.png").rename(tmp_path / "in" / odd)
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    out = tmp_path / "out"
+    assert finish(start("denoise", tmp_path / "in", out)).code == 0
+    assert status(out)["gone"] == []
+    (out / odd).unlink()
+    assert status(out)["gone"] == ["\\xff\\xe4.png"]
+
+
+def bind_permissions() -> None:
+    """Let permissions bind this process even where it runs as the administrator."""
+    drop_bound, read_all, search_all = 24, 1, 2
+    for capability in (read_all, search_all):
+        ctypes.CDLL(None).prctl(drop_bound, capability, 0, 0, 0)
+
+
+@pytest.mark.parametrize("closed", [".nsp", ".nsp/manifest.sqlite"])
+def test_a_record_that_may_not_be_read_is_named(archive: Path, tmp_path: Path, closed: str) -> None:
+    out = tmp_path / "out"
+    finish(start("denoise", archive, out))
+    (out / closed).chmod(0)
+    try:
+        ended = finish(start("status", out, limit=bind_permissions))
+    finally:
+        (out / closed).chmod(0o755)
+    assert ended.code == 4, ended
+    assert f"{out / '.nsp' / 'manifest.sqlite'}: the manifest cannot be read: Permission denied" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_of_a_record_of_an_older_nsp_what_is_known_is_said(tmp_path: Path) -> None:
+    with Manifest.open(tmp_path) as manifest:
+        manifest.start_run("0.1.0", None, 9, [])
+        manifest.published(Row("a.jpg", "/in/a.jpg", Status.DONE))
+        manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE))
+        manifest.record_unmade(Row("b.jpg", "/in/b.jpg", Status.FAILED, error="the file is empty"))
+        manifest.record_unmade(Row("c.jpg", "/in/c.jpg", Status.LEFT_OUT))
+    document = status(tmp_path)
+    counts = {key: document[key] for key in ("done", "failed", "left-out", "running")}
+    assert counts == {"done": 1, "failed": 1, "left-out": 1, "running": False}
+    assert document["failures"] == [{"input": "/in/b.jpg", "output": "b.jpg", "error": "the file is empty"}]
+    assert (document["run"], document["gone"]) == (None, ["a.jpg"])
+    with Manifest.open(tmp_path) as manifest:
+        manifest.start_run("0.1.0", None, 9, [])
+        manifest.end_run("time up", {"done": 1, "skipped": 0, "failed": 1, "remaining": 7, "unchecked": 0})
+    assert "time up\n  9 photos: 1 done, 1 failed, 7 left" in finish(start("status", tmp_path)).out
+    assert hashes(tmp_path) == {}
