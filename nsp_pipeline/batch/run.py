@@ -68,9 +68,10 @@ def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter, sources: So
             with Activity.of_run(plan.root, shard, total, len(unfinished)) as activity:
                 publisher = Publisher(manifest, lock, settings.encoding, settings.overwrite, interrupted.is_set)
                 steps = PhotoSteps(settings, manifest, publisher, manifest.deaths())
-                pipeline = Pipeline(steps, engines, Watch(reporter, activity, interrupted, unfinished))
+                watch = Watch(reporter, activity, interrupted, unfinished)
+                pipeline = Pipeline(steps, engines, watch)
                 reporter.begin(total)
-                _work(pipeline, steps, plan, tasks, reporter)
+                _work(pipeline, steps, plan, tasks, watch)
             summary = _summarise(plan, pipeline, unfinished, time.monotonic() - began)
             _record_end(manifest, summary)
     return summary
@@ -156,13 +157,14 @@ def _unfinished(plan: Plan, wanted: Mapping[str, tuple[str, str] | None], manife
     return missing | {entry.key for entry in plan.refused}
 
 
-def _work(pipeline: Pipeline, steps: PhotoSteps, plan: Plan, tasks: Sequence[Task], reporter: Reporter) -> None:
+def _work(pipeline: Pipeline, steps: PhotoSteps, plan: Plan, tasks: Sequence[Task], watch: Watch) -> None:
     for entry in plan.refused:
         pipeline.finish(steps.refuse(entry), entry.key)
-    suspects = [task for task in tasks if steps.is_suspect(task)]
+    # One that died right after it was published is no suspect.
+    suspects = [task for task in tasks if task.job.key in watch.unfinished and steps.is_suspect(task)]
     if suspects:
         photos = "1 photo was" if len(suspects) == 1 else f"{len(suspects)} photos were"
-        reporter.say(f"{photos} in work when an earlier run was killed; these come last, one at a time")
+        watch.reporter.say(f"{photos} in work when an earlier run was killed; these come last, one at a time")
     alone = {task.job.key for task in suspects}
     pipeline.work((task for task in tasks if task.job.key not in alone), suspects)
 
