@@ -9,7 +9,7 @@ import pytest
 
 from nsp_pipeline.batch.clashes import OnClash, number_clashes
 from nsp_pipeline.batch.job import Job, Shard
-from nsp_pipeline.batch.output.manifest import Row, Status
+from nsp_pipeline.batch.output.record import Row, Status
 from nsp_pipeline.batch.plan import PlanRules, make_plan
 from nsp_pipeline.file_names import absolute_name
 

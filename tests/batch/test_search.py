@@ -11,8 +11,9 @@ import pytest
 from batch_runs import hashes, save_photo
 from run_nsp import Finished
 
-from nsp_pipeline.batch.output.manifest import Manifest, Row, Status
+from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.publish import recover
+from nsp_pipeline.batch.output.record import Row, Status
 from nsp_pipeline.file_names import from_printable, printable
 
 Nsp = Callable[..., Finished]

@@ -63,7 +63,7 @@ def test_a_run_at_work_says_how_far_how_fast_and_how_long(archive: Path, tmp_pat
     assert 0 < pace["photos_per_hour"] < 3600
     assert pace["megapixels_per_hour"] == pytest.approx(0.02 * pace["photos_per_hour"], rel=0.01)
     assert pace["seconds_left"] == pytest.approx(run["remaining"] / pace["photos_per_hour"] * 3600, rel=0.01)
-    assert [Path(name).parent for name in pace["in_work"]] == [archive]
+    assert {Path(name).parent for name in pace["in_work"]} == {archive}
     assert "a run is at work there now" in text
     assert "photos/h" in text
     assert " left" in text
