@@ -90,12 +90,12 @@ def enlarging(name: str, noisy_folder: Path, truth_folder: Path) -> None:
     for pair in find_pairs(noisy_folder, truth_folder):
         noisy, truth = (middle(pixels, 2 * SIDE) for pixels in pair.load())
         small = np.asarray(Image.fromarray(noisy).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-        ours = denoise_pixels(small, engine, InferenceSettings("sr-direct")).pixels
+        ours = np.asarray(denoise_pixels(small, engine, InferenceSettings("sr-direct")).pixels, dtype=np.uint8)
         cleaned = Image.fromarray(non_local_means(small, measure_noise(small).sigma))
-        theirs = np.asarray(cleaned.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC))
+        theirs = np.asarray(cleaned.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)
         rows.append([value for found in (ours, theirs) for value in (psnr(found, truth), ssim(found, truth))])
-    ours, theirs = (f"{scores[0]:.2f} dB / {scores[1]:.4f}" for scores in np.mean(rows, 0).reshape(2, 2))
-    print(f"{name}: sr-direct {ours}; non-local means and bicubic {theirs}")
+    means = [f"{scores[0]:.2f} dB / {scores[1]:.4f}" for scores in np.mean(rows, 0).reshape(2, 2)]
+    print(f"{name}: sr-direct {means[0]}; non-local means and bicubic {means[1]}")
     engine.close()
 
 
@@ -106,7 +106,7 @@ def denoised(engine: Engine, picture: Picture, strength: float | None = None) ->
 
 def as_phone(scene: Picture, seed: int) -> Picture:
     """Put noise on that leaves PHONE_DB, its strength found by halving the interval."""
-    clean = scene.astype(np.float32) / 255
+    clean = scene.astype(np.float32) / np.float32(255)
     weak, strong = 0.0, 1.0
     for _ in range(12):
         shot = (weak + strong) / 2

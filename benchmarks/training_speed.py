@@ -4,8 +4,8 @@
 
 The plain trainer: float32, eager, default memory layout, a Python loop over patches to construct pairs. Both train the
 recipe's network on its crops and pairs; without options that is `camera-scratch`: DBSN, crops of 240×240, batch 4,
-s = 5, t = 2, n = 1, six inputs a patch. They take turns, and the quickest step of each counts: what else a machine does
-only ever slows a step down. On a busy machine the seconds of CPU tell more than those of the clock.
+s = 5, t = 2, n = 1, six inputs a patch. They run alternately, and the quickest step of each counts:
+other work on the machine only ever slows a step down. On a busy machine processor time says more than the clock.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def plain_steps(image: Pixels, settings: NextScaleSettings) -> list[Seconds]:
             (int(rng.integers(side - settings.crop + 1)) for side in image.shape[:2]) for _ in range(settings.batch)
         ]
         crops = [image[y : y + settings.crop, x : x + settings.crop] for y, x in corners]
-        batch = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
+        batch = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         inputs, target = (torch.from_numpy(array) for array in loop_over_patches(batch, rng))
         few = inputs[:, : settings.inputs_per_step]
         predicted = network(few.flatten(0, 1)).unflatten(0, few.shape[:2])

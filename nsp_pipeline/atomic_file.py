@@ -145,7 +145,7 @@ def remove(path: Path) -> None:
 
 
 def process_is_alive(pid: int) -> bool:
-    """Whether a process of this machine, another than this one, still runs; True where that cannot be told."""
+    """Whether a process of this machine, another than this one, still runs; True where that is not known."""
     if pid == os.getpid():
         return False
     if os.name == "nt":

@@ -38,7 +38,7 @@ class PhotoError(NspError):
 
 
 class UsageError(NspError):
-    """The command as given makes no sense: refused before any work starts."""
+    """The command cannot be carried out as given; it is refused before any work starts."""
 
     exit_code = ExitCode.USAGE
 

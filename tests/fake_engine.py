@@ -103,7 +103,7 @@ def fake_sources(**others: Any) -> Sources:
 
 def die_at(moment: str, published: int) -> None:
     """Let this process be killed (or hang) at a moment of publishing, once that many photos are in their places."""
-    publish = nsp_pipeline.batch.output.publish
+    publish: Any = nsp_pipeline.batch.output.publish
     count = 0
 
     def die(*args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,7 @@
 """Photos whose noise is known: a scene of shading, objects and textures, and noise of level a·x + b on it."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ def scene(seed: int, side: int = SIDE) -> NDArray[np.float64]:
         cloth = np.sin(right * side * rng.uniform(0.2, 1)) * np.sin(below * side * rng.uniform(0.2, 1))
         picture[inside] += rng.uniform(0.01, 0.12) * (stripes if rng.random() < 0.5 else cloth)
     picture[: side // 12, : side // 5] = 1.0
-    picture = np.clip(picture, 0, 1)
+    picture = np.asarray(np.clip(picture, 0, 1))
     picture.setflags(write=False)
     return picture
 
@@ -45,7 +46,7 @@ def correlated(rng: np.random.Generator, shape: tuple[int, int], reach: int) -> 
 
 def photo(
     seed: int, a: float, b: float, reach: int = 0, *, side: int = SIDE, channels: int = 1, dtype: str = "uint8"
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     """A noisy photo (side, side, channels): every channel the same scene with noise of its own."""
     rng = np.random.default_rng(10_000 + seed)
     clean = scene(seed, side)

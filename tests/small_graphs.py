@@ -28,7 +28,9 @@ def _small_network(backbone: str) -> Backbone:
     if backbone == "tbsn":
         tbsn = Tbsn(channels=8, blocks=(1, 1, 1), refinement_blocks=1, head_dim=4).eval()
         with torch.no_grad():
-            tbsn.output[-1].weight.mul_(500)
+            last = tbsn.output[-1]
+            assert isinstance(last, torch.nn.Conv2d)
+            last.weight.mul_(500)
         return tbsn
     student = UNet(channels=(4, 8), pairs=(1, 1), scale=2).eval()
     with torch.no_grad():

@@ -31,5 +31,5 @@ def small_settings(**changes: object) -> NextScaleSettings:
 def train_on(
     images: Sequence[NDArray[Any]], held_out: Sequence[NDArray[Any]], settings: NextScaleSettings, **options: Any
 ) -> Trained:
-    """Train by next-scale prediction; `options` are those of the course."""
+    """Train by next-scale prediction; `options` are the run options."""
     return train(NextScaleObjective(images, held_out, settings), settings, run=RunOptions(**options))

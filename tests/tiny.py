@@ -29,16 +29,20 @@ def tiny_network(**sizes: Any) -> Dbsn:
             for name, weights in branch.named_parameters():
                 weights.mul_(6.0 if name.startswith("body.6.") else 3.0 if name.endswith("weight") else 1.0)
         # Estimates in the middle of 0..1, where nothing is clipped; a grey photo stays grey.
-        network.tail[-1].bias.fill_(0.0 if network.local_mean_skip else 0.5)
+        last = network.tail[-1]
+        assert isinstance(last, torch.nn.Conv2d)
+        assert last.bias is not None
+        last.bias.fill_(0.0 if network.local_mean_skip else 0.5)
         grey = torch.full((1, 3, 64, 64), 0.5)
-        network.tail[-1].bias.sub_((network(grey) - 0.5).mean((0, 2, 3)))
+        last.bias.sub_((network(grey) - 0.5).mean((0, 2, 3)))
     return network
 
 
 @cache
 def tiny_weights() -> bytes:
     """The network's weights as a safetensors file."""
-    return safetensors.torch.save(dict(tiny_network().state_dict()))
+    weights: bytes = safetensors.torch.save(dict(tiny_network().state_dict()))
+    return weights
 
 
 @cache
@@ -84,6 +88,6 @@ def torch_result(
     if mode == "sr":
         return pixel_shuffle_up(run(pixel_shuffle_down(image[0], 2)), 2)[None]
     if pd_factor == 2:
-        return run(pixel_shuffle_down(image[0], 2)).mean(0, keepdims=True)
+        return np.asarray(run(pixel_shuffle_down(image[0], 2)).mean(0, keepdims=True))
     # Without PD the mean is over each 2×2 cell of the output.
-    return pixel_shuffle_down(run(image)[0], 2).mean(0, keepdims=True)
+    return np.asarray(pixel_shuffle_down(run(image)[0], 2).mean(0, keepdims=True))

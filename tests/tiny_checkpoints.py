@@ -1,6 +1,6 @@
 """Checkpoints with random weights in the key layout of the NSP authors' releases."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -9,7 +9,7 @@ from nsp_pipeline.models.dbsn import Dbsn
 from nsp_pipeline.models.tbsn import Tbsn
 from nsp_pipeline.profiles.spec import InferenceSpec
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[], Backbone]] = {
     "dbsn": (lambda: Dbsn(base_channels=6, modules=2, local_mean_skip=False)),
     "tbsn": (lambda: Tbsn(channels=8, blocks=(1, 2, 1), refinement_blocks=1, head_dim=4)),
 }

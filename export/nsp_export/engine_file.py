@@ -26,7 +26,7 @@ class EngineFileRequest:
 
 
 def engine_bytes(
-    profile: Profile, request: EngineFileRequest, tell: Callable[[str], None]
+    profile: Profile, request: EngineFileRequest, on_line: Callable[[str], None]
 ) -> tuple[bytes, ModelFacts, SizeRange, float]:
     """Build an engine from a profile's own graph.
 
@@ -45,6 +45,6 @@ def engine_bytes(
     content, facts = checked_model(profile, request.mode)
     sizes = request.sizes(facts.multiple, facts.tile)
     graph, psnr = variant(content, request.variant)
-    options = BuildOptions(request.capabilities, tell=tell)
+    options = BuildOptions(request.capabilities, on_line=on_line)
     engine, _ = build_engine(request.flavour, graph, None if request.variant.size else sizes, options)
     return engine, facts, sizes, psnr

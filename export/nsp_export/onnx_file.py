@@ -30,8 +30,8 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
 
     Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]. `metadata` goes
     into metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling`, `blind` (0 or 1) and, where it is not any,
-    `tile` added. A graph that is told the noise has a second input `noise`, which may be left out: its default
-    says "unknown".
+    `tile` added. A noise-conditioned network has a second input `noise`, which may be left out: its default is
+    "unknown".
 
     Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
     """

@@ -145,7 +145,7 @@ def _run(content: bytes, image: NDArray[np.generic]) -> NDArray[np.generic]:
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     given = {"image": image}
     if any(value.name == NOISE_INPUT for value in session.get_overridable_initializers()):
-        # As nsp runs it: being told that nothing is known would leave what looks the table up at one constant.
+        # With a noise table, as nsp runs it: without one, the look-up would give the same constant everywhere.
         given[NOISE_INPUT] = np.full((1, TABLE_ROWS, TABLE_NODES), EXAMPLE_SIGMA, np.float32)
     (result,) = session.run(["denoised"], given)
     return result  # type: ignore[no-any-return]

@@ -51,7 +51,7 @@ def refuse_clashes(jobs: Sequence[Job]) -> tuple[list[Job], list[Refused]]:
 
 
 def number_clashes(jobs: Sequence[Job], root: Path, made: Iterable[Row]) -> list[Job]:
-    """Give photos that would meet names of their own: one keeps the name, the others become `name-2`, `name-3` …
+    """Give photos that would meet names of their own: one keeps the name, the others become `name-2` and so on.
 
     A photo keeps the name that an earlier run gave it (`made`, the manifest's records), whatever came or went since;
     a name that belongs to the result of a photo that is not here now is not given away. The rest is settled by the

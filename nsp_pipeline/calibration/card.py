@@ -7,7 +7,7 @@ from nsp_pipeline.profiles.spec import InferenceSpec
 
 BARS = "▁▂▃▄▅▆▇█"
 SOME_COPIES = 2
-"""A profile of more turned copies than these is not fast."""
+"""A profile with a larger self-ensemble than this is not called fast."""
 
 
 def profile_card(fields: Mapping[str, Any]) -> str:
@@ -50,14 +50,14 @@ may keep some noise or lose fine texture; `--strength` sets how much is removed.
 
 def _kind(fields: Mapping[str, Any], camera: str, isos: str) -> str:
     if fields["pairs"]:
-        taught = "trained from noisy photos alone by Next-Scale Prediction"
-        return f"A denoiser for photos of **{camera}**, {isos}, {taught}."
+        trained = "trained from noisy photos alone by Next-Scale Prediction"
+        return f"A denoiser for photos of **{camera}**, {isos}, {trained}."
     made_for = f"photos of **{camera}**, {isos}" if fields["camera_model"] else "photos of any camera"
     copies = InferenceSpec.model_validate(fields["inference"]).self_ensemble
     if copies > SOME_COPIES:
         return (
             f"A denoiser (a student that sees every pixel) for {made_for}, and for those that matter most: the mean "
-            f"over {copies} turned copies, {copies} times as slow as one and a little better."
+            f"over {copies} rotated and mirrored copies, {copies} times as slow as one and a little better."
         )
     return f"A small and fast denoiser (a student that sees every pixel) for {made_for}."
 
@@ -72,8 +72,8 @@ def _inference(fields: Mapping[str, Any]) -> str:
     """How the network is run, and what each way leaves."""
     way = InferenceSpec.model_validate(fields["inference"]).in_words
     errors = fields["scores"].get("inference_errors") or {}
-    told = "; ".join(f"{name} {error:.3g}" for name, error in errors.items())
-    return f"{way} (squared error, 0..1, estimated on noisy photos: {told})" if told else way
+    listed = "; ".join(f"{name} {error:.3g}" for name, error in errors.items())
+    return f"{way} (squared error, 0..1, estimated on noisy photos: {listed})" if listed else way
 
 
 def _noise(fields: Mapping[str, Any]) -> str:

@@ -162,7 +162,7 @@ def base_network(base: Profile, settings: TrainingSettings) -> Backbone:
 
 
 def _verdict(trained: Trained, *, student: bool) -> Verdict:
-    """Compare with the base. With nothing held out, nothing speaks for the new weights."""
+    """Compare with the base. Without held-out photos the new weights are not accepted."""
     if trained.judgement is None or trained.base_judgement is None:
         return Verdict(False, 0.0, float("inf"), "no photo could be kept out of training to compare with the base")
     what = "what is left of the noise (RMS share)" if student else "held-out squared error"

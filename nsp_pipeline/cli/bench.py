@@ -38,21 +38,25 @@ EXPLAINED = (
 @click.command(name="bench")
 @recipe_option
 @click.option(
-    "--profile", "profiles", multiple=True, metavar="NAME|PATH", help="May be repeated; without it, all that ship."
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME|PATH",
+    help="Profile to measure. May be repeated.  [default: all that ship]",
 )
 @click.option(
     "--engine",
     "engines",
     multiple=True,
     type=click.Choice(ENGINES),
-    help="May be repeated; without it, all that open here.",
+    help="Engine to measure. May be repeated.  [default: all that run here]",
 )
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
     type=click.Choice(PRECISIONS),
-    help="May be repeated; without it, all that open here.",
+    help="Number format to compute in. May be repeated.  [default: all that run here]",
 )
 @click.option("--device", type=DeviceType(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option(
@@ -61,7 +65,7 @@ EXPLAINED = (
     default="1024x1536",
     show_default=True,
     metavar="HxW",
-    help="Of the photo, in pixels.",
+    help="Height and width of the photo.",
 )
 @click.option(
     "--repeats",
@@ -80,7 +84,7 @@ EXPLAINED = (
 @click.option(
     "--against-eager/--no-against-eager",
     default=None,
-    help="Also time PyTorch as the paper's authors run it; the default where PyTorch is installed.",
+    help="Also measure PyTorch as the paper's authors run it.  [default: if PyTorch is installed]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def command(

@@ -38,26 +38,32 @@ from nsp_pipeline.machine.cpus import limit_libraries
 @click.argument("output", type=click.Path(path_type=Path))
 @recipe_option
 @click.option(
-    "--profile", default="auto", show_default=True, metavar="auto|NAME|PATH", help="auto: by camera and ISO, per photo."
+    "--profile",
+    default="auto",
+    show_default=True,
+    metavar="auto|NAME|PATH",
+    help="auto chooses for each photo, by camera and ISO.",
 )
 @click.option(
     "--on-missing-profile",
     type=click.Choice(["nearest", "builtin", "skip", "error"]),
     default="nearest",
     show_default=True,
-    help="What to do where no profile was made for a photo's camera and ISO.",
+    help="What to do with a photo if no profile fits its camera and ISO.",
 )
-@click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
+@click.option(
+    "--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr, sr-direct: double the size too."
+)
 @strength_options
 @engine_options
-@click.option("--require-gpu", is_flag=True, help="Fail rather than compute on the CPU.")
+@click.option("--require-gpu", is_flag=True, help="Stop with exit code 3 rather than compute on the CPU.")
 @click.option(
     "--tile",
     type=OrWord("auto", click.IntRange(min=32)),
     default="auto",
     show_default=True,
     metavar="auto|N",
-    help="Side of a tile in pixels; smaller takes less memory and more time.",
+    help="Side of a tile in pixels. Smaller tiles need less memory and more time.",
 )
 @click.option(
     "--memory",
@@ -74,8 +80,10 @@ from nsp_pipeline.machine.cpus import limit_libraries
     metavar="N",
     help="CPU threads to compute with; without it, as many as this process may keep busy.",
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads that read photos.")
-@click.option("--recursive/--no-recursive", default=True, show_default=True, help="Enter folders in folders.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of threads that read photos."
+)
+@click.option("--recursive/--no-recursive", default=True, show_default=True, help="Also take photos from subfolders.")
 @find_options
 @click.option(
     "--on-name-clash",
@@ -90,34 +98,47 @@ from nsp_pipeline.machine.cpus import limit_libraries
     type=click.Choice([str(kind) for kind in OutputKind]),
     default="keep",
     show_default=True,
-    help="Kind of file to write; RAW is kept as TIFF.",
+    help="Kind of file to write; keep writes TIFF for RAW.",
 )
-@click.option("--bit-depth", type=click.Choice(["keep", "8", "16", "32"]), default="keep", show_default=True)
 @click.option(
-    "--quality", type=click.IntRange(1, 100), help="Of JPEG; without it a photo's own quality is kept (95 for others)."
+    "--bit-depth",
+    type=click.Choice(["keep", "8", "16", "32"]),
+    default="keep",
+    show_default=True,
+    help="Bits per channel.",
 )
-@click.option("--suffix", default="", metavar="TEXT", help="Added to output names: photo.jpg becomes photoTEXT.jpg.")
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="JPEG quality.  [default: that of the photo; 95 for other kinds of file]",
+)
+@click.option(
+    "--suffix", default="", metavar="TEXT", help="Add this to the output's name: photo.jpg becomes photoTEXT.jpg."
+)
 @click.option("--overwrite", is_flag=True, help="Replace files in OUTPUT that nsp did not write.")
-@click.option("--retry-failed", is_flag=True, help="Try photos again that failed before.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
-@click.option("--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append one JSON line per event.")
+@click.option("--retry-failed", is_flag=True, help="Also try photos again that failed before.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+@click.option(
+    "--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append a line of JSON to FILE for each event."
+)
 @click.option(
     "--max-duration",
     type=DurationType(),
     metavar="TIME",
     help="Start no more photos after 8h, 90m, 30s; exit code 5 where photos are left then.",
 )
-@click.option("--shard", type=ShardType(), metavar="I/N", help="Do only part I of N; run the others elsewhere.")
+@click.option(
+    "--shard", type=ShardType(), metavar="I/N", help="Do part I of N only, so that several runs can share the work."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.pass_obj
 def command(
     sources: Sources | None, /, inputs: tuple[Path, ...], output: Path, as_json: bool, dry_run: bool, **options: Any
 ) -> None:
-    """Clean photos: INPUT are files or folders, OUTPUT is a folder (a file when INPUT is one file).
+    """Remove the noise from photos. INPUT: files or folders; OUTPUT: a folder, or a file if INPUT is one file.
 
-    The tree below a folder is kept, and originals are never written to. What an earlier run has finished is skipped,
-    so the same command continues where it stopped. A photo that was made with another profile or other settings is
-    made anew, and replaced.
+    Originals are never changed, and OUTPUT gets the same subfolders. Run the same command again to continue a run that
+    stopped: finished photos are skipped. With another profile or other settings, photos are made again and replaced.
 
     Hidden files and folders (.name) and those of systems and network disks (@eaDir, #recycle, $RECYCLE.BIN, __MACOSX,
     ._name) are skipped, unless they are INPUT themselves. Links are followed, and no photo is made twice.

@@ -12,7 +12,14 @@ from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
-from nsp_pipeline.cli.shared.training import checked_settings, chosen_photos, inherited_licence, progress, tell, usable
+from nsp_pipeline.cli.shared.training import (
+    checked_settings,
+    chosen_photos,
+    inherited_licence,
+    progress,
+    show_outcome,
+    usable,
+)
 from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
 from nsp_pipeline.cli.shared.training_run import Run
@@ -36,15 +43,15 @@ PREPARED_EVERY = 50
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder."
 )
-@click.option("--teacher", metavar="PROFILE", help="Calibrated profile whose view of the PHOTOS is taught.")
+@click.option("--teacher", metavar="PROFILE", help="Calibrated profile that the student learns from, on the PHOTOS.")
 @click.option(
     "--clean",
     multiple=True,
     type=PHOTOS,
-    help="Photos with little noise, files or folders, to put simulated noise on. May be repeated.",
+    help="Clean photos, files or folders, on which noise is simulated. May be repeated.",
 )
 @click.option("--recipe", default="standard", show_default=True, help="Training settings: a name or a TOML file.")
-@click.option("--base", metavar="PROFILE", help="Student to start from; without it, from nothing.")
+@click.option("--base", metavar="PROFILE", help="Student to start from.  [default: random weights]")
 @how_to_train
 @what_it_is_for
 def command(
@@ -86,7 +93,7 @@ def command(
             profile = _train(Sources(kept, given, options["master"]), out, options, this)
     if profile is None:
         return
-    tell(console, profile, folder, as_json=as_json)
+    show_outcome(console, profile, folder, as_json=as_json)
     if stop.asked():
         raise SystemExit(ExitCode.INTERRUPTED)
 
@@ -98,7 +105,7 @@ def _train(sources: "Sources", out: Path, options: Mapping[str, Any], this: Run)
 
     settings: StudentSettings = options["settings"]
     start, master = options["start"], sources.teacher
-    say(this.console, f"preparing {settings.painted} painted pictures and what the teacher says")
+    say(this.console, f"preparing {settings.painted} painted pictures, and the teacher's targets")
     with this.stop.finishing_first(), progress(this.console, settings.steps) as on_step:
         return distill(
             sources,

@@ -26,16 +26,16 @@ class LazyCommand:
 
 
 COMMANDS = {
-    "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Clean photos: files or whole folders."),
-    "status": LazyCommand("nsp_pipeline.cli.status", "Say how far a denoised folder is."),
-    "scan": LazyCommand("nsp_pipeline.cli.scan", "Say which cameras and ISO an archive holds, and how noisy they are."),
-    "calibrate": LazyCommand("nsp_pipeline.cli.calibrate.command", "Fit a profile to a camera from its noisy photos."),
+    "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Remove the noise from photos: files or whole folders."),
+    "status": LazyCommand("nsp_pipeline.cli.status", "Show how far a run is, and what failed."),
+    "scan": LazyCommand("nsp_pipeline.cli.scan", "List the cameras and ISO in an archive, and their noise."),
+    "calibrate": LazyCommand("nsp_pipeline.cli.calibrate.command", "Make a profile of a camera from its noisy photos."),
     "distill": LazyCommand("nsp_pipeline.cli.distill", "Teach a small, fast network what a profile knows."),
-    "export": LazyCommand("nsp_pipeline.cli.export.command", "Write a profile's network for other programs."),
-    "profiles": LazyCommand("nsp_pipeline.cli.profiles.command", "List, show, verify, import and move profiles."),
-    "evaluate": LazyCommand("nsp_pipeline.cli.evaluate.command", "Measure a profile against clean photos."),
+    "export": LazyCommand("nsp_pipeline.cli.export.command", "Write a profile's network as a file for other programs."),
+    "profiles": LazyCommand("nsp_pipeline.cli.profiles.command", "List, show, check, import and move profiles."),
+    "evaluate": LazyCommand("nsp_pipeline.cli.evaluate.command", "Score a profile on pairs of noisy and clean photos."),
     "bench": LazyCommand("nsp_pipeline.cli.bench", "Measure how fast this machine denoises."),
-    "doctor": LazyCommand("nsp_pipeline.cli.doctor.command", "Check this installation."),
+    "doctor": LazyCommand("nsp_pipeline.cli.doctor.command", "Check this installation, and show what is missing."),
 }
 
 
@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nsp", message="%(prog)s %(version)s")
 def nsp() -> None:
-    """Turn folders of noisy photos into clean ones, with a denoiser fitted to their camera."""
+    """Clean folders of noisy photos with a denoiser fitted to their camera."""
 
 
 def main(args: Sequence[str] | None = None, given: object = None) -> int:
@@ -91,7 +91,7 @@ def main(args: Sequence[str] | None = None, given: object = None) -> int:
     except MemoryError:
         return _complain("not enough memory; close other programs, or lower --memory or --tile", ExitCode.ENVIRONMENT)
     except BrokenPipeError:
-        # Whoever read our output has had enough. Python must not complain of it once more while it shuts down.
+        # The reader of our output has gone (`nsp ... | head`). Python must not complain about it while it shuts down.
         drop_standard_output()
         return ExitCode.SOME_FAILED
     except OSError as error:

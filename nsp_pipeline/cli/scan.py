@@ -47,7 +47,7 @@ EXPLAINED = (
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="Write curves of the noise and maps of its correlation as a page; needs --noise.",
+    help="Write a page with noise curves and correlation maps; needs --noise.",
 )
 @find_options
 @click.option(
@@ -62,13 +62,13 @@ def command(
     exclude: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Put PHOTOS (files or folders) into groups by camera, ISO, kind of file and size, by their metadata alone.
+    """List what PHOTOS (files or folders) are: groups by camera, ISO, kind of file and size.
 
-    Third-stop bins of ISO; with --noise, neighbouring bins whose noise agrees become one, and the noise says which s to
-    calibrate with and whether PD pays at inference. Photos that a program changed or resized stand apart, and so do
-    those without metadata.
+    Only metadata is read, which takes seconds. ISO is grouped in third stops. With --noise some photos of each group
+    are opened; neighbouring ISO with the same noise are joined, and the noise says which s to calibrate with and
+    whether PD is worth it at inference. Photos that were edited or resized, or have no metadata, are listed apart.
 
-    A camera that goes by several names gets one in the file that `nsp doctor` shows, cameras.toml:
+    If one camera goes by several names, give it one in cameras.toml (`nsp doctor` shows where that file is):
 
     \b
       [aliases]

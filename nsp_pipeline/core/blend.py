@@ -66,12 +66,12 @@ def _squared_gradient(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def recoloured(change: NDArray[np.float32], colourful: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `change` does to brightness with what `colourful` does to colour; (C, H, W) each, added to a photo."""
+    """Return a change with the brightness part of `change` and the colour part of `colourful`; (C, H, W) each."""
     return np.asarray(change.mean(0) + (colourful - colourful.mean(0)), dtype=np.float32)
 
 
 def grain_kept(change: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """Take from a change (C, H, W) that a share, 0..1, of the fine grain that it would remove; colour as before."""
+    """Return a change (C, H, W) that leaves a share, 0..1, of the fine grain in the photo; colour as before."""
     brightness = change.mean(0)
     return np.asarray(change - np.float32(share) * (brightness - box_mean(brightness, GRAIN_RADIUS)), dtype=np.float32)
 
@@ -109,7 +109,7 @@ def _window_sums(values: NDArray[np.float32], width: int, axis: int) -> NDArray[
     """Sums of `width` neighbours along an axis, which gets width - 1 shorter; from sums of 1, 2, 4, ... of them."""
 
     def part(of: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-        """As many of these sums as there will be windows, each beginning `start` later than its window."""
+        """Return one running sum for each window, shifted by `start`."""
         chosen = slice(start, start + values.shape[axis] - width + 1)
         return of[chosen] if axis == 0 else of[:, chosen]
 

@@ -31,7 +31,7 @@ def shading() -> NDArray[np.float32]:
 
 
 def without_shading(patches: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Take the best-fitting surface of second degree out of each patch; (..., SIDE, SIDE) in and out."""
+    """Return patches minus their best-fitting surface of second degree; (..., SIDE, SIDE) in and out."""
     surfaces = shading().reshape(6, -1)
     flat = patches.reshape(-1, SIDE * SIDE)
     return np.asarray(flat - (flat @ surfaces.T) @ surfaces, dtype=np.float32).reshape(patches.shape)
@@ -55,7 +55,7 @@ def autocovariance(residuals: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def as_seen(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What an autocovariance (2·LAGS + 1, 2·LAGS + 1) looks like in patches after `without_shading`, same shape."""
+    """Return what an autocovariance (2·LAGS + 1)² looks like in patches after `without_shading`; same shape."""
     surfaces = np.fft.rfft2(shading(), s=(TRANSFORM, TRANSFORM))
     kernel = np.zeros((TRANSFORM, TRANSFORM))
     kernel[: 2 * LAGS + 1, : 2 * LAGS + 1] = covariance
@@ -70,7 +70,7 @@ def as_seen(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def unbiased(seen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find the autocovariance that `as_seen` turns into the one measured; (2·LAGS + 1, 2·LAGS + 1) in and out."""
+    """Return the autocovariance for which `as_seen` gives the measured one; (2·LAGS + 1, 2·LAGS + 1) in and out."""
     found = seen.copy()
     for _ in range(ROUNDS):
         found += seen - as_seen(found)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def to_unit(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Stored pixels, uint8, uint16 or float in 0..1, any shape -> float32 in 0..1."""
+    """Return stored pixels as float32 in 0..1: uint8, uint16 or float in 0..1 of any shape."""
     if pixels.dtype.kind == "f":
         return np.asarray(pixels, dtype=np.float32)
     return np.asarray(pixels, dtype=np.float32) * np.float32(1.0 / _largest(pixels.dtype))

@@ -26,8 +26,8 @@ ROUNDS = 8
 
 SUDDEN, STEEPEST, NEAR_WHITE = 0.25, 4.0, 0.75
 """Between two brightnesses of a photo, the logarithm of σ changes by no more than SUDDEN + STEEPEST times their
-distance: no camera's noise does, but where all that is of one brightness is texture, that looks like noise. What is
-near white tells nothing of the rest, since there a tone curve presses noise flat."""
+distance. No camera's noise changes faster; a faster change means that everything of one brightness is texture, which
+looks like noise. Patches near white say nothing about darker ones, because tone curves flatten the noise there."""
 
 ROUNDING = 1e-11
 """Variance that float32 leaves in flat patches at most; storing in 16 bits alone leaves twice that."""
@@ -65,7 +65,7 @@ class NoiseLevel:
 
     @classmethod
     def unknown(cls, channels: int = 3) -> Self:
-        """What is said of a photo where nothing can be measured: no noise, and a table of UNKNOWN."""
+        """Return the level of a photo in which nothing can be measured: no noise, and a table of UNKNOWN."""
         return cls(np.zeros(1, np.float32), np.zeros((1, channels), np.float32))
 
     @property
@@ -117,8 +117,11 @@ def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
 def _patch_statistics(
     strips: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Of the patches of strips (S, PATCH, W, C), about their best plane: brightness (P,), NaN where clipped; variance
-    (P, C); and the variances (P, 4) of a noise table."""
+    """Return what the patches of strips (S, PATCH, W, C) show about their best-fitting plane.
+
+    Returns:
+        Brightness (P,), NaN where clipped; variance (P, C); and the variances (P, 4) of a noise table.
+    """
     count, channels = PATCH * PATCH, strips.shape[3]
     # All that follows are products of small matrices, one for each patch: large ones would be shared between threads,
     # which wait for each other longer than one of them computes.

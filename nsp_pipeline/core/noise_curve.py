@@ -40,7 +40,7 @@ class NoiseCurve:
     straight: bool
 
     def at(self, brightness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Variance at each brightness, (N,) in and out; beyond the brightnesses that were seen that of the nearest."""
+        """Variance at each brightness, (N,) in and out; outside the range that was seen, that of its nearest end."""
         seen = np.clip(brightness, self.knots.x[0], self.knots.x[-1])
         return np.maximum(self.a * seen + self.b if self.straight else self.knots.at(seen), 0.0)
 

@@ -2,7 +2,7 @@
 
 Patches that show nothing but a smooth surface scatter about the noise level by an amount that follows from their size;
 texture only ever adds. So the flat patches are those around the lower mode of (patch variance / level). Level and mode
-are found in turns, with the level a broken line in brightness. Of the scatter only a window is taken, and the bias of
+are found alternately; the level is a broken line in brightness. Only a window of the scatter is used, and the bias of
 that window is known.
 
 Correlated noise makes the variance of a patch scatter far more than its number of pixels says. Once the spectrum of the
@@ -26,7 +26,7 @@ LOW, HIGH = -3.0, 1.0
 
 WIDEST_SCATTER = 0.3
 FEWEST_FLAT = 40
-TURNS = 12
+ROUNDS = 12
 CLIPPED_SIGMAS = 3.0
 """A channel whose mean lies nearer to black or white, in standard deviations, loses part of its noise there."""
 
@@ -73,7 +73,7 @@ class _Settled:
 
 
 def measure_field(photos: Sequence[Patches]) -> NoiseField | None:
-    """Measure the noise that photos of one camera and setting have in common; None where too little of them is flat.
+    """Measure the noise that photos of one camera and setting have in common; None if too little of them is flat.
 
     The photos must have the same number of channels.
     """
@@ -125,7 +125,7 @@ def _among_channels(residuals: NDArray[np.float32], known: NDArray[np.bool_]) ->
 def _settle(
     mean: NDArray[np.float32], variance: NDArray[np.floating], expected: NDArray[np.float64], scatter: float
 ) -> _Settled | None:
-    """Find flat patches and level in turns, from a first guess of level and scatter; None where too few are flat.
+    """Find flat patches and noise level alternately, from a first guess; None where too few are flat.
 
     Args:
         mean: (P, C) brightness.
@@ -133,7 +133,7 @@ def _settle(
         expected: (P, C).
     """
     flat = np.zeros(len(mean), dtype=bool)
-    for _ in range(TURNS):
+    for _ in range(ROUNDS):
         excess = _mean_of_known(variance / expected)
         flat = (excess > 1 + LOW * scatter) & (excess < 1 + HIGH * scatter)
         if flat.sum() < FEWEST_FLAT:

@@ -23,7 +23,7 @@ where it spares 1 to 6; on SIDD's phone photos, with several times the noise, do
 
 
 class NoiseError(UsageError):
-    """Noise that cannot be measured, or that no s of the method suits."""
+    """The noise cannot be measured, or no s suits it."""
 
 
 def choose_s(field: NoiseField) -> int:
@@ -37,14 +37,14 @@ def choose_s(field: NoiseField) -> int:
     s = int(strong[-1]) + 2 if len(strong) else LEAST_S
     if s > MOST_S:
         raise NoiseError(
-            f"no s up to {MOST_S} parts pixels whose noise is independent: {MOST_S} pixels apart its correlation is "
-            f"{field.by_lag[-1]:.2f} (it should be below {NEGLIGIBLE}); photos that were enlarged or smoothed look so"
+            f"no s up to {MOST_S} makes the noise independent: {MOST_S} pixels apart its correlation is still "
+            f"{field.by_lag[-1]:.2f} (it should be below {NEGLIGIBLE}); enlarged or smoothed photos look like that"
         )
     return s
 
 
 def choose_pd(field: NoiseField) -> int:
-    """Return the PD factor for inference: 2 where noise would stay without, 1 where detail would be lost for nothing.
+    """Return the PD factor for inference: 2 if noise would stay without PD, 1 if PD would only cost detail.
 
     A network that was trained on independent noise takes what neighbours share for picture. PD makes neighbours of
     pixels that are 2 apart; so it spares the difference of the correlations at distances 1 and 2.

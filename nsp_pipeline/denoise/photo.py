@@ -31,7 +31,7 @@ HALOS_A_TILE = 12
 """A tile is this many halos wide: what tiles see twice then costs about a third, and memory stays bounded."""
 
 SMALLEST_TILE = 64
-"""Where memory runs out, automatic tiles are halved down to this; a device that does not hold it is of no use."""
+"""Where memory runs out, automatic tiles are halved down to this size; a device must have memory for that."""
 
 Pixels = NDArray[np.generic]
 """(H, W, C), as a photo stores them."""
@@ -39,7 +39,7 @@ Pixels = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """How a photo is run.
+    """How to denoise a photo: mode, strength, tile size and PD.
 
     `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
     neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 class Denoised:
     """Pixels (H, W, C) of the type that came in, the mean strength, and seconds of inference."""
 
-    pixels: NDArray[np.generic]
+    pixels: NDArray[Any]
     strength: float
     seconds: float
 

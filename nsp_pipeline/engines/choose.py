@@ -166,7 +166,7 @@ def _first_trusted(
 ) -> Engine:
     """The first candidate that opens and agrees with the reference, which is closed unless it is the one.
 
-    Candidates that are merely not installed are passed over. Those that were tried and are no good are spoken of.
+    Candidates that are not installed are passed over in silence; those that were tried and failed are reported.
     """
     missing: list[str] = []
     unused: list[str] = []
@@ -177,7 +177,7 @@ def _first_trusted(
             raise MissingCapabilityError("; ".join(dict.fromkeys(missing)))
         if candidate.device == "cuda" and not gpus:
             what = NAMES[candidate.engine] + (f" in {request.precision}" if request.precision != "auto" else "")
-            missing.append(f"{what} wants an NVIDIA GPU, and there is none; `nsp doctor` says more")
+            missing.append(f"{what} needs an NVIDIA GPU, and there is none; `nsp doctor` says more")
             continue
         try:
             opened = _open(candidate, profile, reference, request)

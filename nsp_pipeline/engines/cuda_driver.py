@@ -1,4 +1,4 @@
-"""NVIDIA's driver, asked by itself: which GPUs there are is known before any engine is imported."""
+"""NVIDIA's driver, asked directly: it lists the GPUs before any engine is imported."""
 
 import ctypes
 import sys

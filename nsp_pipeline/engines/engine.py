@@ -60,7 +60,7 @@ class EngineInfo:
     blind: bool = True
     """Whether the network cannot see the pixel that it estimates."""
     noise_conditioned: bool = False
-    """Whether it does better when it is told how noisy the photo is."""
+    """Whether it takes a table of the photo's noise (see core/noise.py) as a second input."""
     fallback: str = ""
     """Why a faster engine or precision was not taken, if one was tried."""
 
@@ -75,7 +75,7 @@ class Engine(Protocol):
 
         Args:
             image: (1, 3, H, W) float32 in 0..1, sides multiples of `info.multiple`.
-            noise: the photo's noise table (see core/noise.py), for networks that are told; None: unknown.
+            noise: the photo's noise table (see core/noise.py), for noise-conditioned networks; None: unknown.
 
         Returns:
             (1, 3, scale·H, scale·W) float32.

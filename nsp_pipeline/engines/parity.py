@@ -31,7 +31,7 @@ def disagreement(engine: Engine, reference: Engine) -> str | None:
     """Run both on the probe; None if the engine gives the reference's picture, else what is wrong, for people."""
     multiple = engine.info.multiple
     image = probe_image(-(-PROBE // multiple) * multiple)
-    # Networks that are told the noise are told it here as well: not being told is the rarer way.
+    # Noise-conditioned networks get a noise table here as well: that is how photos are denoised.
     noise = (measure_noise(image[0].transpose(1, 2, 0)).table,) if engine.info.noise_conditioned else ()
     expected = reference.run(image, *noise)
     try:

@@ -58,7 +58,7 @@ class EngineWithPd:
         self.info = replace(info, mode="denoise", scale=1, halo=info.halo + farther)
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """See Engine.run; blind networks, which alone have PD, are told no noise."""
+        """See Engine.run; only blind-spot networks have PD, and they take no noise table."""
         denoised = np.zeros_like(image)
         share = self._inference.whole_share
         if self._phases:

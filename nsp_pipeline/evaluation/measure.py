@@ -25,7 +25,7 @@ class NoisyAndClean(Protocol):
 
     @property
     def group(self) -> str:
-        """What pairs are summed up by: the photo that they are parts of."""
+        """Name of the photo that the pair is a part of; means are taken over photos."""
         ...
 
     def load(self) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
@@ -88,7 +88,7 @@ def measure_pairs(
 
 
 def mean(scores: Sequence[Score]) -> Score:
-    """Mean over photos, as data sets report it."""
+    """Return the mean over photos, as data sets report it."""
     return Score(sum(score.psnr for score in scores) / len(scores), sum(score.ssim for score in scores) / len(scores))
 
 

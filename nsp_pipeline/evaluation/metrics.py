@@ -21,12 +21,12 @@ SMALLEST_SIDE = 2 * SSIM_RADIUS + 1
 
 
 def to_eight_bit(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """(H, W, C) uint8, uint16 or float32 in 0..1 -> uint8, which both scores are defined on."""
+    """Return pixels (H, W, C) as uint8, for which both scores are defined; from uint8, uint16 or float32 in 0..1."""
     return from_unit(to_unit(pixels), np.dtype(np.uint8)).astype(np.uint8, copy=False)
 
 
 def require_ssim() -> Callable[..., Any]:
-    """Import what computes SSIM; raises MissingCapabilityError, best before the hours that inference takes."""
+    """Raise MissingCapabilityError if SSIM cannot be computed; call it before hours of inference."""
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:

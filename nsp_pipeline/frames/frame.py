@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 
@@ -103,8 +103,8 @@ class Frame:
     upright, with the tag set to match. `alpha` is (H, W) of the same type, or None.
     """
 
-    pixels: NDArray[np.generic]
-    alpha: NDArray[np.generic] | None
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None
     kind: Kind
     metadata: Metadata
     camera: Camera

@@ -1,4 +1,4 @@
-"""Read a photo, whatever it is called: its content decides how."""
+"""Read a photo; its content decides how, not its name."""
 
 import os
 import stat
@@ -119,7 +119,7 @@ def _stored_size(data: bytes) -> tuple[int, int] | None:
     """Width and height of a JPEG or PNG of which the beginning suffices."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities that whoever opens the photo speaks about
+            warnings.simplefilter("ignore")  # about oddities that are reported when the photo is opened
             with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as picture:
                 return picture.size
     except (OSError, Image.DecompressionBombError, ValueError, SyntaxError):

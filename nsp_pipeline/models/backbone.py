@@ -1,4 +1,4 @@
-"""What every backbone tells its callers about itself."""
+"""The interface of a backbone: the network, and what callers must know to run it."""
 
 from typing import Literal, Self
 
@@ -34,4 +34,5 @@ class Backbone(nn.Module):
         return avg_pool2d(self(image, *noise), self.scale)
 
     def __call__(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
+        """Run the network: (B, 3, H, W) in 0..1, and its noise table if it takes one."""
         return super().__call__(image, *noise)  # type: ignore[no-any-return]

@@ -30,6 +30,7 @@ class DilatedModule(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Add what the convolutions find to the features; (B, C, H, W) in and out."""
         return features + self.body(features)  # type: ignore[no-any-return]
 
 
@@ -51,6 +52,7 @@ class Branch(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Run the branch; (B, C, H, W) in and out."""
         return self.body(features)  # type: ignore[no-any-return]
 
 
@@ -94,6 +96,7 @@ class Dbsn(Backbone):
             self.branch2_mean = dilated_ring(3)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Estimate the clean image: (B, 3, H, W) in 0..1 -> (B, 3, t·H, t·W)."""
         if not self.local_mean_skip:
             features = self.head(image)
             return self.tail(torch.cat([self.branch1(features), self.branch2(features)], 1))  # type: ignore[no-any-return]

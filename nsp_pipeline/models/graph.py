@@ -60,6 +60,7 @@ class ImageToImage(nn.Module):
         self.tile = self.factor * network.tile if network.tile else None
 
     def forward(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """Run the whole way: (1, 3, H, W) in 0..1, and its noise table (1, TABLE_ROWS, TABLE_NODES) if it takes one."""
         table = () if noise is None else (noise,)
         if self.mode == "denoise":
             return self.denoiser(image, *table)  # type: ignore[no-any-return]

@@ -30,7 +30,7 @@ class Denoiser(nn.Module):
         pd_factor: 1, or the network's t. The other two ask for PD, and mean nothing without.
         shifted_grids: average over all t² placements of the PD grid.
         whole_share: 0 to 1, part of the estimate without PD.
-        self_ensemble: turned and mirrored copies that the mean is over, one of COPIES; only without PD.
+        self_ensemble: rotated and mirrored copies that the mean is over, one of COPIES; only without PD.
 
     Raises UsageError for another factor, or for a self-ensemble with PD.
     """
@@ -63,6 +63,7 @@ class Denoiser(nn.Module):
         self.halo = self.factor * (network.halo + self.shifted)
 
     def forward(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
+        """Denoise one image: (1, 3, H, W) in 0..1 in and out, and its noise table where one is taken."""
         if self.factor == 1:
             return self_ensemble_mean(lambda copies: self.network.cell_means(copies, *noise), image, self.self_ensemble)
         estimate = self.joined(self.network(pixel_shuffle_down(image, self.factor)))

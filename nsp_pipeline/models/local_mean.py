@@ -29,6 +29,7 @@ class LocalMean(nn.Module):
         self.reach = radius * spacing
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the mean of each pixel's neighbours; (B, C, H, W) in and out, never in less than float32."""
         if torch.is_autocast_enabled(image.device.type):
             # bf16 rounds a mean to 1/256: the very colour drift that the mean is there to prevent.
             with torch.autocast(image.device.type, enabled=False):

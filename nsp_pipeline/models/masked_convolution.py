@@ -19,6 +19,7 @@ class CentreMaskedConv2d(nn.Conv2d):
         self.mask: torch.Tensor
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Convolve without the centre; (B, C, H, W) in and out."""
         # A product instead of an edit of the weights: torch.export can follow it, and gradients stay right.
         return functional.conv2d(image, self.weight * self.mask, self.bias, padding=self.padding)
 

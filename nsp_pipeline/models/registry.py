@@ -43,5 +43,5 @@ def load_backbone(name: str, sizes: Mapping[str, Any], weights: bytes) -> Backbo
 
 
 def _present_key(key: str) -> str:
-    """Today's name of a weight: bundles of nsp 0.1 hold the noise table's convolution as `told`."""
+    """Return today's name of a weight: bundles of nsp 0.1 call the noise table's convolution `told`."""
     return key.replace("told.", "noise_head.", 1) if key.startswith("told.") else key

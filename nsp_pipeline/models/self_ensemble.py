@@ -1,6 +1,6 @@
-"""The mean of a network's estimates of an image and of its turned and mirrored copies ("self-ensemble").
+"""Self-ensemble: the mean of a network's estimates of an image and of its rotated and mirrored copies.
 
-A network's errors differ from copy to copy, those of its training not least, and so their mean is smaller than any.
+A network's errors differ from copy to copy, so the error of the mean is smaller.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,12 @@ FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
 
 
 def self_ensemble_mean(run: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, copies: int) -> torch.Tensor:
-    """Return the mean of what `run` makes of `copies` copies, one of COPIES, each turned back.
+    """Return the mean of what `run` makes of an image's rotated and mirrored copies, each brought back first.
 
     Args:
         run: (B, 3, H, W) -> (B, 3, t·H, t·W), each image by itself; takes H and W exchanged as well.
         image: (1, 3, H, W).
+        copies: how many, one of COPIES; 1 is the image alone.
 
     Returns:
         (1, 3, t·H, t·W).

@@ -33,6 +33,7 @@ class PatchEmbedding(nn.Module):
         self.proj: nn.Module = CentreMaskedConv2d(3, channels, 3, bias=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Turn pixels into features: (B, 3, H, W) -> (B, C, H, W)."""
         return self.proj(image)  # type: ignore[no-any-return]
 
 
@@ -44,6 +45,7 @@ class Spread(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalise each pixel's channels, in float32 or better; (B, C, H, W) in and out."""
         exact = features.to(torch.promote_types(features.dtype, torch.float32))
         variance = (exact - exact.mean(1, keepdim=True)).square().mean(1, keepdim=True)
         return exact / torch.sqrt(variance + 1e-5) * self.weight[:, None, None]
@@ -57,6 +59,7 @@ class ChannelNorm(nn.Module):
         self.body = Spread(channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalise each pixel's channels; (B, C, H, W) in and out."""
         return self.body(features)  # type: ignore[no-any-return]
 
 
@@ -69,6 +72,7 @@ class FeedForward(nn.Module):
         self.project_out = nn.Conv2d(channels, channels, 3, padding=2, dilation=2, bias=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Run both convolutions; (B, C, H, W) in and out."""
         return self.project_out(functional.gelu(self.project_in(features)))  # type: ignore[no-any-return]
 
 
@@ -87,6 +91,7 @@ class Block(nn.Module):
         self.spatial_ffn = FeedForward(channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Run the four steps; (B, C, H, W) in and out."""
         features = features + self.channel_attn(self.norm1(features))
         features = features + self.channel_ffn(self.norm2(features))
         features = features + self.spatial_attn(self.norm3(features))
@@ -117,6 +122,7 @@ class Resample(nn.Module):
         self.resize: Callable[[torch.Tensor], torch.Tensor] = phase_unshuffle if down else phase_shuffle
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Halve or double the size: (B, C, H, W) -> (B, 2C, H/2, W/2) or (B, C/2, 2H, 2W)."""
         return self.resize(self.body(features))
 
 
@@ -190,6 +196,7 @@ class Tbsn(Backbone):
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Estimate the clean image: (B, 3, H, W) in 0..1 -> (B, 3, t·H, t·W)."""
         level1 = self.encoder_level1(self.patch_embed(image * VALUE_RANGE))
         level2 = self.encoder_level2(self.down1_2(level1))
         lowest = self.latent(self.down2_3(level2))

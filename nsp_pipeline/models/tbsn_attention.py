@@ -36,6 +36,7 @@ class ChannelAttention(nn.Module):
         self.attend: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = attend_channels
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Let channels attend to each other; (B, C, H, W) in and out."""
         return self.project_out(self.attend(self.qkv_dwconv(self.qkv(features)), self.temperature))  # type: ignore[no-any-return]
 
 
@@ -102,6 +103,7 @@ class WindowAttention(nn.Module):
         self.attend: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = attend_windows
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Let each window attend to its surroundings; (B, C, H, W) in and out."""
         table = place_table(self.rel_pos_emb.rel_height, self.rel_pos_emb.rel_width)
         return self.project_out(self.attend(self.qkv(features), table))  # type: ignore[no-any-return]
 

@@ -1,10 +1,10 @@
 """A small U-Net that sees every pixel: the student, which runs where a blind-spot network is too slow.
 
 It has no blind spot, so it needs no PD and costs a hundredth; it cannot learn from noisy photos alone, so its targets
-come from elsewhere (see calibration/distill.py). All of it works at half the photo's resolution or below.
+come from elsewhere (see calibration/student/distill.py). All of it works at half the photo's resolution or below.
 
-Fine texture and noise look alike in a crop. What tells them apart is how noisy the photo is elsewhere, where it is
-flat: the network can be conditioned on a table of the noise at each brightness (see core/noise.py).
+Fine texture and noise look alike in a crop. What sets them apart is how noisy the photo is where it is flat, so the
+network can be conditioned on a table of the noise at each brightness (see core/noise.py).
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ class Pair(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Add what the convolutions find to the features; (B, C, H, W) in and out."""
         return features + self.body(features)  # type: ignore[no-any-return]
 
 
@@ -69,7 +70,7 @@ class UNet(Backbone):
         self.halo = self._reach(pairs, noise_conditioned)
         self.head = nn.Conv2d(3 * FOLD**2, channels[0], 3, padding=1)
         if noise_conditioned:
-            # A convolution of its own, so that what sees the image itself sees nothing else (see openvino_head).
+            # Its own convolution, so that the image has one to itself (see engines/openvino/bfloat16_head.py).
             self.noise_head = nn.Conv2d(TABLE_ROWS, channels[0], 3, padding=1, bias=False)
         self.levels = nn.ModuleList(
             nn.Sequential(*(Pair(width) for _ in range(count))) for width, count in zip(channels, pairs, strict=True)
@@ -83,6 +84,7 @@ class UNet(Backbone):
             nn.init.zeros_(part)
 
     def forward(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
+        """Denoise: (B, 3, H, W) in 0..1 and a noise table (see the class) -> (B, 3, scale·H, scale·W)."""
         residual = pixel_shuffle(self.tail(self._features(image, *noise)), FOLD * self.scale)
         return interpolate(image, scale_factor=float(self.scale), mode="nearest") + residual
 
@@ -93,6 +95,7 @@ class UNet(Backbone):
         return image + pixel_shuffle(features, FOLD)
 
     def folded(self) -> Self:
+        """Return a copy for inference; there is nothing to fold in."""
         return deepcopy(self)
 
     def _features(self, image: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:

@@ -159,7 +159,7 @@ def _publish(target: Path, everything: Mapping[str, bytes]) -> Profile:
 
 
 def require_writable(target: Path) -> None:
-    """Raise OutputError where `write_profile` could not write: to be asked before the hours that training takes."""
+    """Raise OutputError if `write_profile` could not write there; call it before hours of training."""
     if os.path.lexists(target):
         raise OutputError(f"{target}: exists already; a profile is never overwritten, name another")
     require_place(target, "the profile")

@@ -41,7 +41,7 @@ def shipped_profiles() -> dict[str, Path]:
 
 
 def user_folder() -> Path:
-    """The user's own profiles."""
+    """Return the user's profile folder."""
     return user_data_path("nsp", appauthor=False) / "profiles"
 
 

@@ -36,7 +36,7 @@ def remove_profile(name: str) -> Path:
     Raises ProfileError when there is none of this name, OutputError when it cannot be deleted.
     """
     if name in (BUILTIN, *shipped_profiles()):
-        raise ProfileError(f"'{name}' ships with the program and stays")
+        raise ProfileError(f"'{name}' ships with nsp and cannot be removed")
     path = installed_profiles().get(name)
     if path is None:
         others = ", ".join(known for known in installed_profiles() if known not in shipped_profiles()) or "none"

@@ -40,7 +40,7 @@ class InferenceSpec(_Strict):
     whole_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the estimate without PD in a blend with the one with PD; it takes twice as long."""
     self_ensemble: Annotated[Literal[1, 2, 4, 8], Field(validation_alias=AliasChoices("self_ensemble", "turns"))] = 1
-    """Turned and mirrored copies of the image that the estimate is the mean of; each takes as long as one."""
+    """Self-ensemble: the estimate is the mean over so many rotated and mirrored copies; each takes as long as one."""
 
     @model_validator(mode="after")
     def _no_self_ensemble_with_pd(self) -> Self:
@@ -52,11 +52,9 @@ class InferenceSpec(_Strict):
 
     @property
     def in_words(self) -> str:
-        """How the network is run, for people."""
+        """Describe in words how the network is run."""
         if self.pd_factor == 1:
-            copies = f", {self.self_ensemble} times, turned and mirrored, and the mean counts" * (
-                self.self_ensemble > 1
-            )
+            copies = f", mean over {self.self_ensemble} rotated and mirrored copies" * (self.self_ensemble > 1)
             return "none: the network sees the whole image" + copies
         words = f"by {self.pd_factor}" + ", on shifted grids" * self.shifted_grids
         return words + f", with {self.whole_share:.0%} of the estimate without PD" * bool(self.whole_share)

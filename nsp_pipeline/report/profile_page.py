@@ -27,8 +27,11 @@ def profile_report(profile: Profile) -> str:
         caption = "error on the photos kept out, by training step"
         if spec.scores.base_error is not None:
             caption += f"; dashed: {spec.scores.base}, where it started"
-        figures.append(_figure(_course(spec.scores), caption))
-    pictures = "\n".join(figures) or "<p>Neither its noise nor the course of its training stands in this profile.</p>"
+        figures.append(_figure(_learning_curve(spec.scores), caption))
+    pictures = (
+        "\n".join(figures)
+        or "<p>This profile holds neither a measurement of the noise nor a record of its training.</p>"
+    )
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{escape(profile.name)}</title><style>{LOOK}</style>
 {pictures}
@@ -59,7 +62,7 @@ def _shared(correlation: Sequence[float]) -> str:
     )
 
 
-def _course(scores: ScoreSpec) -> str:
+def _learning_curve(scores: ScoreSpec) -> str:
     steps, errors = zip(*scores.history, strict=True)
     lines = [Line(steps, errors, ERROR)]
     if scores.base_error is not None:

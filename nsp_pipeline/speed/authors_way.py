@@ -1,8 +1,8 @@
 """Inference as the paper's authors run it: eager PyTorch, float32, default layout. The line the engines are held to."""
 
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import pad, pixel_unshuffle
@@ -12,7 +12,7 @@ from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
 
-Pixels = NDArray[np.generic]
+Pixels = NDArray[Any]
 
 
 def authors_way(profile: Profile, device: str) -> Callable[[Pixels], Pixels]:

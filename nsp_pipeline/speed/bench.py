@@ -20,7 +20,7 @@ AUTHORS = "eager"
 """In the place of an engine: PyTorch as the paper's authors run it."""
 
 REAL_PHOTO = 24.0
-"""Megapixels of the photo whose time is told."""
+"""Megapixels of the photo whose time is reported."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Plan:
-    """How it is measured."""
+    """What to measure, and how: photo size, rounds, threads, device."""
 
     configurations: Sequence[Configuration]
     height: int
@@ -90,7 +90,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Bench:
-    """What came of a plan; `rates` are matrix rates in floating-point operations a second, by "cpu fp32" and so on."""
+    """The results of a plan; `rates` are matrix rates in floating-point operations a second, by "cpu fp32" etc."""
 
     timed: list[Timed]
     refused: list[Refused]
@@ -158,7 +158,7 @@ def _measure_rates(plan: Plan, laps: _Laps) -> None:
         try:
             answer = ask("rate", threads=plan.threads, precision=precision, gpu=gpu)
         except RefusedTrialError:
-            # Without it there is no share to tell; the speeds stand.
+            # Without it no share can be reported; the speeds stand.
             continue
         laps.rates.setdefault(_device_key(gpu, precision), []).append(answer["flops"])
 

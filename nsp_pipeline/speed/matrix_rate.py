@@ -1,4 +1,4 @@
-"""The rate at which this machine multiplies large matrices: what a network's speed is held against."""
+"""The rate at which this machine multiplies large matrices: the upper limit that a network's speed is compared with."""
 
 import time
 from collections.abc import Callable, Iterator

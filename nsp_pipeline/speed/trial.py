@@ -138,7 +138,7 @@ TASKS: dict[str, Callable[..., Answer]] = {
 
 
 def main() -> None:
-    """Do the task and answer; a refusal is an answer too."""
+    """Run the task given on the command line, and print its answer or the reason for refusing it, as JSON."""
     asked = json.load(sys.stdin)
     try:
         answer = TASKS[asked.pop("task")](**asked)

@@ -35,7 +35,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def run(*args: str | Path, **environment: str) -> Finished:
-    return finish(start("denoise", *args, **environment))
+    return finish(start("denoise", *args, limit=None, **environment))
 
 
 def failures(out: Path) -> dict[str, str]:
@@ -164,7 +164,11 @@ def memory_group(name: str, limit: int) -> Iterator[Callable[[], None]]:
     except OSError as error:
         pytest.skip(f"control groups cannot be made here: {error}")
     try:
-        yield lambda: (group / "cgroup.procs").write_text(str(os.getpid())) and None
+
+        def join() -> None:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+        yield join
     finally:
         group.rmdir()
 

@@ -28,7 +28,7 @@ class SmallEngine(FakeEngine):
         self.error = error
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See FakeEngine."""
         self.shapes.append(image.shape[2:])
         if image.shape[2] * image.shape[3] > self.most:
@@ -109,6 +109,6 @@ def test_a_run_says_once_that_tiles_are_smaller(nsp: Nsp, tmp_path: Path, monkey
     assert ended.err.count("out of memory; going on with tiles of 150 pixels") == 1
     assert hashes(tmp_path / "out") == hashes(tmp_path / "right")
 
-    refused = nsp("denoise", tmp_path / "in", tmp_path / "told", "--tile", "512")
+    refused = nsp("denoise", tmp_path / "in", tmp_path / "asked", "--tile", "512")
     assert refused.code == 1
     assert refused.err.count("--tile 512 is too much: lower it, or leave it out") >= 3

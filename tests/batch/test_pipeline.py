@@ -285,7 +285,7 @@ def test_enlarging_doubles_the_sides(nsp: Nsp, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--mode", "sr", "--pd", "on"], "--pd acts in --mode denoise only"),
+        (["--mode", "sr", "--pd", "on"], "--pd works with --mode denoise only"),
         (["--format", "jpeg", "--bit-depth", "16"], "--bit-depth 16 needs --format png or tiff"),
         (["--format", "png", "--bit-depth", "32"], "needs --format tiff"),
         (["--format", "tiff", "--quality", "90"], "--quality is of JPEG"),

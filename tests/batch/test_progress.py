@@ -25,7 +25,7 @@ FAILED = Result("canon/[red]y.jpg", Outcome.FAILED, "the file is empty (0 bytes)
 SKIPPED = Result("z.jpg", Outcome.SKIPPED, "already done")
 
 
-def told(terminal: bool) -> str:
+def printed(terminal: bool) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=100, color_system=None)
     with terminal_reporter(console) as reporter:
@@ -38,7 +38,7 @@ def told(terminal: bool) -> str:
 
 
 def test_a_log_gets_one_line_for_each_photo() -> None:
-    assert told(terminal=False).splitlines() == [
+    assert printed(terminal=False).splitlines() == [
         "profile builtin (built-in, as no profile was made for it) on onnx, CPUExecutionProvider, fp32",
         "[1/3] canon/x.jpg 21.0 MP 18.2 s strength 0.71 noise 6.1 -> 1.2",
         "[2/3] canon/[red]y.jpg failed: the file is empty (0 bytes)",
@@ -46,7 +46,7 @@ def test_a_log_gets_one_line_for_each_photo() -> None:
 
 
 def test_a_terminal_gets_a_bar_and_the_failures() -> None:
-    text = told(terminal=True)
+    text = printed(terminal=True)
     assert "\x1b[" in text
     assert "canon/[red]y.jpg failed: the file is empty (0 bytes)" in text
     assert "canon/x.jpg 21.0 MP" not in text

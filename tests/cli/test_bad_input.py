@@ -101,7 +101,7 @@ def test_wrongly_named_photos_are_what_their_content_says(denoise: Nsp, tmp_path
 @pytest.mark.parametrize("transparent", [False, True])
 def test_a_palette_png_becomes_its_colours(denoise: Nsp, tmp_path: Path, transparent: bool) -> None:
     palette = Image.fromarray(noisy_scene(0)).quantize(64)
-    palette.save(tmp_path / "in" / "a.png", **({"transparency": 3} if transparent else {}))
+    palette.save(tmp_path / "in" / "a.png", transparency=3 if transparent else None)
     mode = "RGBA" if transparent else "RGB"
     with Image.open(tmp_path / "in" / "a.png") as image:
         colours = np.asarray(image.convert(mode), int)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from noisy_photos import noisy_scene, save_archive
+from numpy.typing import NDArray
 from PIL import Image
 from run_nsp import Finished, finish, start_python
 
@@ -35,7 +37,11 @@ def test_strength_zero_is_the_photo_bit_for_bit_in_every_lossless_file(
 ) -> None:
     (tmp_path / "in").mkdir()
     eight = noisy_scene(0)
-    pixels = {"8": eight, "16": eight.astype(np.uint16) * 257 + 31, "float": (eight / 255).astype(np.float32)}
+    pixels: dict[str, NDArray[Any]] = {
+        "8": eight,
+        "16": eight.astype(np.uint16) * 257 + 31,
+        "float": (eight / 255).astype(np.float32),
+    }
     for depth, colour in pixels.items():
         for channels in (1, 3):
             for alpha in (False, True):

@@ -61,7 +61,7 @@ def test_a_students_bundle_holds_nothing_twice_and_no_digits_beyond_need(
     tmp_path: Path, recipe: Path, real_nsp: Nsp
 ) -> None:
     clean = save_archive(tmp_path / "clean", 3, size=(128, 96))
-    recipe.write_text(RECIPE + "turns = 2\n")
+    recipe.write_text(RECIPE + "self_ensemble = 2\n")
     made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json")
     assert made.code == 0, made.err
     profile = load_profile(tmp_path / "s.nsp")
@@ -128,7 +128,7 @@ def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, real_nsp:
         (["--clean", "SMALL"], "pixels are too few"),
     ],
 )
-def test_what_cannot_be_taught_is_refused(
+def test_trainings_that_cannot_be_are_refused(
     tmp_path: Path, recipe: Path, real_nsp: Nsp, tiny_profile: Profile, arguments: list[str], message: str
 ) -> None:
     places = {

@@ -1,5 +1,6 @@
 """`nsp doctor`: what is there, what is missing, and the command that mends it."""
 
+import importlib.metadata
 import json
 import shutil
 import sys
@@ -50,7 +51,7 @@ def findings(ended: Finished) -> dict[str, Any]:
 
 def lacking(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let packages look as if they were not installed."""
-    known = doctor.version
+    known = importlib.metadata.version
 
     def version(name: str) -> str:
         if name in names:
@@ -120,7 +121,7 @@ def test_a_damaged_built_in_profile_is_named(
 
 def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     """Let packages look as if they were installed; underscores stand for dashes."""
-    known = doctor.version
+    known = importlib.metadata.version
     monkeypatch.setattr(doctor, "version", lambda name: versions.get(name.replace("-", "_")) or known(name))
 
 
@@ -132,7 +133,7 @@ def with_driver(monkeypatch: pytest.MonkeyPatch, driver: CudaDriver | None) -> N
 GPU = CudaDriver((13, 0), ("Fast GPU",))
 
 
-def test_two_runtimes_of_one_name_are_an_accident_to_come(real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_wheels_of_onnx_runtime_are_a_problem(real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch) -> None:
     with_versions(monkeypatch, onnxruntime="1.0", onnxruntime_gpu="1.0")
     ended = real_nsp("doctor", "--json")
     ok, detail = findings(ended)["onnxruntime wheels"]
@@ -158,9 +159,7 @@ def test_the_driver_says_which_gpus_there_are(
     assert detail in found[1]
 
 
-def test_a_gpu_that_only_the_cpu_wheel_stands_before_is_spoken_of(
-    real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_that_only_lacks_the_right_wheel_is_mentioned(real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch) -> None:
     with_driver(monkeypatch, GPU)
     lacking(monkeypatch, "onnxruntime-gpu", "tensorrt-rtx", "tensorrt")
     ended = real_nsp("doctor", "--json")
@@ -194,7 +193,7 @@ def test_missing_cuda_libraries_are_named_with_the_command_that_brings_them(
     with_versions(monkeypatch, onnxruntime_gpu="1.32.0")
     offered = [onnx_runtime.CUDA, onnx_runtime.CPU]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
-    monkeypatch.setattr(onnx_runtime.subprocess, "run", load)
+    monkeypatch.setattr("nsp_pipeline.engines.onnx.runtime.subprocess.run", load)
     halved: Any = SimpleNamespace(to_half=lambda content: content)
     monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.onnx.half_precision", halved)
     ended = real_nsp("doctor", "--json")

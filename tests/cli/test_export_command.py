@@ -14,10 +14,11 @@ from run_nsp import Finished
 from tiny import tiny_model, tiny_profile_files
 
 import nsp_export.onnx_file
-from nsp_export.onnx_file import ParityError
+from nsp_export.agreement import ParityError
+from nsp_pipeline.engines.cache_folder import FOLDER_VARIABLE
 from nsp_pipeline.engines.tensorrt import build as tensorrt_build
 from nsp_pipeline.engines.tensorrt import engine as tensorrt
-from nsp_pipeline.engines.tensorrt.cache import FOLDER_VARIABLE, EngineCache, EngineKey
+from nsp_pipeline.engines.tensorrt.cache import EngineCache, EngineKey
 from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 
 Nsp = Callable[..., Finished]
@@ -68,7 +69,7 @@ def test_pd_is_the_profile_s_own_or_the_one_asked_for(real_nsp: Nsp, tiny_profil
     assert multiples == {"auto": "1", "on": "2"}
     refused = real_nsp("export", tiny_profile.path, "--pd", "on", "--mode", "sr", "--out", tmp_path / "sr.onnx")
     assert refused.code == 2
-    assert "--pd acts in --mode denoise only, not in sr" in refused.err
+    assert "--pd works with --mode denoise only, not with sr" in refused.err
 
 
 @pytest.fixture
@@ -161,15 +162,15 @@ def test_an_engine_is_built_from_the_profile_s_graph(real_nsp: Nsp, tiny_profile
     ("overrides", "message"),
     [
         (("--min-size", "64x64"), "an ONNX file takes any size"),
-        (("--target", "tensorrt-rtx", "--max-size", "64x64", "--size", "64x64"), "are of engines of dynamic size"),
-        (("--compute-capability", "8.9"), "is of --target tensorrt-rtx"),
+        (("--target", "tensorrt-rtx", "--max-size", "64x64", "--size", "64x64"), "work for engines of dynamic size"),
+        (("--compute-capability", "8.9"), "works with --target tensorrt-rtx only"),
         (("--target", "tensorrt-rtx", "--io", "uint16"), "tensorrt-rtx has no such type"),
         (("--target", "tensorrt-rtx", "--min-size", "64x64", "--max-size", "32x32"), "the first must be the smaller"),
         (("--size", "64"), "'64' is no size; write height and width in pixels like 1024x768"),
         (("--list",), "--list and --prune stand alone"),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused(
+def test_options_that_make_no_sense_are_refused(
     real_nsp: Nsp,
     tiny_profile: Profile,
     tmp_path: Path,

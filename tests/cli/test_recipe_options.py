@@ -91,7 +91,7 @@ def test_denoise_takes_its_options_from_a_recipe(tmp_path: Path, capsys: pytest.
     (tmp_path / "in").mkdir()
     arguments = ["denoise", str(tmp_path / "in"), str(tmp_path / "out"), "--recipe", str(recipe)]
     assert main(arguments) == 2
-    assert "--pd acts in --mode denoise only" in capsys.readouterr().err
+    assert "--pd works with --mode denoise only" in capsys.readouterr().err
     assert main([*arguments, "--mode", "denoise"]) == 0
     recipe.write_text('[denoise]\nmemory = "much"\n')
     assert main(arguments) == 2

@@ -9,10 +9,10 @@ from noisy_photos import save_archive
 from PIL import Image
 from run_nsp import run_here
 
-Captured = "pytest.CaptureFixture[str]"
+Captured = pytest.CaptureFixture[str]
 
 
-def scan(capsys: Captured, *args: str | Path) -> dict[str, list[dict[str, object]]]:  # type: ignore[valid-type]
+def scan(capsys: Captured, *args: str | Path) -> dict[str, list[dict[str, object]]]:
     result = run_here(capsys, "scan", *args, "--json")
     assert result.code == 0, result.err
     document: dict[str, list[dict[str, object]]] = json.loads(result.out)

@@ -1,7 +1,10 @@
 """Noise measured from a photo's flat patches is the noise that was put there."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
@@ -69,23 +72,23 @@ def test_a_drawing_has_none_at_all(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5, 1), (15, 4000, 3)])
-def test_a_photo_too_small_to_tell_counts_as_noiseless(shape: tuple[int, int, int]) -> None:
+def test_a_photo_too_small_to_measure_counts_as_noiseless(shape: tuple[int, int, int]) -> None:
     assert measure_noise(np.full(shape, 100, np.uint8)).sigma == 0.0
 
 
-def test_clipped_patches_tell_nothing() -> None:
+def test_clipped_patches_are_not_measured() -> None:
     assert measure_noise(np.full((64, 64, 3), 255, np.uint8)).sigma == 0.0
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_stored_value_survives_the_way_to_unit_and_back(dtype: type) -> None:
-    values = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    values: NDArray[Any] = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
 
     assert np.array_equal(from_unit(to_unit(values), values.dtype), values)
 
 
 @pytest.mark.parametrize(("kind", "coarse"), [("white", 6.0), ("correlated", 10.5)])
-def test_the_table_tells_coarse_noise_from_fine(kind: str, coarse: float) -> None:
+def test_the_table_distinguishes_coarse_noise_from_fine(kind: str, coarse: float) -> None:
     noise = np.random.default_rng(1).normal(0, 6 / 255, (512, 512, 1)).repeat(3, 2)
     noisy = scene() + (noise if kind == "white" else correlated(noise))
     (table,) = measure_noise(from_unit(noisy.astype(np.float32), np.dtype(np.uint16))).table

@@ -82,12 +82,12 @@ def test_a_tone_curve_bends_the_level() -> None:
 @pytest.mark.parametrize(
     "pixels", [np.full((256, 256, 3), 255, np.uint8), np.zeros((16, 300, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)]
 )
-def test_clipped_and_tiny_photos_say_nothing(pixels: np.ndarray) -> None:
+def test_clipped_and_tiny_photos_are_not_measured(pixels: np.ndarray) -> None:
     assert measure_field([cut_patches(pixels, MOST)]) is None
 
 
 def test_noise_correlated_everywhere_has_no_s() -> None:
-    with pytest.raises(NoiseError, match="no s up to 10 parts pixels"):
+    with pytest.raises(NoiseError, match="no s up to 10 makes the noise independent"):
         choose_s(field_of(dict.fromkeys(range(1, LAGS + 1), 0.4)))
 
 

@@ -20,7 +20,7 @@ class Everywhere:
         self.levels = levels
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """(1, 3, H, W) in, (1, 3, scale·H, scale·W) out."""
         self.shapes.append(image.shape)
         level = np.float32(self.levels[len(self.shapes) % len(self.levels)])
@@ -55,13 +55,13 @@ def test_tiles_that_disagree_leave_no_seam() -> None:
     assert np.abs(np.diff(result, axis=1)).max() < 0.011
 
 
-def test_tiles_have_the_size_the_network_wants_unless_told_otherwise() -> None:
-    wanted, told = Everywhere(), Everywhere()
+def test_tiles_have_the_size_the_network_wants_unless_another_is_asked_for() -> None:
+    wanted, asked = Everywhere(), Everywhere()
     counted: list[tuple[int, int]] = []
     frame = Frame(np.zeros((400, 600, 3), np.uint8), None, Kind.TIFF, Metadata(), Camera())
     denoise_frame(frame, wanted, InferenceSettings(strength=1.0), lambda done, total: counted.append((done, total)))
-    run(frame.pixels, told, tile=200)
+    run(frame.pixels, asked, tile=200)
 
     assert set(wanted.shapes) == {(1, 3, 128, 128)}
     assert counted == [(done, 24) for done in range(1, 25)]
-    assert set(told.shapes) == {(1, 3, 224, 224)}
+    assert set(asked.shapes) == {(1, 3, 224, 224)}

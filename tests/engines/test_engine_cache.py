@@ -57,7 +57,7 @@ def test_a_kill_while_writing_leaves_nothing_that_is_trusted(tmp_path: Path) -> 
     assert not list(folder.glob("*.engine"))
     (part,) = folder.glob(".*.nsp-part")
     reasons = {entry.path: useless(entry, {}) for entry in entries(folder)}
-    assert reasons[part] == "", "whoever writes it may still be there"
+    assert reasons[part] == "", "the process that writes it may still be running"
     long_ago = time.time() - 2 * ABANDONED_SECONDS
     os.utime(part, (long_ago, long_ago))
     reasons = {entry.path: useless(entry, {}) for entry in entries(folder)}

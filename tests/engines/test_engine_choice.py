@@ -25,7 +25,7 @@ GPUS = CudaDriver((13, 0), ("Fast GPU", "Faster GPU"))
 
 @dataclass
 class Machine:
-    """A machine with GPUs, whose engines compute on the CPU what they are told to; at the engines' own interface."""
+    """A machine with GPUs, whose engines really compute on the CPU; faked at the engines' own interface."""
 
     wrong: set[tuple[str, str]] = field(default_factory=set)
     """Engines and precisions that give black."""
@@ -118,7 +118,7 @@ def test_the_gpu_that_was_asked_for_is_the_one(machine: Machine, tiny_profile: P
 
 @pytest.mark.parametrize("overrides", [{"engine": "tensorrt-rtx"}, {"engine": "tensorrt-rtx", "precision": "fp16"}, {}])
 def test_what_is_not_trusted_falls_back_to_float32_and_then_to_onnx_runtime(
-    machine: Machine, tiny_profile: Profile, overrides: dict[str, str]
+    machine: Machine, tiny_profile: Profile, overrides: dict[str, Any]
 ) -> None:
     machine.absent = {"tensorrt", "onnx"}
     machine.wrong = {("tensorrt-rtx", "fp16")}
@@ -142,7 +142,7 @@ def test_who_asks_for_the_gpu_never_gets_the_cpu(machine: Machine, tiny_profile:
     assert taken(tiny_profile, device="cuda", engine="tensorrt-rtx") == ("onnx", CUDA, "fp32")
 
 
-def test_a_gpu_that_is_not_used_is_spoken_of(machine: Machine, tiny_profile: Profile) -> None:
+def test_a_gpu_that_is_not_used_is_mentioned(machine: Machine, tiny_profile: Profile) -> None:
     machine.absent = {"tensorrt-rtx", "tensorrt", "onnx"}
     engine = open_engine(tiny_profile, mode="denoise")
     assert engine.info.provider == "CPUExecutionProvider"
@@ -197,16 +197,16 @@ def test_an_engine_that_fails_at_the_probe_is_passed_over(
         ),
     ],
 )
-def test_without_a_gpu_its_wish_is_an_error_and_auto_is_the_cpu(
+def test_without_a_gpu_asking_for_it_is_an_error_and_auto_is_the_cpu(
     tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch, driver: CudaDriver | None, message: str
 ) -> None:
     monkeypatch.setattr(cuda_driver, "find_driver", lambda: driver)
     monkeypatch.setattr(choose, "find_driver", lambda: driver)
     with pytest.raises(MissingCapabilityError, match=message):
         taken(tiny_profile, device="cuda")
-    with pytest.raises(MissingCapabilityError, match=r"^TensorRT wants an NVIDIA GPU, and there is none; `nsp doctor`"):
+    with pytest.raises(MissingCapabilityError, match=r"^TensorRT needs an NVIDIA GPU, and there is none; `nsp doctor`"):
         taken(tiny_profile, engine="tensorrt")
-    with pytest.raises(MissingCapabilityError, match=r"^ONNX Runtime in fp16 wants an NVIDIA GPU"):
+    with pytest.raises(MissingCapabilityError, match=r"^ONNX Runtime in fp16 needs an NVIDIA GPU"):
         taken(tiny_profile, engine="onnx", precision="fp16")
     engine = open_engine(tiny_profile, mode="denoise")
     assert (engine.info.provider, engine.info.fallback) == ("CPUExecutionProvider", "")

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,7 +97,7 @@ def test_without_onnx_runtime_the_command_that_mends_it_is_named(
 
 
 @pytest.mark.parametrize("asked", [{"engine": "magic"}, {"precision": "fp8"}])
-def test_what_this_version_cannot_do_is_said(tiny_profile: Profile, asked: dict[str, str]) -> None:
+def test_what_this_version_cannot_do_is_said(tiny_profile: Profile, asked: dict[str, Any]) -> None:
     with pytest.raises(MissingCapabilityError, match=r"this version|built into"):
         open_engine(tiny_profile, mode="denoise", **asked)
 
@@ -118,10 +119,11 @@ def test_a_provider_that_leaves_the_network_to_the_cpu_is_refused(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on memory that is kept")
 @pytest.mark.parametrize("name", ["onnx", "torch"])
-def test_memory_that_runs_out_is_told_from_other_failures(tiny_profile: Profile, name: str) -> None:
+def test_memory_that_runs_out_is_distinguished_from_other_failures(tiny_profile: Profile, name: str) -> None:
     code = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 from nsp_pipeline.engines.onnx import runtime as onnx_runtime
 from nsp_pipeline.engines.choose import open_engine

@@ -81,7 +81,7 @@ def test_an_enlarged_photo_is_not_rounded_to_bfloat16(
 
 @needs_bf16
 def test_shifted_grids_round_no_picture_to_bfloat16() -> None:
-    way = {"pd_factor": 2, "shifted_grids": True}
+    way: dict[str, Any] = {"pd_factor": 2, "shifted_grids": True}
     content = onnx_bytes(ImageToImage(tiny_network(), mode="denoise", **way), {"profile": "tiny", "sha256": "0" * 64})
     runtime = openvino_cpu.import_openvino()
     compiled = runtime.Core().compile_model(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_gpu
@@ -16,12 +17,13 @@ import pytest
 from onnx import TensorProto, helper
 from tiny import torch_result
 
+from nsp_pipeline.engines.cache_folder import FOLDER_VARIABLE
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.tensorrt import cuda_device
 from nsp_pipeline.engines.tensorrt import engine as tensorrt
 from nsp_pipeline.engines.tensorrt.build import BuildError
-from nsp_pipeline.engines.tensorrt.cache import FOLDER_VARIABLE, entries, useless
+from nsp_pipeline.engines.tensorrt.cache import entries, useless
 from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, this_machine, unavailable
 from nsp_pipeline.engines.tensorrt.size_range import SizeRangeError
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
@@ -30,7 +32,7 @@ from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 IMAGE = np.random.default_rng(0).random((1, 3, 38, 54), dtype=np.float32)
 
 
-class Bench:
+class FakeMachine:
     """A fake GPU, a cache folder of its own, and how often an engine was built on it."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,8 +58,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(tmp_path / "cache")
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    made = FakeMachine(tmp_path / "cache")
     monkeypatch.setenv(FOLDER_VARIABLE, str(made.folder))
     monkeypatch.setattr(cuda_device, "import_cuda", lambda: made.cuda)
     monkeypatch.setattr(tensorrt, "import_tensorrt", fake_gpu.fake_tensorrt)
@@ -82,35 +84,35 @@ def test_the_fake_has_real_names_only() -> None:
 
 @pytest.mark.parametrize("flavour", tensorrt.FLAVOURS)
 def test_it_gives_the_network_s_picture_and_names_what_computes(
-    bench: Bench, tiny_profile: Profile, flavour: str
+    machine: FakeMachine, tiny_profile: Profile, flavour: str
 ) -> None:
-    engine = bench.open(tiny_profile, flavour=flavour)
+    engine = machine.open(tiny_profile, flavour=flavour)
     np.testing.assert_allclose(engine.run(IMAGE), torch_result(IMAGE, "denoise"), atol=1e-4)
     np.testing.assert_array_equal(engine.run(IMAGE[..., ::2]), engine.run(np.ascontiguousarray(IMAGE[..., ::2])))
     assert (engine.info.name, engine.info.precision) == (flavour, "fp32")
     assert engine.info.provider.endswith("1.2.3 on Fake RTX")
     engine.close()
-    assert (bench.cuda.held, bench.cuda.streams) == ({}, 0)
+    assert (machine.cuda.held, machine.cuda.streams) == ({}, 0)
     assert unavailable(flavour) is None
 
 
-def test_it_is_built_once_and_told(bench: Bench, tiny_profile: Profile) -> None:
-    first = bench.open(tiny_profile)
-    assert bench.lines == ["building the TensorRT-RTX engine of tiny (denoise, fp32) for Fake RTX"]
+def test_it_is_built_once_and_reported(machine: FakeMachine, tiny_profile: Profile) -> None:
+    first = machine.open(tiny_profile)
+    assert machine.lines == ["building the TensorRT-RTX engine of tiny (denoise, fp32) for Fake RTX"]
     first.close()
-    second = bench.open(tiny_profile)
-    assert len(bench.built) == len(bench.lines) == 1
+    second = machine.open(tiny_profile)
+    assert len(machine.built) == len(machine.lines) == 1
     np.testing.assert_array_equal(second.run(IMAGE).shape, IMAGE.shape)
 
 
-def test_what_was_compiled_or_measured_is_kept(bench: Bench, tiny_profile: Profile) -> None:
-    bench.open(tiny_profile).close()
-    assert [path.suffix for path in bench.folder.glob("*.runtime")] == [".runtime"]
-    again = bench.open(tiny_profile)
+def test_what_was_compiled_or_measured_is_kept(machine: FakeMachine, tiny_profile: Profile) -> None:
+    machine.open(tiny_profile).close()
+    assert [path.suffix for path in machine.folder.glob("*.runtime")] == [".runtime"]
+    again = machine.open(tiny_profile)
     assert again._kernels.serialize() == b"kernels"
-    bench.open(tiny_profile, flavour="tensorrt")
-    bench.open(tiny_profile, flavour="tensorrt", precision="fp16")
-    assert [entry[-1] for entry in bench.built] == ["", "", "timings"]
+    machine.open(tiny_profile, flavour="tensorrt")
+    machine.open(tiny_profile, flavour="tensorrt", precision="fp16")
+    assert [entry[-1] for entry in machine.built] == ["", "", "timings"]
 
 
 @pytest.mark.parametrize(
@@ -121,24 +123,24 @@ def test_what_was_compiled_or_measured_is_kept(bench: Bench, tiny_profile: Profi
         {"flavour": "tensorrt"},
     ],
 )
-def test_another_wish_is_another_engine(bench: Bench, tiny_profile: Profile, change: dict[str, str]) -> None:
-    bench.open(tiny_profile)
-    bench.open(tiny_profile, **change)
-    assert len(bench.built) == len(list(bench.folder.glob("*.engine"))) == 2
+def test_another_request_is_another_engine(machine: FakeMachine, tiny_profile: Profile, change: dict[str, str]) -> None:
+    machine.open(tiny_profile)
+    machine.open(tiny_profile, **change)
+    assert len(machine.built) == len(list(machine.folder.glob("*.engine"))) == 2
 
 
 def test_another_gpu_driver_or_graph_is_another_engine(
-    bench: Bench, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+    machine: FakeMachine, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.open(tiny_profile)
-    properties = fake_gpu.SimpleNamespace(name=b"Old card", major=7, minor=5)
-    monkeypatch.setattr(bench.cuda, "cudaGetDeviceProperties", lambda index: bench.cuda._ok(properties))
-    bench.open(tiny_profile)
-    assert bench.built[-1][2] == "7.5", "TensorRT-RTX builds for Turing only when asked"
-    monkeypatch.setattr(bench.cuda, "cudaDriverGetVersion", lambda: bench.cuda._ok(13010))
-    bench.open(tiny_profile)
-    bench.open(with_model(tiny_profile, lambda model: setattr(model, "producer_name", "another")))
-    assert len(list(bench.folder.glob("*.engine"))) == 4
+    machine.open(tiny_profile)
+    properties = SimpleNamespace(name=b"Old card", major=7, minor=5)
+    monkeypatch.setattr(machine.cuda, "cudaGetDeviceProperties", lambda index: machine.cuda._ok(properties))
+    machine.open(tiny_profile)
+    assert machine.built[-1][2] == "7.5", "TensorRT-RTX builds for Turing only when asked"
+    monkeypatch.setattr(machine.cuda, "cudaDriverGetVersion", lambda: machine.cuda._ok(13010))
+    machine.open(tiny_profile)
+    machine.open(with_model(tiny_profile, lambda model: setattr(model, "producer_name", "another")))
+    assert len(list(machine.folder.glob("*.engine"))) == 4
 
 
 @pytest.mark.parametrize(
@@ -153,68 +155,70 @@ def test_another_gpu_driver_or_graph_is_another_engine(
     ],
 )
 def test_a_file_that_was_harmed_is_noticed_and_made_anew(
-    bench: Bench, tiny_profile: Profile, harm: Callable[[Path], None], notice: str
+    machine: FakeMachine, tiny_profile: Profile, harm: Callable[[Path], None], notice: str
 ) -> None:
-    bench.open(tiny_profile)
-    whole = bench.engine_file.read_bytes()
-    harm(bench.engine_file)
-    engine = bench.open(tiny_profile)
+    machine.open(tiny_profile)
+    whole = machine.engine_file.read_bytes()
+    harm(machine.engine_file)
+    engine = machine.open(tiny_profile)
     np.testing.assert_allclose(engine.run(IMAGE), torch_result(IMAGE, "denoise"), atol=1e-4)
-    assert len(bench.built) == 2
-    assert len([line for line in bench.lines if re.search(notice, line)]) == 1
-    assert bench.engine_file.read_bytes() == whole
+    assert len(machine.built) == 2
+    assert len([line for line in machine.lines if re.search(notice, line)]) == 1
+    assert machine.engine_file.read_bytes() == whole
 
 
-def test_an_engine_under_another_s_name_is_noticed(bench: Bench, tiny_profile: Profile) -> None:
-    bench.open(tiny_profile)
-    mine = bench.engine_file
-    bench.open(tiny_profile, mode="sr-direct")
-    (other,) = set(bench.folder.glob("*.engine")) - {mine}
+def test_an_engine_under_another_s_name_is_noticed(machine: FakeMachine, tiny_profile: Profile) -> None:
+    machine.open(tiny_profile)
+    mine = machine.engine_file
+    machine.open(tiny_profile, mode="sr-direct")
+    (other,) = set(machine.folder.glob("*.engine")) - {mine}
     other.replace(mine)
-    engine = bench.open(tiny_profile)
+    engine = machine.open(tiny_profile)
     assert engine.run(IMAGE).shape == IMAGE.shape
-    assert any("belongs under another name" in line for line in bench.lines)
+    assert any("belongs under another name" in line for line in machine.lines)
 
 
-def test_an_engine_that_the_library_no_longer_loads_is_built_anew(bench: Bench, tiny_profile: Profile) -> None:
-    bench.broken = True
+def test_an_engine_that_the_library_no_longer_loads_is_built_anew(machine: FakeMachine, tiny_profile: Profile) -> None:
+    machine.broken = True
     with pytest.raises(BuildError, match="cannot load what it has built: not an engine"):
-        bench.open(tiny_profile)
-    bench.broken = False
-    engine = bench.open(tiny_profile)
-    assert any("cannot be loaded any more" in line for line in bench.lines)
+        machine.open(tiny_profile)
+    machine.broken = False
+    engine = machine.open(tiny_profile)
+    assert any("cannot be loaded any more" in line for line in machine.lines)
     assert engine.run(IMAGE).shape == IMAGE.shape
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_no_hindrance(bench: Bench, tiny_profile: Profile) -> None:
-    bench.folder.write_bytes(b"a file, no folder")
-    engine = bench.open(tiny_profile)
+def test_a_cache_that_cannot_be_written_is_said_and_no_hindrance(machine: FakeMachine, tiny_profile: Profile) -> None:
+    machine.folder.write_bytes(b"a file, no folder")
+    engine = machine.open(tiny_profile)
     assert engine.run(IMAGE).shape == IMAGE.shape
     engine.close()
-    (_, complaint) = bench.lines
-    assert f"{bench.folder}: engines cannot be kept there (" in complaint
+    (_, complaint) = machine.lines
+    assert f"{machine.folder}: engines cannot be kept there (" in complaint
     assert FOLDER_VARIABLE in complaint
-    assert bench.folder.read_bytes() == b"a file, no folder"
+    assert machine.folder.read_bytes() == b"a file, no folder"
 
 
-def test_a_size_beyond_the_range_names_it(bench: Bench, tiny_profile: Profile) -> None:
-    engine = bench.open(tiny_profile)
+def test_a_size_beyond_the_range_names_it(machine: FakeMachine, tiny_profile: Profile) -> None:
+    engine = machine.open(tiny_profile)
     with pytest.raises(SizeRangeError, match="1x1 to 2048x2048"):
         engine.run(np.zeros((1, 3, 2049, 8), np.float32))
     assert engine.run(IMAGE).shape == IMAGE.shape
 
 
-def test_full_memory_is_a_memory_error_and_a_smaller_image_still_runs(bench: Bench, tiny_profile: Profile) -> None:
-    engine = bench.open(tiny_profile)
-    bench.cuda.memory = 100_000
+def test_full_memory_is_a_memory_error_and_a_smaller_image_still_runs(
+    machine: FakeMachine, tiny_profile: Profile
+) -> None:
+    engine = machine.open(tiny_profile)
+    machine.cuda.memory = 100_000
     with pytest.raises(EngineOutOfMemoryError, match="out of memory on cuda:0"):
         engine.run(np.zeros((1, 3, 256, 256), np.float32))
     assert engine.run(IMAGE).shape == IMAGE.shape
 
 
-def test_a_gpu_that_is_not_there_is_named(bench: Bench, tiny_profile: Profile) -> None:
+def test_a_gpu_that_is_not_there_is_named(machine: FakeMachine, tiny_profile: Profile) -> None:
     with pytest.raises(MissingCapabilityError, match="no GPU cuda:3; this machine has 1"):
-        bench.open(tiny_profile, device=3)
+        machine.open(tiny_profile, device=3)
 
 
 def with_model(profile: Profile, change: Callable[[Any], object]) -> Profile:
@@ -257,20 +261,20 @@ def two_inputs(model: Any) -> None:
     ],
 )
 def test_a_graph_that_nsp_did_not_write_is_never_built(
-    bench: Bench, tiny_profile: Profile, change: Callable[[Any], object], message: str
+    machine: FakeMachine, tiny_profile: Profile, change: Callable[[Any], object], message: str
 ) -> None:
     known = OnnxRuntimeEngine(tiny_profile, mode="denoise").info
     with pytest.raises(ProfileError, match=message):
         TensorRtEngine(with_model(tiny_profile, change), known, flavour="tensorrt-rtx", precision="fp32")
-    assert not bench.built
+    assert not machine.built
 
 
 def test_what_no_engine_here_can_use_is_known(
-    bench: Bench, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+    machine: FakeMachine, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.open(tiny_profile).close()
-    (bench.folder / "notes.txt").write_text("mine")
-    assert [useless(entry, this_machine()) for entry in entries(bench.folder)] == ["", ""]
-    monkeypatch.setattr(bench.cuda, "cudaDriverGetVersion", lambda: bench.cuda._ok(14000))
-    reasons = {useless(entry, this_machine()) for entry in entries(bench.folder)}
+    machine.open(tiny_profile).close()
+    (machine.folder / "notes.txt").write_text("mine")
+    assert [useless(entry, this_machine()) for entry in entries(machine.folder)] == ["", ""]
+    monkeypatch.setattr(machine.cuda, "cudaDriverGetVersion", lambda: machine.cuda._ok(14000))
+    reasons = {useless(entry, this_machine()) for entry in entries(machine.folder)}
     assert reasons == {"made for driver CUDA 13000; here it is CUDA 14000"}

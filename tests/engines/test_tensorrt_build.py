@@ -69,17 +69,17 @@ def test_engines_of_every_backbone_are_built(backbone: str, precision: str, size
 @needs_rtx
 def test_the_shipped_student_builds_with_integer_pixels_and_for_chosen_gpus() -> None:
     steps: list[str] = []
-    options = BuildOptions(capabilities=("7.5", "8.9"), tell=steps.append)
+    options = BuildOptions(capabilities=("7.5", "8.9"), on_line=steps.append)
     content = with_integers(to_half(find_profile("fast").read("model.onnx")), "uint8")
     engine, _ = build_engine("tensorrt-rtx", content, default_range(8, None), options)
     assert len(engine) > 100_000
 
 
 @needs_rtx
-def test_a_build_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt_build, "SECONDS_BETWEEN_LINES", 0.0)
     steps: list[str] = []
-    build_engine("tensorrt-rtx", small_graph("student"), default_range(4, None), BuildOptions(tell=steps.append))
+    build_engine("tensorrt-rtx", small_graph("student"), default_range(4, None), BuildOptions(on_line=steps.append))
     assert len(steps) > 10
     assert any(": 1 of " in line for line in steps)
 

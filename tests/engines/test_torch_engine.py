@@ -30,9 +30,9 @@ def test_float32_is_the_reference_s_picture(tiny_profile: Profile, mode: str) ->
 @pytest.mark.skipif(not torch_engine.computes_in_bf16(), reason="this CPU has no instructions for bfloat16")
 def test_bfloat16_changes_no_photo_visibly() -> None:
     photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0)
-    overrides = ({"precision": "auto"}, {"precision": "fp32"})
     quick, exact = (
-        open_engine(find_profile("standard"), mode="denoise", engine="torch", **asked) for asked in overrides
+        open_engine(find_profile("standard"), mode="denoise", engine="torch", precision=asked)
+        for asked in ("auto", "fp32")
     )
     assert (quick.info.precision, exact.info.precision) == ("bf16", "fp32")
     results = [denoise_pixels(photo, engine, InferenceSettings("denoise", 1.0)).pixels for engine in (quick, exact)]

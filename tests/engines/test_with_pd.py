@@ -78,7 +78,7 @@ def test_photos_made_another_way_are_made_again(real_nsp: Nsp, tiny_profile: Pro
     ("options", "message"),
     [
         (["--profile", "standard", "--pd", "on"], "standard is a student, which has no PD"),
-        (["--mode", "sr", "--pd", "off"], "--pd acts in --mode denoise only"),
+        (["--mode", "sr", "--pd", "off"], "--pd works with --mode denoise only"),
     ],
 )
 def test_what_has_no_pd_is_refused(real_nsp: Nsp, tmp_path: Path, options: list[str], message: str) -> None:

@@ -3,6 +3,7 @@
 import getpass
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,8 @@ from PIL import Image
 from tiny import tiny_network
 
 from nsp_export import onnx_file
-from nsp_export.onnx_file import CHECK_SIZES, ParityError, check_parity, onnx_bytes
+from nsp_export.agreement import ParityError
+from nsp_export.onnx_file import CHECK_SIZES, check_parity, onnx_bytes
 from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.graph import ImageToImage
@@ -45,7 +47,7 @@ def test_every_mode_agrees_with_pytorch_and_says_what_it_needs(mode: str, factor
 
 @pytest.mark.parametrize("whole_share", [0.0, 0.25])
 def test_shifted_grids_and_blends_are_inside_the_file(whole_share: float) -> None:
-    way = {"pd_factor": 2, "shifted_grids": True, "whole_share": whole_share}
+    way: dict[str, Any] = {"pd_factor": 2, "shifted_grids": True, "whole_share": whole_share}
     graph = ImageToImage(tiny_network(), mode="denoise", **way)
     content = onnx_bytes(graph, METADATA)
     image = np.random.default_rng(2).random((1, 3, 50, 70), dtype=np.float32)

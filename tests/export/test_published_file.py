@@ -13,7 +13,8 @@ import torch
 from tiny import tiny_model, tiny_network, torch_result
 
 from nsp_export import onnx_file
-from nsp_export.onnx_file import ParityError, check_parity, onnx_bytes
+from nsp_export.agreement import ParityError
+from nsp_export.onnx_file import check_parity, onnx_bytes
 from nsp_pipeline.models.graph import ImageToImage
 
 WAYS = pytest.mark.parametrize(("mode", "pd_factor"), [("denoise", 1), ("denoise", 2), ("sr", 2), ("sr-direct", 1)])
@@ -40,7 +41,7 @@ def test_plain_onnx_runtime_gives_what_pytorch_gives(mode: str, pd_factor: int, 
     image = np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
     (got,) = onnxruntime.InferenceSession(tiny_model(mode, pd_factor)).run(None, {"image": image})
     np.testing.assert_allclose(got, torch_result(image, mode, pd_factor), atol=1e-4)
-    # Sub-images of one pixel have no neighbours to tell anything apart by.
+    # Sub-images of one pixel have no neighbours to compare with.
     assert np.ptp(got) > (0.1 if min(size) > 2 else 0.05)
 
 

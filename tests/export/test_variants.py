@@ -1,11 +1,13 @@
 """float16 inside, one size, integer pixels: the float32 graph's picture, or no file."""
 
 import collections
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from small_graphs import BACKBONES, small_graph
 
@@ -22,7 +24,7 @@ IMAGE = np.random.default_rng(3).random((1, 3, 64, 96), dtype=np.float32)
 
 def run(content: bytes, image: np.ndarray = IMAGE) -> np.ndarray:
     (result,) = onnxruntime.InferenceSession(content).run(None, {"image": image})
-    return result
+    return np.asarray(result)
 
 
 def types(content: bytes) -> dict[str, int]:
@@ -103,14 +105,14 @@ def test_a_size_that_the_network_cannot_take_is_refused(size: tuple[int, int]) -
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_integer_pixels_are_clipped_and_rounded_as_nsp_does(backbone: str, pixels: str) -> None:
     content = with_integers(small_graph(backbone), pixels)
-    stored = from_unit(IMAGE, np.dtype(pixels))
+    stored: NDArray[Any] = from_unit(IMAGE, np.dtype(pixels))
     got = run(content, stored)
     expected = from_unit(run(small_graph(backbone), stored / np.float32(np.iinfo(pixels).max)), np.dtype(pixels))
     assert got.dtype == expected.dtype
     assert np.abs(got.astype(int) - expected.astype(int)).max() <= 1
 
 
-def test_all_wishes_go_together() -> None:
+def test_all_options_go_together() -> None:
     content, psnr = variant(small_graph("dbsn"), Variant("fp16", (64, 96), "uint8"))
     assert psnr >= LEAST_PSNR
     facts = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}

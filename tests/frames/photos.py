@@ -3,6 +3,7 @@
 import struct
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.or
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def scene(height: int = 48, width: int = 64, channels: int = 3, dtype: str = "uint8", seed: int = 0) -> NDArray:
+def scene(height: int = 48, width: int = 64, channels: int = 3, dtype: str = "uint8", seed: int = 0) -> NDArray[Any]:
     """A smooth noisy picture, (H, W, C), that uses the whole range of its type (floats: 0..1)."""
     rng = np.random.default_rng(seed)
     rows, cols = np.linspace(0, 3, height)[:, None, None], np.linspace(0, 4, width)[None, :, None]
@@ -44,7 +45,7 @@ def scene(height: int = 48, width: int = 64, channels: int = 3, dtype: str = "ui
     return np.rint(unit * np.iinfo(dtype).max).astype(dtype)
 
 
-def exif(order: str = "<", orientation: int = 1, maker_note: bytes = b"MAKER" * 20) -> bytes:
+def exif(order: Literal["<", ">"] = "<", orientation: int = 1, maker_note: bytes = b"MAKER" * 20) -> bytes:
     """EXIF with a camera, an orientation, a resolution, a position and a MakerNote."""
     shot = Directory({ISO: short_entry(order, 3200), MAKER_NOTE: Entry(UNDEFINED, maker_note)})
     position = Directory({1: text_entry("N"), 2: rational_entry(order, (47, 1), (30, 1), (12, 1))})
@@ -59,7 +60,7 @@ def exif(order: str = "<", orientation: int = 1, maker_note: bytes = b"MAKER" * 
     return serialise(Structure(order, Directory(entries, {EXIF_IFD: shot, GPS_IFD: position})))
 
 
-def jpeg_bytes(pixels: NDArray, **options: object) -> bytes:
+def jpeg_bytes(pixels: NDArray[Any], **options: Any) -> bytes:
     """Encode as JPEG with Pillow's options."""
     stream = BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, "JPEG", **options)
@@ -76,7 +77,7 @@ def with_segments(jpeg: bytes, *segments: bytes) -> bytes:
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 
-def camera_jpeg(path: Path, pixels: NDArray, *, orientation: int = 1, **options: object) -> Path:
+def camera_jpeg(path: Path, pixels: NDArray[Any], *, orientation: int = 1, **options: Any) -> Path:
     """A JPEG as cameras write it: EXIF, XMP, an ICC profile in two parts, Photoshop resources, a comment."""
     half = len(ICC) // 2
     data = with_segments(

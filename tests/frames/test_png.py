@@ -97,7 +97,7 @@ def test_few_grey_levels_become_8_bits(tmp_path: Path, depth: int) -> None:
 @pytest.mark.parametrize("transparent", [False, True])
 def test_a_palette_becomes_its_colours(tmp_path: Path, transparent: bool) -> None:
     image = Image.fromarray(scene()).quantize(16)
-    image.save(tmp_path / "a.png", **({"transparency": 3} if transparent else {}))
+    image.save(tmp_path / "a.png", transparency=3 if transparent else None)
     frame = read_frame(tmp_path / "a.png")
     np.testing.assert_array_equal(frame.pixels, np.asarray(image.convert("RGB")))
     assert (frame.alpha is not None) == transparent

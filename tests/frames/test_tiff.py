@@ -1,13 +1,14 @@
 """TIFF in, TIFF out."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from photos import ICC, XMP, exif, scene
 from PIL import Image
 
@@ -106,7 +107,7 @@ def test_pillow_reads_what_we_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_tags_and_the_directories_below_are_kept(tmp_path: Path, order: str, orientation: int) -> None:
+def test_tags_and_the_directories_below_are_kept(tmp_path: Path, order: Literal["<", ">"], orientation: int) -> None:
     # Written by way of a frame, for tifffile writes no EXIF directory.
     source = parse(exif(order, orientation))
     first = read_frame(written(tmp_path / "a.tif", scene(), photometric="rgb", byteorder=order))
@@ -194,7 +195,7 @@ def test_an_unmarked_thumbnail_is_passed_over_too(tmp_path: Path) -> None:
     assert read_frame(tmp_path / "a.tif").pixels.shape == (200, 300, 3)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], NDArray[Any]]] = {
     "CMYK": ({"photometric": "separated"}, scene(channels=4)),
     "CIE Lab": ({"photometric": "cielab"}, scene()),
     "signed integers": ({"photometric": "minisblack"}, scene(channels=1)[..., 0].astype(np.int16)),

@@ -1,5 +1,4 @@
-"""Processors and memory that a container, the shell or the user's affinity grants, from real limits and from trees as
-Docker, systemd and Kubernetes make them."""
+"""What a container, the shell or affinity grants: real limits, and trees as Docker, systemd and Kubernetes make."""
 
 import os
 import resource
@@ -139,10 +138,11 @@ def test_engines_know_how_much_memory_there_is_and_how_many_threads(
     tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nsp_pipeline.engines import choose
+    from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 
     asked: list[int | None] = []
 
-    class Watched(choose.OnnxRuntimeEngine):
+    class Watched(OnnxRuntimeEngine):
         def __init__(self, *args: object, threads: int | None = None, **kwargs: object) -> None:
             asked.append(threads)
             super().__init__(*args, threads=threads, **kwargs)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from nsp_pipeline.models.inference import Denoiser
 
 WAYS: list[dict[str, Any]] = [
     {"pd_factor": 1},
-    {"pd_factor": 1, "turns": 8},
+    {"pd_factor": 1, "self_ensemble": 8},
     {"pd_factor": 2},
     {"pd_factor": 2, "shifted_grids": True},
     {"pd_factor": 2, "shifted_grids": True, "whole_share": 0.5},
@@ -22,7 +22,8 @@ WAYS: list[dict[str, Any]] = [
 
 def run(image: torch.Tensor, **way: Any) -> torch.Tensor:
     with torch.inference_mode():
-        return Denoiser(tiny_network(), **way)(image)
+        estimate: torch.Tensor = Denoiser(tiny_network(), **way)(image)
+    return estimate
 
 
 def picture(height: int = 64, width: int = 80) -> torch.Tensor:

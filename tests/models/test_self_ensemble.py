@@ -1,4 +1,4 @@
-"""Means over turned and mirrored copies: which copies, in the module, in the exported file, and in tiles."""
+"""Self-ensemble: which copies are averaged, in the module, in the exported file, and in tiles."""
 
 from collections.abc import Callable
 
@@ -49,7 +49,7 @@ def copy_by_copy(run: Callable[[torch.Tensor], torch.Tensor], image: torch.Tenso
 
 @pytest.mark.parametrize("self_ensemble", [2, 4, 8])
 @pytest.mark.parametrize("mode", ["denoise", "sr", "sr-direct"])
-def test_it_is_the_mean_of_each_copy_run_by_itself_and_turned_back(mode: str, self_ensemble: int) -> None:
+def test_it_is_the_mean_of_each_copy_run_by_itself_and_brought_back(mode: str, self_ensemble: int) -> None:
     network, image = student(), torch.rand(1, 3, 24, 40)
     with torch.inference_mode():
         found = ImageToImage(network, mode=mode, pd_factor=1, self_ensemble=self_ensemble)(image, TABLE)
@@ -60,7 +60,7 @@ def test_it_is_the_mean_of_each_copy_run_by_itself_and_turned_back(mode: str, se
     assert (found - once).abs().max() > 1e-2
 
 
-def test_with_all_eight_a_turned_photo_gives_the_turned_result() -> None:
+def test_with_all_eight_a_rotated_photo_gives_the_rotated_result() -> None:
     denoiser, image = Denoiser(student(), pd_factor=1, self_ensemble=8), torch.rand(1, 3, 24, 40)
     with torch.inference_mode():
         expected = copy_of(denoiser(image, TABLE), 1, True)
@@ -68,7 +68,7 @@ def test_with_all_eight_a_turned_photo_gives_the_turned_result() -> None:
 
 
 @pytest.mark.parametrize("self_ensemble", [2, 8])
-def test_the_exported_file_holds_the_turns(self_ensemble: int) -> None:
+def test_the_exported_file_holds_the_self_ensemble(self_ensemble: int) -> None:
     network, image = student(), torch.rand(1, 3, 20, 36)
     graph = ImageToImage(network, mode="denoise", pd_factor=1, self_ensemble=self_ensemble)
     content = onnx_bytes(graph, {"profile": "student", "sha256": "0" * 64})
@@ -102,19 +102,19 @@ def test_a_tile_with_its_halo_gives_what_the_whole_photo_gives(self_ensemble: in
     torch.testing.assert_close(tile, whole, atol=1e-5, rtol=0)
 
 
-def test_one_turn_is_the_network_itself() -> None:
+def test_one_copy_is_the_network_itself() -> None:
     image = torch.rand(1, 3, 8, 12)
     assert torch.equal(self_ensemble_mean(lambda copy: 2 * copy, image, 1), 2 * image)
 
 
 @pytest.mark.parametrize(("self_ensemble", "factor"), [(3, 1), (2, 2)])
-def test_turns_that_cannot_be_are_refused(self_ensemble: int, factor: int) -> None:
-    with pytest.raises(UsageError, match="self_ensemble with PD"):
+def test_self_ensembles_that_cannot_be_are_refused(self_ensemble: int, factor: int) -> None:
+    with pytest.raises(UsageError, match="self-ensemble of"):
         Denoiser(student(), pd_factor=factor, self_ensemble=self_ensemble)
     with pytest.raises(ValidationError):
         InferenceSpec.model_validate({"pd_factor": factor, "self_ensemble": self_ensemble})
 
 
-def test_people_are_told_of_the_turns() -> None:
-    assert "8 times, turned and mirrored" in InferenceSpec(pd_factor=1, self_ensemble=8).in_words
+def test_the_self_ensemble_is_described_in_words() -> None:
+    assert "mean over 8 rotated and mirrored copies" in InferenceSpec(pd_factor=1, self_ensemble=8).in_words
     assert "times" not in InferenceSpec(pd_factor=1).in_words

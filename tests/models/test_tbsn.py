@@ -26,7 +26,9 @@ def small(**sizes: Any) -> Tbsn:
     torch.manual_seed(0)
     network = Tbsn(**{"channels": 8, "blocks": (1, 1, 1), "refinement_blocks": 1, "head_dim": 4, **sizes}).eval()
     with torch.no_grad():
-        network.output[-1].weight.mul_(500)
+        last = network.output[-1]
+        assert isinstance(last, nn.Conv2d)
+        last.weight.mul_(500)
     return network
 
 
@@ -61,7 +63,7 @@ CORNERS_AND_INSIDE = [(0, 0), (31, 31), (0, 17), (7, 8), (15, 16), (20, 13)]
 
 
 @pytest.mark.usefixtures("frozen_channel_weights")
-def test_no_way_through_space_leads_from_a_pixel_to_its_own_cell() -> None:
+def test_without_channel_attention_no_pixel_reaches_its_own_cell() -> None:
     own, others = own_cell_gradients(small().double(), CORNERS_AND_INSIDE)
 
     assert own == 0.0
@@ -120,7 +122,8 @@ def masked_attention(layer: WindowAttention, features: torch.Tensor) -> torch.Te
             weights = (logits.flatten(3).flatten(1, 2) + layer.fixed_pos_emb.attention_mask).softmax(-1)
             mixed = torch.einsum("hqk,hdk->hdq", weights, v.flatten(2))
             result[:, :, top : top + 8, left : left + 8] = mixed.unflatten(2, (8, 8))
-    return layer.project_out(result.flatten(0, 1)[None])
+    projected: torch.Tensor = layer.project_out(result.flatten(0, 1)[None])
+    return projected
 
 
 def test_attending_phase_by_phase_is_what_masking_amounts_to() -> None:

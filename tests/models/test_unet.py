@@ -1,5 +1,7 @@
 """The student: starts as the identity, sees as far as it says, and its cell means are those of its output."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.registry import build_backbone
 from nsp_pipeline.models.unet import UNet, noise_map
 
-SIZES = {"channels": [8, 12, 16], "pairs": [1, 1, 2], "scale": 2}
+SIZES: dict[str, Any] = {"channels": [8, 12, 16], "pairs": [1, 1, 2], "scale": 2}
 TABLE = torch.full((1, TABLE_ROWS, TABLE_NODES), 0.03)
 
 
@@ -40,7 +42,7 @@ def test_cell_means_are_the_means_of_the_output() -> None:
 
 
 @pytest.mark.parametrize(("channels", "pairs"), [([8], [1]), ([8, 12], [2, 1]), ([8, 12, 16], [1, 1, 2])])
-def test_a_student_that_is_told_sees_no_farther_than_its_halo(channels: list[int], pairs: list[int]) -> None:
+def test_a_noise_conditioned_student_sees_no_farther_than_its_halo(channels: list[int], pairs: list[int]) -> None:
     torch.manual_seed(3)
     network = UNet(channels, pairs, 2, noise_conditioned=True).eval()
     for part in network.tail.parameters():
@@ -100,7 +102,7 @@ def test_a_table_is_looked_up_at_the_brightness_of_each_cell() -> None:
         assert torch.allclose(found, expected.view(1, -1, 1, 1).expand(1, -1, 8, 8), atol=1e-4)
 
 
-def test_not_being_told_is_being_told_that_nothing_is_known() -> None:
+def test_no_noise_table_is_the_same_as_an_unknown_one() -> None:
     network, image = student(noise_conditioned=True), torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         assert torch.equal(network(image), network(image, torch.full_like(TABLE, UNKNOWN)))

@@ -14,7 +14,7 @@ from run_nsp import Finished
 from nsp_pipeline.cli.doctor import command as doctor
 from nsp_pipeline.errors import ProfileError, UsageError
 from nsp_pipeline.frames.frame import Camera
-from nsp_pipeline.profiles import bundle, choose
+from nsp_pipeline.profiles import choose
 from nsp_pipeline.profiles.bundle import SPEC_FILE, WEIGHTS_FILE, Profile, load_profile, read_spec, write_profile
 from nsp_pipeline.profiles.choose import choose_profile, find_profile
 
@@ -212,7 +212,7 @@ def test_only_the_profile_that_is_taken_is_loaded(
         return sha256(data)
 
     monkeypatch.setattr(choose, "load_profile", load)
-    monkeypatch.setattr(bundle.hashlib, "sha256", counting)
+    monkeypatch.setattr(hashlib, "sha256", counting)
     for _ in range(3):
         assert choose_profile(CAMERA, on_missing="nearest").profile is not None
     assert loaded == ["800"]

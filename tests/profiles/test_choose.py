@@ -1,5 +1,6 @@
 """By camera and ISO, else nearest ISO, else the built-in profile; and names."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from nsp_pipeline.profiles.choose import choose_profile, find_profile
 
 
 @pytest.fixture
-def two_installed(tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_installed(tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two profiles of one camera in the user's folder, at ISO 800 to 1600 and 6400 to 12800; and a built-in one."""
     monkeypatch.setattr(choose, "user_data_path", lambda *args, **kwargs: tmp_path)
     (tmp_path / "profiles").mkdir()

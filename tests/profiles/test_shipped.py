@@ -30,7 +30,7 @@ def test_the_readme_names_them_all() -> None:
     assert [name for name in shipped_profiles() if f"`{name}`" not in text] == []
 
 
-def test_free_and_not_free_are_told_apart() -> None:
+def test_free_and_not_free_are_distinguished() -> None:
     for name, path in shipped_profiles().items():
         assert ("non-commercial" in load_profile(path).spec.data.licence.lower()) == ("noncommercial" in name)
 

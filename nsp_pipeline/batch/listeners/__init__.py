@@ -1,1 +1,1 @@
-"""Who is told of a run as it goes: the terminal, a JSON log."""
+"""Listeners, which follow a run as it goes: the terminal and the JSON log."""

@@ -1,4 +1,4 @@
-"""What a run tells as it goes; the terminal, the log and the tests each listen in their own way."""
+"""The events of a run, and the listener interface that terminal, log and tests implement."""
 
 from typing import Any, Protocol
 

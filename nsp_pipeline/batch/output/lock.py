@@ -54,7 +54,7 @@ def locked_output(root: Path, shard: Shard | None) -> Iterator[OutputLock]:
 
 
 def is_running(root: Path) -> bool | None:
-    """Whether a run works on OUTPUT at this moment; None where that cannot be told without writing."""
+    """Whether a run works on OUTPUT at this moment; None where that cannot be known without writing."""
     path = root / RECORD_FOLDER / LOCK_FILE
     try:
         descriptor = os.open(path, os.O_RDWR)

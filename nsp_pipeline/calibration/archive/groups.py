@@ -116,7 +116,7 @@ def only(
 ) -> list[Path]:
     """Keep the photos whose camera's name contains `camera`, in any case, and whose ISO lies in `iso`, ends included.
 
-    None asks for nothing. Photos that cannot be read are kept: whoever opens them says why.
+    None asks for nothing. Photos that cannot be read are kept: opening them later gives the reason.
     """
     known, refused = _all_facts(paths, lambda done, total: None)
     kept = {error.path for error in refused}

@@ -96,10 +96,10 @@ def _best(specs: dict[str, InferenceSpec], ways: dict[str, _Way], power: float) 
     placed = min((WITH, SHIFTED), key=lambda name: errors[name])
     blends = {share: _error(_blended(ways[WITHOUT], ways[placed], share), power) for share in SHARES}
     share = min(blends, key=lambda share: blends[share])
-    told = {**errors, f"{share:.0%} without, the rest {placed}": blends[share]}
+    expected = {**errors, f"{share:.0%} without, the rest {placed}": blends[share]}
     worth = 0 < blends[share] * 10 ** (WORTH_TWICE_DB / 10) < errors[single]
     inference = specs[placed].model_copy(update={"whole_share": share}) if worth else specs[single]
-    return InferenceChoice(inference, {name: float(f"{error:.4g}") for name, error in told.items()})
+    return InferenceChoice(inference, {name: float(f"{error:.4g}") for name, error in expected.items()})
 
 
 def _blended(one: _Way, other: _Way, share: float) -> _Way:

@@ -63,7 +63,7 @@ class NextScaleObjective:
         flat = inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(flat.device.type, dtype=torch.bfloat16, enabled=settings.bf16):
             predicted = network(flat).float().unflatten(0, inputs.shape[:2])
-        pairs = torch.broadcast_tensors(predicted[:, :, None], targets[:, None])  # type: ignore[no-untyped-call]
+        pairs = torch.broadcast_tensors(predicted[:, :, None], targets[:, None])
         return l1_loss(*pairs)
 
     def judge(self, network: Backbone) -> Judgement | None:

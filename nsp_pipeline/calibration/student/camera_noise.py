@@ -3,7 +3,7 @@
 Two makers of noise, drawn by chance for every crop. The physical one lays a Bayer mosaic over linear light, adds shot
 and read noise, and demosaics, at the photo's size or at twice it (cameras that save small JPEGs). The other adds
 to the finished picture what is left there when a camera has done its noise reduction: grey noise that is fine, colour
-noise that is coarse and fainter, each with a spectrum and a course over brightness of its own. Its ranges surround what
+noise that is coarse and fainter, each with its own spectrum and its own rise with brightness. Its ranges surround what
 flat patches of 28 JPEGs of four cameras show (docs/quality.md). Both end in a JPEG of random quality. The target goes
 through all of it but the noise and the JPEG: what a camera does to the picture itself is not the student's to undo.
 """
@@ -32,7 +32,7 @@ BRIGHTNESSES = 5
 
 
 class NoisyCamera:
-    """Photographs clean crops badly; every call draws anew."""
+    """A simulated camera: it adds camera noise to clean crops, and draws its properties anew for every crop."""
 
     def __init__(self, noise: NoiseRange) -> None:
         self._range = noise
@@ -125,7 +125,7 @@ class NoisyCamera:
         power = _grey_power(frequency, self._range.longest_blur, rng)
         brightness = blurred(clean, 1.0).mean(1, keepdim=True).clamp(0, 1)
         if rng.random() < self._range.untouched_share:
-            noise = _shaped_noise(3, power, generator) * _course(brightness, rng)
+            noise = _shaped_noise(3, power, generator) * _level_by_brightness(brightness, rng)
             return (clean + sigma * noise).clamp(0, 1), clean
         grey = _shaped_noise(1, power, generator)
         colour = _shaped_noise(3, _colour_power(frequency, rng), generator)
@@ -133,7 +133,9 @@ class NoisyCamera:
         colour = colour * torch.from_numpy(rng.uniform(0.5, 1.5, (1, 3, 1, 1)).astype(np.float32))
         colour = colour - colour.mean(1, keepdim=True)
         share = float(np.exp(rng.uniform(*np.log(self._range.colour_left))))
-        noise = grey * _course(brightness, rng) + share * colour / colour.std() * _course(brightness, rng)
+        noise = grey * _level_by_brightness(brightness, rng) + share * colour / colour.std() * _level_by_brightness(
+            brightness, rng
+        )
         return (clean + sigma * noise).clamp(0, 1), clean
 
 
@@ -173,7 +175,7 @@ def _shaped_noise(channels: int, power: torch.Tensor, generator: torch.Generator
     return noise / noise.std()
 
 
-def _course(brightness: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def _level_by_brightness(brightness: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Strength of noise at each brightness (1, 1, H, W): mostly strongest in the middle, weak where it is bright."""
     places = np.linspace(0, 1, BRIGHTNESSES)
     bend = float(rng.uniform(-0.4, 1.4))

@@ -13,7 +13,7 @@ Amount = Annotated[float, Field(ge=0, le=8)]
 
 
 class NoiseRange(BaseModel):
-    """What is drawn, crop by crop.
+    """Ranges from which the noise of each crop is drawn.
 
     Levels are standard deviations of about the grey noise at middle grey, in 8-bit steps; shares are of the crops.
     """
@@ -33,7 +33,7 @@ class NoiseRange(BaseModel):
     most_colour_left: Annotated[float, Field(gt=0, le=8)] = 1.5
     """Range of the colour noise that a finished picture has, in parts of its grey noise."""
     untouched_share: Share = 0.2
-    """Of the finished pictures, those whose channels are noisy each by itself, as where no camera saw to colour."""
+    """Share of the finished pictures whose channels have independent noise, as if no camera had processed colour."""
     most_colour: Amount = 1.4
     """A camera's colour matrix makes what is colour in its noise stronger by up to this, and what is grey not."""
     smoothed_share: Share = 0.6

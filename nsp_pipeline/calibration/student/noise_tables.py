@@ -29,19 +29,21 @@ def noise_tables(noisy: torch.Tensor, clean: torch.Tensor, stronger: torch.Tenso
 
 
 def with_measurement_error(
-    tables: torch.Tensor, rng: np.random.Generator, *, within: float, untold: float
+    tables: torch.Tensor, rng: np.random.Generator, *, within: float, unknown_share: float
 ) -> torch.Tensor:
     """Put a measurement's error onto tables (B, TABLE_ROWS, TABLE_NODES), and make a share of them UNKNOWN.
 
     Args:
+        tables: standard deviations, as `noise_tables` returns them.
+        rng: source of the errors.
         within: standard deviation of the relative error, half of it common to a row.
-        untold: share of the tables of which nothing is known.
+        unknown_share: share of the tables that become UNKNOWN.
     """
     shape = tables.shape[0], TABLE_ROWS
     error = rng.normal(0, within, (*shape, 1)) + rng.normal(0, within, (*shape, TABLE_NODES))
-    told = tables * torch.from_numpy(np.exp(error / np.sqrt(2)).astype(np.float32))
-    unknown = torch.from_numpy(rng.random((shape[0], 1, 1)) < untold)
-    return torch.where(unknown, torch.full_like(told, UNKNOWN), told)
+    measured = tables * torch.from_numpy(np.exp(error / np.sqrt(2)).astype(np.float32))
+    unknown = torch.from_numpy(rng.random((shape[0], 1, 1)) < unknown_share)
+    return torch.where(unknown, torch.full_like(measured, UNKNOWN), measured)
 
 
 def _by_brightness(noise: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """What a student learns: clean pictures from photographs of them that were made noisy, and what its teacher sees.
 
-The two teach different things. Simulated noise comes with sharp targets, but is only like a camera's; the teacher, a
-blind-spot network, was fitted to the very photos, but gives up detail that a network which sees every pixel keeps.
+The two sources complement each other. Simulated noise comes with sharp targets, but is only like a camera's. The
+teacher, a blind-spot network, was fitted to the very photos, but loses detail that a network which sees every pixel
+keeps.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ TONED_SHARE = 0.7
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to learn from: lists of (H, W, 3) pixels, uint8, uint16 or float32 in 0..1.
+    """The photos to learn from: lists of (H, W, 3) pixels, uint8, uint16 or float32 in 0..1.
 
     `sharp` and `held_out` are clean at twice the resolution of what is trained; `noisy` are photos as they are.
     """
@@ -134,7 +135,7 @@ class StudentObjective:
         return rows
 
     def _enlarged(self, network: Backbone, noisy: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """What the network makes of a crop, told how noisy it is if it wants to know; on the CPU."""
+        """Return the network's estimate of a crop, on the CPU; a noise-conditioned network gets the noise table too."""
         noise = (table.to(self._device),) if self._settings.noise_conditioned else ()
         return network(noisy.to(self._device), *noise).float().cpu()
 
@@ -164,8 +165,10 @@ class StudentObjective:
             parts.append((noisy, clean, fine, torch.zeros(1, 1, 1, 1), torch.ones_like(noisy[:, :1])))
         *columns, stronger = (torch.cat(column) for column in zip(*parts, strict=True))
         tables = noise_tables(columns[0], columns[1], stronger)
-        told = with_measurement_error(tables, rng, within=settings.noise_error, untold=settings.unconditioned_share)
-        return [*columns, told]
+        measured = with_measurement_error(
+            tables, rng, within=settings.noise_error, unknown_share=settings.unconditioned_share
+        )
+        return [*columns, measured]
 
     def _sharp_crop(self, rng: np.random.Generator) -> torch.Tensor:
         painted = self._painted and (not self._real or rng.random() < self._settings.painted_share)

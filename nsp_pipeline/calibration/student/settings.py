@@ -25,14 +25,14 @@ class StudentSettings(TrainingSettings, NoiseRange):
     """Residual pairs of convolutions of each level on the way down."""
     scale: Annotated[int, Field(ge=2, le=2)] = 2
     noise_conditioned: bool = True
-    """Whether the network is told how noisy the photo is, as measured where it is flat."""
+    """Whether the network takes a table of the photo's noise as a second input."""
     unconditioned_share: Share = 0.15
-    """Crops of which it is not told, so that it can do without."""
+    """Share of the crops trained without that table, so that the network also works without it."""
     noise_error: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Relative error (one standard deviation) put onto what it is told: a measurement has one."""
+    """Relative error put on the table (one standard deviation), since a measurement has one too."""
 
     self_ensemble: Literal[1, 2, 4, 8] = 1
-    """Turned and mirrored copies of a photo that the profile takes the mean of: better, and so many times as slow."""
+    """Self-ensemble of the finished profile: rotated and mirrored copies to average, each costing as much as one."""
 
     clip: Annotated[float, Field(gt=0)] | None = 1.0
 
@@ -53,7 +53,7 @@ class StudentSettings(TrainingSettings, NoiseRange):
     recharge: Annotated[int, Field(ge=2, le=64)] = 8
     """One pixel in so many of the teacher's target is the noisy one, so that the student learns to use it."""
     sharp_weight: Annotated[float, Field(ge=0, le=10)] = 0.1
-    """Weight of the loss at twice the resolution, which teaches the enlarging modes."""
+    """Weight of the loss at twice the resolution, from which the enlarging modes learn."""
 
     @field_validator("pairs")
     @classmethod

@@ -13,7 +13,7 @@ GPU_SHARE = 0.5
 
 
 class CropSampler:
-    """Cuts random square crops, every pixel of the archive about equally likely, flipped and turned at random."""
+    """Cuts random square crops, every pixel of the archive about equally likely, flipped and rotated at random."""
 
     def __init__(self, images: Sequence[NDArray[np.generic]], side: int, device: str) -> None:
         """Hold the photos as they are stored.

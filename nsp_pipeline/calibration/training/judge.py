@@ -13,7 +13,7 @@ STANDARD_ERRORS = 2.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a network does on held-out pairs.
+    """The errors of a network on held-out pairs.
 
     `mse` (N,) is its squared error per crop, values in 0..1, noise of the target included, and `l1` its mean absolute
     error. `drift` is the largest mean difference of a colour channel, in 8-bit steps. `leak` is the residual in flat
@@ -34,12 +34,12 @@ class Judgement:
 
     @property
     def leaks(self) -> bool:
-        """Whether the error is below the noise, which only noise that was foreseen can make it."""
+        """Whether the error is below the noise, which happens only if noise leaks from input to target."""
         return self.leak < LEAK_BELOW
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """What orders checkpoints, the best first: an error that a leak made small speaks for nothing."""
+        """Sort key of checkpoints, the best first; one whose error is small because noise leaks comes last."""
         return self.leaks, self.mean
 
 

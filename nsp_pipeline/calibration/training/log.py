@@ -1,4 +1,4 @@
-"""What a training leaves to look at: a table of its course, TensorBoard's files, and pictures of held-out crops."""
+"""The log of a training: a table of its history, TensorBoard's files, and pictures of held-out crops."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence

@@ -45,7 +45,7 @@ class Objective(Protocol):
 
     @property
     def photos(self) -> list[list[int]]:
-        """Shapes of all photos: what tells one training's data from another's."""
+        """Shapes of all photos, by which a checkpoint knows that it belongs to the same photos."""
 
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean loss of the network on `batch` new crops; what they are follows from the step and the process's rank."""
@@ -59,7 +59,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: steps done of steps in all, mean L1 loss (0..1) lately, steps a second."""
+    """How far a training is: steps done, steps in all, recent mean L1 loss (0..1), and steps a second."""
 
     step: int
     steps: int
@@ -119,10 +119,10 @@ def train(
     base: Backbone | None = None,
     run: RunOptions = RunOptions(),
 ) -> Trained:
-    """Train a backbone: Adam, and an exponential moving average of the weights, of which the best judged one is taken.
+    """Train a backbone with Adam, and return the best of the averaged weights (EMA) on held-out photos.
 
     Args:
-        objective: what to learn, prepared on the course's torch device.
+        objective: what to learn, prepared on the torch device of `run`.
         base: network to start from, of the settings' backbone and sizes; None starts from random weights.
 
     Raises:
@@ -182,7 +182,7 @@ def _time_limit(run: RunOptions, begun: float) -> float | None:
 
 
 def _note(log: TrainingLog, training: "_Training", judged: bool) -> None:
-    """Log the course at this step, and after a judgement what it looks like."""
+    """Log the losses at this step, and after an evaluation pictures of held-out crops."""
     log.record(training.row(judged))
     if judged and (previews := training.previews()):
         log.picture(training.step, previews)
@@ -239,7 +239,7 @@ class _Training:
             group["lr"] = learning_rate(self.step, self.steps, settings)
         loss = self._objective.loss(self._stepped, settings.batch // self._ranks.count, self.step, self._ranks.rank)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self._settings.clip:
             clip_grad_norm_(self._network.parameters(), self._settings.clip)
         self._optimizer.step()
@@ -268,7 +268,7 @@ class _Training:
         return judgement
 
     def row(self, judged: bool) -> dict[str, float]:
-        """The course at this step, for the log."""
+        """The figures of this step, for the log."""
         rate = learning_rate(self.step, self.steps, self._settings)
         row = {"step": self.step, "seconds": self.seconds, "learning_rate": rate, "loss": self.loss}
         if judged and self._judgement:
@@ -282,7 +282,7 @@ class _Training:
         return self._objective.previews(cast(Backbone, self._averaged.module.eval()))
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, as tensors and plain values."""
+        """All that a resumed run needs, as tensors and plain values."""
         return {
             "settings": self._settings.model_dump_json(),
             "photos": self._objective.photos,

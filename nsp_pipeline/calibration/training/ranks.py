@@ -28,9 +28,9 @@ class Ranks:
         if self.count == 1:
             return value
         device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-        told = torch.tensor([value], device=device)
-        distributed.broadcast(told, 0)
-        return int(told.item())
+        value_of_rank_0 = torch.tensor([value], device=device)
+        distributed.broadcast(value_of_rank_0, 0)
+        return int(value_of_rank_0.item())
 
 
 @contextmanager

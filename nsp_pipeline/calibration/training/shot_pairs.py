@@ -41,7 +41,7 @@ class ShotPairs:
 
     @property
     def noise(self) -> float:
-        """σ²: half the mean squared difference."""
+        """Noise variance σ² of one shot: half the mean squared difference of the two."""
         return float(((_inner(self.first) - _inner(self.second)) ** 2).mean()) / 2
 
     def errors(self, network: Backbone, inference: InferenceSpec) -> NDArray[np.float64]:
@@ -56,7 +56,7 @@ class ShotPairs:
         return np.array(found)
 
     def gain(self, errors: NDArray[np.float64]) -> float | None:
-        """PSNR gained over the noisy shot, in dB; None where the error is too small to be told from the noise."""
+        """PSNR gained over the noisy shot, in dB; None where the error is too small to tell from the noise."""
         left = float(errors.mean()) - self.noise
         return psnr_of(left) - psnr_of(self.noise) if left > 0 else None
 

@@ -15,7 +15,7 @@ from nsp_pipeline.cli.calibrate.plan import Plan, read_settings
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.quantities import IsoRangeType
-from nsp_pipeline.cli.shared.training import chosen_photos, tell, usable
+from nsp_pipeline.cli.shared.training import chosen_photos, show_outcome, usable
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
@@ -33,18 +33,18 @@ from nsp_pipeline.profiles.bundle import require_writable
 @click.option(
     "--base",
     metavar="PROFILE|none",
-    help="Profile to start from, a name or a file; none starts from nothing. Recipe `camera`: dbsn-noncommercial.",
+    help="Profile to start from; none starts with random weights.  [default: as the recipe says]",
 )
-@click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network to train instead of the recipe's.")
+@click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network to train, instead of the recipe's.")
 @how_to_train
 @click.option(
-    "--camera", metavar="NAME", help="Only photos of cameras whose name, as `nsp scan` has it, contains this."
+    "--camera", metavar="NAME", help="Only photos of cameras whose name contains this; `nsp scan` lists the names."
 )
-@click.option("--iso", type=IsoRangeType(), metavar="A-B", help="Only photos of these ISO, ends included; or of one.")
+@click.option("--iso", type=IsoRangeType(), metavar="A-B", help="Only photos of these ISO: 800-3200, or 1600.")
 @click.option(
     "--split",
     type=click.Choice(["camera", "group"]),
-    help="Make a profile for each camera, or for each group as `nsp scan --noise` has them; OUT is their folder.",
+    help="Make a profile for each camera, or for each group of `nsp scan --noise`, in the folder OUT.",
 )
 @what_it_is_for
 def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: bool, **options: Any) -> None:
@@ -74,7 +74,7 @@ def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: boo
     made = calibrate_one(plan, files, out)
     if made.profile is None:
         return
-    tell(Console(stderr=True), made.profile, made.folder, as_json=as_json)
+    show_outcome(Console(stderr=True), made.profile, made.folder, as_json=as_json)
     if made.stopped:
         raise SystemExit(ExitCode.INTERRUPTED)
 

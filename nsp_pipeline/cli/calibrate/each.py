@@ -12,7 +12,7 @@ from nsp_pipeline.cli.calibrate.one import NOISE_SAMPLES, calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
-from nsp_pipeline.cli.shared.training import tell
+from nsp_pipeline.cli.shared.training import show_outcome
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 
@@ -36,7 +36,7 @@ def calibrate_each(plan: Plan, files: Sequence[Path], folder: Path, split: str, 
             failed += 1
             continue
         if outcome.profile:
-            tell(console, outcome.profile, outcome.folder, as_json=False)
+            show_outcome(console, outcome.profile, outcome.folder, as_json=False)
             made.append(outcome.profile)
         if stopped := outcome.stopped:
             break

@@ -35,9 +35,9 @@ OPTIONAL = {
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def command(as_json: bool) -> None:
-    """Check this installation: versions, engines, the GPU and what would use it, the built-in profile.
+    """Check this installation: versions, engines, GPU and built-in profile; show how to get what is missing.
 
-    Exits with 3 when `nsp denoise` could not run, or when something that is installed for it does not work.
+    The exit code is 3 if `nsp denoise` cannot run, or if something that is installed for it does not work.
     """
     findings = examine()
     if as_json:
@@ -95,7 +95,7 @@ def _memory() -> Finding:
 
 
 def _onnxruntime_wheels() -> Finding:
-    """onnxruntime and onnxruntime-gpu share an import name: with both, which one runs is an accident."""
+    """Whether both wheels of ONNX Runtime are installed: they share an import name, and which one runs is chance."""
     wheels = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
     if len(wheels) > 1:
         return Finding(

@@ -41,21 +41,23 @@ from nsp_pipeline.frames.find_rules import FindRules
     required=True,
     type=PHOTOS,
     metavar="DIR|FILE",
-    help="Noisy photos: a folder, a SIDD .mat file, DND's folder, or one photo.",
+    help="The noisy photos: a folder, a SIDD .mat file, DND's folder, or one photo.",
 )
 @click.option(
     "--clean",
     type=PHOTOS,
     metavar="DIR|FILE",
-    help="Their ground truth: a folder, a SIDD .mat file, or one photo.",
+    help="The clean ones to compare with: a folder, a SIDD .mat file, or one photo.",
 )
 @click.option(
     "--submission",
     type=click.Path(path_type=Path, resolve_path=True),
     metavar="NEW",
-    help="Instead of measuring, write what the benchmark's server wants: a .csv file for SIDD, a folder for DND.",
+    help="Write a submission to a benchmark instead: a .csv file for SIDD, a folder for DND.",
 )
-@click.option("--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr: enlarge as well.")
+@click.option(
+    "--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr, sr-direct: double the size too."
+)
 @strength_options
 @engine_options
 @click.option(
@@ -64,21 +66,21 @@ from nsp_pipeline.frames.find_rules import FindRules
     default="auto",
     show_default=True,
     metavar="auto|N",
-    help="Side of a tile in pixels; smaller takes less memory and more time.",
+    help="Side of a tile in pixels. Smaller tiles need less memory and more time.",
 )
 @find_options
 @click.option(
     "--against",
     multiple=True,
     metavar="all|paper|nlm|bm3d|rawtherapee|darktable|PROFILE",
-    help="Run another denoiser on the same pairs, at its best strength, NSP as in the paper, or another profile. "
+    help="Compare with another denoiser (at its best strength), NSP as in the paper, or another profile. "
     "May be repeated.",
 )
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.png",
-    help="Write crops of all of them side by side at 100 %; with --against.",
+    help="Write a picture with crops of all of them side by side at 100 %; needs --against.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def command(
@@ -90,11 +92,11 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure PROFILE on pairs of noisy and clean photos: PSNR and SSIM of 8-bit photos (Gaussian window, sigma 1.5).
+    """Score PROFILE on pairs of noisy and clean photos: PSNR and SSIM of 8-bit photos (Gaussian window, sigma 1.5).
 
     \b
-    Folders of photos (PolyU, CC, SIDD Medium, your own); they pair by name: x_Real.JPG
-    with x_mean.JPG, x_noisy.png with x_gt.png, or the same name in both folders:
+    Folders of photos (PolyU, CC, SIDD Medium, your own). Pairs are found by name: x_Real.JPG
+    and x_mean.JPG, x_noisy.png and x_gt.png, or the same name in both folders:
       nsp evaluate PROFILE --noisy photos --clean truth
     SIDD validation, blocks of 256×256; the table has one line per image:
       nsp evaluate PROFILE --noisy ValidationNoisyBlocksSrgb.mat --clean ValidationGtBlocksSrgb.mat
@@ -103,7 +105,8 @@ def command(
     A folder to submit to DND, from the folder that holds info.mat and images_srgb:
       nsp evaluate PROFILE --noisy dnd_2017 --submission dnd-submission
 
-    Beside other denoisers, each as good as its strength can make it, and what they look like:
+    \b
+    Compare with other denoisers, each at its best strength, in numbers and pictures:
       nsp evaluate PROFILE --noisy photos --clean truth --against all --sheet crops.png
 
     --exclude leaves out noisy and clean photos, --include chooses among the noisy ones.

@@ -55,7 +55,7 @@ class Asked:
 
 @contextmanager
 def opened(open_engine: Callable[[Callable[[str], None]], Engine]) -> Iterator[Engine]:
-    """Open an engine, tell what it falls back on, and close it in the end."""
+    """Open an engine, print what it fell back to, and close it at the end."""
     console = Console(stderr=True)
     engine = open_engine(lambda line: say(console, line))
     if engine.info.fallback:

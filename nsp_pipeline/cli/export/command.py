@@ -27,7 +27,7 @@ from nsp_pipeline.profiles.spec import PD_WORDS
     type=click.Choice(["onnx", "tensorrt", "tensorrt-rtx"]),
     default="onnx",
     show_default=True,
-    help="Kind of file. tensorrt builds for the GPU of this machine; tensorrt-rtx needs none.",
+    help="Kind of file. tensorrt builds for the GPU in this machine; tensorrt-rtx builds without a GPU.",
 )
 @click.option(
     "--mode", type=click.Choice(list(MODEL_FILES)), default="denoise", show_default=True, help="What the file computes."
@@ -37,14 +37,14 @@ from nsp_pipeline.profiles.spec import PD_WORDS
     type=click.Choice(PD_WORDS),
     default="auto",
     show_default=True,
-    help="Of an ONNX file that denoises: PD at inference; auto: as the profile says.",
+    help="PD at inference, for an ONNX file that denoises. auto: as the profile says.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16"]),
     default="fp32",
     show_default=True,
-    help="fp16: float16 inside, float32 where it must be.",
+    help="fp16: float16 inside, with float32 where it is needed.",
 )
 @click.option(
     "--io",
@@ -52,7 +52,7 @@ from nsp_pipeline.profiles.spec import PD_WORDS
     type=click.Choice(["float32", "uint8", "uint16"]),
     default="float32",
     show_default=True,
-    help="Type of the pixels that go in and come out: 0..1, or integers.",
+    help="Type of the pixels in and out: floats in 0..1, or integers.",
 )
 @click.option(
     "--size",
@@ -60,7 +60,7 @@ from nsp_pipeline.profiles.spec import PD_WORDS
     default="dynamic",
     show_default=True,
     metavar="HxW|dynamic",
-    help="One height and width in pixels, or any.",
+    help="One fixed height and width in pixels, or any size.",
 )
 @click.option("--min-size", type=HeightWidthType(), help="Smallest size of an engine.  [default: one cell]")
 @click.option("--max-size", type=HeightWidthType(), help="Largest size of an engine.  [default: 2048x2048]")
@@ -69,20 +69,20 @@ from nsp_pipeline.profiles.spec import PD_WORDS
     "capabilities",
     type=click.Choice(CAPABILITIES),
     multiple=True,
-    help="GPUs that a tensorrt-rtx engine is for; may be repeated.  [default: Ampere and later]",
+    help="GPUs that a tensorrt-rtx engine is built for. May be repeated.  [default: Ampere and later]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.option("--list", "list_", is_flag=True, help="List the engines that nsp keeps for itself; writes nothing.")
-@click.option("--prune", is_flag=True, help="Remove kept engines that this machine cannot use any more.")
+@click.option("--list", "list_", is_flag=True, help="List the engines that nsp has built and kept; write nothing.")
+@click.option("--prune", is_flag=True, help="Delete kept engines that this machine can no longer use.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON on stdout.")
 def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **options: Any) -> None:
-    """Write PROFILE (a name, a .nsp file or a folder) as an image-in, image-out model or engine.
+    """Write PROFILE (a name, a .nsp file or a folder) as a model for other programs: image in, image out.
 
-    The file takes `image` [1,3,H,W] and gives `denoised`; H and W must be multiples of a number that --json names.
-    An ONNX file is made from the weights, and published only if it agrees with PyTorch to 1e-4 on random images of
-    three sizes. fp16 must come to 55 dB or more of float32 on a photo-like image. An engine is built from the ONNX
-    file in the profile, which is compared with the weights where PyTorch is installed.
+    The file's input is `image` [1,3,H,W] and its output `denoised`; H and W must be multiples of a number that --json
+    shows. An ONNX file is made from the weights, and written only if it agrees with PyTorch to 1e-4 on random images
+    of three sizes. With fp16 it must agree with float32 to 55 dB on a photo-like image. An engine is built from the
+    ONNX file in the profile, which is compared with the weights if PyTorch is installed.
     """
     if list_ or prune:
         if profile or (list_ and prune):
@@ -99,13 +99,13 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
         raise OutputError(f"{out}: exists already; --overwrite replaces it")
     console = Console(stderr=True)
 
-    def tell(line: str) -> None:
+    def on_line(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    made = export_onnx(bundle, request) if request.target == "onnx" else export_engine(bundle, request, tell)
+    made = export_onnx(bundle, request) if request.target == "onnx" else export_engine(bundle, request, on_line)
     write_atomically(out, [made.content])
     size = len(made.content)
-    tell(f"{out}: {request.mode}, {request.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
+    on_line(f"{out}: {request.mode}, {request.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
     if as_json:
         asked = {"target": request.target, "mode": request.mode, "precision": request.precision, "io": request.pixels}
         print_json({"file": str(out), **asked, "bytes": size, **made.facts})
@@ -116,13 +116,15 @@ def _request(min_size: tuple[int, int] | None, max_size: tuple[int, int] | None,
     """Read the options, and refuse those that would silently do nothing."""
     target, size = options["target"], options["size"]
     if options["pd"] != "auto" and options["mode"] != "denoise":
-        raise UsageError(f"--pd acts in --mode denoise only, not in {options['mode']}")
+        raise UsageError(f"--pd works with --mode denoise only, not with {options['mode']}")
     if options["pd"] != "auto" and target != "onnx":
-        raise UsageError("--pd acts with --target onnx only: engines are made of the profile's own graph")
+        raise UsageError("--pd works with --target onnx only: engines are built from the profile's own graph")
     if (min_size or max_size) and (target == "onnx" or size):
-        raise UsageError("--min-size and --max-size are of engines of dynamic size; an ONNX file takes any size")
+        raise UsageError("--min-size and --max-size work for engines of dynamic size only; an ONNX file takes any size")
     if options["capabilities"] and target != "tensorrt-rtx":
-        raise UsageError("--compute-capability is of --target tensorrt-rtx; tensorrt builds for this machine's GPU")
+        raise UsageError(
+            "--compute-capability works with --target tensorrt-rtx only; tensorrt builds for this machine's GPU"
+        )
 
     def sizes(multiple: int, tile: int | None) -> SizeRange:
         return fixed_size(size, multiple) if size else chosen_range(min_size, max_size, multiple, tile)

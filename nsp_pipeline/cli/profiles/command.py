@@ -20,13 +20,13 @@ from nsp_pipeline.report.profile_page import profile_report
 
 @click.group(name="profiles", commands=[import_, install, remove, export])
 def command() -> None:
-    """List, show, verify and move profiles. PROFILE is a name, a .nsp file or a folder."""
+    """List, show, check and move profiles. PROFILE is a name, a .nsp file or a folder."""
 
 
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON on stdout.")
 def list_(as_json: bool) -> None:
-    """List the profiles that ship and those in the user's profile folder."""
+    """List the profiles that ship with nsp and those in your profile folder."""
     rows = [_row(name, path) for name, path in installed_profiles().items()]
     listed = {row["path"] for row in rows}
     others = [entry for entry in user_entries() if str(entry.path) not in listed]
@@ -67,7 +67,7 @@ def _row(name: str, path: Path) -> dict[str, str]:
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="Write a page with plots: the camera's noise, and how the training went.",
+    help="Write a page with plots of the camera's noise and of the training.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print profile.json on stdout.")
 def show(profile: str, report: Path | None, as_json: bool) -> None:
@@ -90,7 +90,7 @@ def show(profile: str, report: Path | None, as_json: bool) -> None:
 @click.argument("profile")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify(profile: str, as_json: bool) -> None:
-    """Check a profile's hashes, run each of its models, and compare each with the weights (which takes PyTorch)."""
+    """Check that a profile is whole and that its models run; with PyTorch, compare them with the weights."""
     bundle = find_profile(profile)
     findings = verify_profile(bundle)
     findings[WEIGHTS_FILE] = compare_with_weights(bundle)

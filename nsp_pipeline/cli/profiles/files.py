@@ -14,21 +14,23 @@ from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.install import place_for, remove_profile
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
-NAME = click.option("--name", help="Name to install it under; the file's own by default.")
+NAME = click.option("--name", help="Name to install it under.  [default: that of the file]")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
 
 
 @click.command(name="import")
 @FILE
-@click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network of a .pth; its keys tell by default.")
+@click.option(
+    "--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network of a .pth file.  [default: found from its keys]"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the profile here instead of installing it.")
 @NAME
 @JSON
 def import_(file: Path, backbone: str | None, out: Path | None, name: str | None, as_json: bool) -> None:
-    """Take over FILE: a profile (.nsp or folder), or a .pth of the NSP authors' DBSN or TBSN.
+    """Import FILE: a profile (.nsp or folder), or a .pth checkpoint of the NSP authors (DBSN or TBSN).
 
-    A profile is checked and copied. A .pth is read without running anything in it, and becomes a whole profile: this
-    needs PyTorch. Without --out it is installed in your profile folder.
+    A profile is checked and copied. A checkpoint becomes a whole profile, which needs PyTorch; no code in it is run.
+    Without --out the profile is installed in your profile folder.
     """
     if out and name:
         raise UsageError("--name is for installing; with --out the file's name is the profile's")

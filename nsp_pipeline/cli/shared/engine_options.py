@@ -14,7 +14,7 @@ OPTIONS = (
         type=click.Choice(["auto", *ENGINES]),
         default="auto",
         show_default=True,
-        help="auto: the fastest that is installed and agrees with the float32 network.",
+        help="What computes. auto: the fastest installed engine whose result agrees with float32.",
     ),
     click.option(
         "--device",
@@ -22,14 +22,14 @@ OPTIONS = (
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda[:N]",
-        help="cuda: a GPU or nothing; auto: the GPU where there is one.",
+        help="auto: the GPU if there is one. With cuda nothing runs on the CPU.",
     ),
     click.option(
         "--precision",
         type=click.Choice(["auto", *PRECISIONS]),
         default="auto",
         show_default=True,
-        help="Of the computation; what differs visibly from fp32 is not used.",
+        help="Number format to compute in. One that visibly differs from fp32 is not used.",
     ),
 )
 

@@ -19,8 +19,7 @@ NAMES = {"torch": "PyTorch"}
 
 
 def require_training() -> None:
-    """Raise MissingCapabilityError, naming what is missing and the command that mends it, unless PyTorch and all that
-    exports import."""
+    """Raise MissingCapabilityError, which names what is missing, unless PyTorch and all that exports need is here."""
     try:
         import onnxscript  # noqa: F401
         import safetensors  # noqa: F401
@@ -87,7 +86,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file's content, the facts to tell of it, and with what it was compared, in words."""
+    """A file's content, the facts to print about it, and what it was compared with, in words."""
 
     content: bytes
     facts: dict[str, object]
@@ -108,7 +107,7 @@ def export_onnx(profile: Profile, request: ExportRequest) -> Exported:
     return Exported(content, facts, "agrees with PyTorch" + _in_half(request, psnr))
 
 
-def export_engine(profile: Profile, request: ExportRequest, tell: Callable[[str], None]) -> Exported:
+def export_engine(profile: Profile, request: ExportRequest, on_line: Callable[[str], None]) -> Exported:
     """Build a TensorRT or TensorRT-RTX engine from a profile's graph; raises what `engine_bytes` raises."""
     from nsp_pipeline.engines.tensorrt.build import import_tensorrt
 
@@ -122,7 +121,7 @@ def export_engine(profile: Profile, request: ExportRequest, tell: Callable[[str]
     compared = _compare_with_weights(profile, request.mode)
     chosen = Variant(request.precision, request.size, request.pixels)
     made = EngineFileRequest(request.target, request.mode, chosen, request.sizes, request.capabilities)
-    content, found, sizes, psnr = engine_bytes(profile, made, tell)
+    content, found, sizes, psnr = engine_bytes(profile, made, on_line)
     facts = {
         "size": str(sizes),
         "multiple": found.multiple,

@@ -21,7 +21,7 @@ LARGEST_BYTES = 1 << 60
 
 
 class DurationType(click.ParamType):  # type: ignore[type-arg]
-    """ "8h", "90m", "1h30m", "30s" → seconds."""
+    """A duration as seconds: "8h", "90m", "1h30m", "30s"."""
 
     name = "duration"
 
@@ -40,7 +40,7 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]
-    """ "1.5GiB", "800MB", "2G" → bytes, `least` (in MiB) or more."""
+    """Bytes from "1.5GiB", "800MB" or "2G": `least` (in MiB) or more."""
 
     name = "size"
 
@@ -75,7 +75,7 @@ class ShareType(click.FloatRange):
 
 
 class HeightWidthType(click.ParamType):  # type: ignore[type-arg]
-    """ "1024x768" → (1024, 768), each side from `smallest` to `largest` pixels."""
+    """(1024, 768) from "1024x768": each side from `smallest` to `largest` pixels."""
 
     name = "HxW"
 
@@ -94,7 +94,7 @@ class HeightWidthType(click.ParamType):  # type: ignore[type-arg]
 
 
 class ShardType(click.ParamType):  # type: ignore[type-arg]
-    """ "2/8" → Shard(2, 8)."""
+    """A part of the photos: "2/8" gives Shard(2, 8)."""
 
     name = "I/N"
 
@@ -109,7 +109,7 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]
 
 
 class DeviceType(click.ParamType):  # type: ignore[type-arg]
-    """ "auto", "cpu", "cuda" or "cuda:1"."""
+    """A device: "auto", "cpu", "cuda" or "cuda:1"."""
 
     name = "device"
 
@@ -121,7 +121,7 @@ class DeviceType(click.ParamType):  # type: ignore[type-arg]
 
 
 class IsoRangeType(click.ParamType):  # type: ignore[type-arg]
-    """ "800-3200" or "1600" → (lowest, highest)."""
+    """A range of ISO, both ends included: "800-3200", or "1600" alone."""
 
     name = "ISO range"
 

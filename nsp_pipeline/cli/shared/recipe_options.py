@@ -19,7 +19,7 @@ def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
         is_eager=True,
         expose_value=False,
         callback=take_defaults,
-        help="Take options from a recipe's table of this command's name; the command line wins.",
+        help="Read options from a recipe, a TOML file; options on the command line win.",
     )(command)
 
 

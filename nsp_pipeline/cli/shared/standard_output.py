@@ -5,12 +5,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
-
-from rich.console import Console, RenderableType
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from nsp_pipeline.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 UNLIMITED = 10_000
 """Columns of what is no terminal: nothing is wrapped or cut there, so that other programs see everything."""
@@ -27,11 +27,15 @@ def print_line(text: str) -> None:
         stream.write(text + "\n")
 
 
-def print_rich(*parts: RenderableType) -> None:
+def print_rich(*parts: "RenderableType") -> None:
     """Print tables and texts, each on lines of its own; raises OutputError.
 
     A terminal's tables are as wide as it is; elsewhere, and in texts, nothing is wrapped.
     """
+    # `nsp --help` must not wait for rich.
+    from rich.console import Console
+    from rich.text import Text
+
     with _all_or_an_error() as stream:
         console = Console(file=stream, width=None if stream.isatty() else UNLIMITED)
         for part in parts:

@@ -17,7 +17,7 @@ OPTIONS = (
         default="auto",
         show_default=True,
         metavar="auto|0..1",
-        help="Share of the noise to remove; auto: by the noise in the photo.",
+        help="Share of the noise to remove. auto: measure the noise, and spare fine detail.",
     ),
     click.option(
         "--chroma",
@@ -25,22 +25,22 @@ OPTIONS = (
         default="auto",
         show_default=True,
         metavar="auto|0..1",
-        help="The same of the colour noise alone; auto: as --strength.",
+        help="The same for colour noise alone. auto: as --strength.",
     ),
     click.option(
         "--detail",
         type=ShareType(),
         default=0.0,
         show_default=True,
-        help="Share of the finest grain to put back, in brightness only; 1 keeps all of it.",
+        help="Share of the finest grain to put back, in brightness only.",
     ),
     click.option(
         "--pd",
         type=click.Choice(PD_WORDS),
         default="auto",
         show_default=True,
-        help="Run a blind-spot network on every other pixel (on), on the whole photo (off), or both (blend: twice the "
-        "time); auto: as the profile says.",
+        help="Pixel-shuffle downsampling, for blind-spot networks: on removes coarse noise, off keeps more detail, "
+        "blend is between and takes twice the time. auto: as the profile says.",
     ),
 )
 
@@ -59,5 +59,5 @@ def inference_settings(options: Mapping[str, Any]) -> InferenceSettings:
     """
     mode, strength, chroma, detail = (options[name] for name in ("mode", "strength", "chroma", "detail"))
     if options["pd"] != "auto" and mode != "denoise":
-        raise UsageError(f"--pd acts in --mode denoise only, not in {mode}")
+        raise UsageError(f"--pd works with --mode denoise only, not with {mode}")
     return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"])

@@ -49,7 +49,7 @@ def checked_settings(kind: type[SomeSettings], fields: Mapping[str, Any], recipe
         raise RecipeError(f"recipe {shown(recipe)}, [{section}]: {where + ': ' if where else ''}{message}") from None
 
 
-def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> None:
+def show_outcome(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> None:
     """Say what came of a training, and with `as_json` print the profile's description on stdout."""
     from nsp_pipeline.calibration.training.judge import LEAK_BELOW
 
@@ -73,7 +73,7 @@ def tell(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> 
 
 
 def inherited_licence(licence: str, *parents: Profile | None) -> str:
-    """The terms on new weights, with those of the profiles that they started from or were taught by."""
+    """Return the licence of new weights, joined with those of the base and of the teacher."""
     for parent in parents:
         if parent and parent.spec.data.licence not in licence:
             licence += f"; from {parent.name}: {parent.spec.data.licence}"

@@ -53,7 +53,7 @@ def missing_library(provider: str) -> str | None:
     """What the system's loader lacks for a provider, with the command that brings it; None where nothing is missing.
 
     ONNX Runtime itself says it in its log at most. In a process of its own: a provider's library that was loaded
-    without ONNX Runtime is of no use any more.
+    without ONNX Runtime is useless afterwards.
     """
     kind = {CUDA: "cuda", TENSORRT: "tensorrt", TENSORRT_RTX: "nv_tensorrt_rtx"}[provider]
     folder = Path(str(import_onnxruntime().__file__)).parent / "capi"

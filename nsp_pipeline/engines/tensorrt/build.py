@@ -24,7 +24,7 @@ CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 SECONDS_BETWEEN_LINES = 2.0
 
-Tell = Callable[[str], None]
+OnLine = Callable[[str], None]
 
 
 class BuildError(NspError):
@@ -41,7 +41,7 @@ class BuildOptions:
 
     capabilities: Sequence[str] = ()
     timings: bytes = b""
-    tell: Tell = field(default=lambda line: None)
+    on_line: OnLine = field(default=lambda line: None)
 
 
 def import_tensorrt(flavour: str) -> Any:
@@ -96,7 +96,7 @@ def build_engine(
     config = builder.create_builder_config()
     # TF32 has ten bits of mantissa, as float16 has: what is called float32 must be it.
     config.clear_flag(trt.BuilderFlag.TF32)
-    config.progress_monitor = _progress_monitor(trt, options.tell)
+    config.progress_monitor = _progress_monitor(trt, options.on_line)
     if sizes:
         _add_profile(builder, config, sizes)
     _aim(trt, config, flavour, options.capabilities)
@@ -135,7 +135,7 @@ def _reasons(errors: Sequence[str]) -> str:
     return "; ".join(telling) or "it gave no reason"
 
 
-def _progress_monitor(trt: Any, tell: Tell) -> Any:
+def _progress_monitor(trt: Any, on_line: OnLine) -> Any:
     """What TensorRT reports its steps to; a line for the user every other second."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -151,7 +151,7 @@ def _progress_monitor(trt: Any, tell: Tell) -> Any:
             now = time.monotonic()
             if now - self._told >= SECONDS_BETWEEN_LINES:
                 self._told = now
-                tell(f"{phase}: {step + 1} of {self._steps.get(phase, step + 1)}")
+                on_line(f"{phase}: {step + 1} of {self._steps.get(phase, step + 1)}")
             return True
 
         def phase_finish(self, phase: str) -> None:

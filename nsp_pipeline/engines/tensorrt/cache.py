@@ -22,7 +22,7 @@ POLL_SECONDS = 0.2
 ABANDONED_SECONDS = 3600.0
 """A half-written file this old belongs to no build that still runs."""
 
-Tell = Callable[[str], None]
+OnLine = Callable[[str], None]
 """Takes a line for the user."""
 
 
@@ -77,16 +77,16 @@ class Entry:
 class EngineCache:
     """The cache folder, which need not exist and need not be writable."""
 
-    def __init__(self, folder: Path, tell: Tell) -> None:
+    def __init__(self, folder: Path, on_line: OnLine) -> None:
         self.folder = folder
-        self._tell = tell
+        self._on_line = on_line
         self._complained = False
 
     def engine(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
         """Return the engine of a key, built with `build` unless it is there and whole.
 
         Of several processes that want the same engine, one builds and the others wait for it. What cannot be kept is
-        built all the same, and the user is told.
+        built all the same, and the user is informed.
         """
         path = self._path(key)
         found = self._whole(path, asdict(key))
@@ -131,13 +131,13 @@ class EngineCache:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self._tell(f"{path}: cannot be read ({error.strerror or error}); made anew")
+            self._on_line(f"{path}: cannot be read ({error.strerror or error}); made anew")
             return None
         except DamagedError as error:
-            self._tell(f"{path}: {error}; made anew")
+            self._on_line(f"{path}: {error}; made anew")
             return None
         if sealed.identity != identity:
-            self._tell(f"{path}: it belongs under another name; made anew")
+            self._on_line(f"{path}: it belongs under another name; made anew")
             return None
         with suppress(OSError):
             os.utime(path)
@@ -156,7 +156,7 @@ class EngineCache:
             if self._complained:
                 return
             self._complained = True
-            self._tell(
+            self._on_line(
                 f"{self.folder}: engines cannot be kept there ({error}), so the next run makes them "
                 f"anew; {FOLDER_VARIABLE} names another folder"
             )
@@ -180,7 +180,7 @@ class EngineCache:
         with suppress(OSError):  # a disk without locks: both build, and the later file stays
             while not try_lock(descriptor, place, 1):
                 if not waited:
-                    self._tell("another nsp is building this engine; waiting for it")
+                    self._on_line("another nsp is building this engine; waiting for it")
                 waited = True
                 time.sleep(POLL_SECONDS)
         return waited

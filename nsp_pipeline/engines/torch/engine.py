@@ -1,4 +1,4 @@
-"""PyTorch, for whoever has it installed anyway: the weights themselves, with no ONNX in between."""
+"""The PyTorch engine: it runs the weights themselves, without ONNX, where PyTorch is installed anyway."""
 
 from collections.abc import Callable
 from contextlib import ExitStack

@@ -30,7 +30,7 @@ class Pair:
 
     @property
     def group(self) -> str:
-        """A photo is a group of its own."""
+        """Name of the pair, since each photo is a group of its own."""
         return self.name
 
     def load(self) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
@@ -60,7 +60,7 @@ WITHOUT_MORE = PairSearch()
 def find_pairs(noisy: Path, clean: Path, search: PairSearch = WITHOUT_MORE) -> list[Pair]:
     """Pair the photos of two folders, recursively.
 
-    Names match without their suffix and without the word by which data sets tell the two apart (`x_Real.JPG` and
+    Names match without their suffix and without the word that data sets mark the two with (`x_Real.JPG` and
     `x_mean.JPG`; `NOISY_SRGB_x` and `GT_SRGB_x`). Both may be the same folder; a pair is then in one of its folders.
 
     Raises:

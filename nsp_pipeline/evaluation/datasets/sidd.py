@@ -41,7 +41,7 @@ class BlockPair:
 
     @property
     def name(self) -> str:
-        """Image and block."""
+        """Name of the pair: its image and block."""
         return f"{self.group} block {self.block + 1:02}"
 
     def load(self) -> tuple[NDArray[np.generic], NDArray[np.generic]]:

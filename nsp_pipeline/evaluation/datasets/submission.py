@@ -111,7 +111,7 @@ def _room_for(target: Path, size: int) -> Iterator[Path]:
 
 
 def require_new(target: Path) -> None:
-    """Raise OutputError where something stands already."""
+    """Raise OutputError if the path exists already."""
     try:
         require_free(target)
     except FileExistsError:

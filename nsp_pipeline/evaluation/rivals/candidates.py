@@ -36,7 +36,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Rival:
-    """A denoiser, and the settings of which the best will stand for it."""
+    """A denoiser and its settings, of which the best one represents it."""
 
     name: str
     variants: tuple[Variant, ...]
@@ -50,7 +50,7 @@ def find_rival(name: str) -> Rival:
         MissingCapabilityError: it is not installed here.
     """
     if name not in RIVALS:
-        raise UsageError(f"--against {name}: there is {', '.join(RIVALS)}, and every profile by its name")
+        raise UsageError(f"--against {name}: choose one of {', '.join(RIVALS)}, or name a profile")
     return Rival(name, RIVALS[name]())
 
 
@@ -80,7 +80,7 @@ def _non_local_means() -> tuple[Variant, ...]:
 
 
 def _bm3d() -> tuple[Variant, ...]:
-    """BM3D (Dabov et al. 2007) in colour, told the noise that is measured in the photo."""
+    """BM3D (Dabov et al. 2007) in colour, given the noise measured in the photo."""
     try:
         from bm3d import bm3d_rgb
     except ImportError as error:
@@ -105,7 +105,7 @@ def _rawtherapee() -> tuple[Variant, ...]:
 
 
 def _darktable() -> tuple[Variant, ...]:
-    """darktable's denoise (profiled), both methods at several strengths."""
+    """Return the settings of darktable's "denoise (profiled)": both methods, at several strengths."""
     program = require_program("darktable-cli", "darktable")
 
     def at(method: str, strength: float) -> Denoiser:
@@ -127,7 +127,7 @@ RIVALS: dict[str, Callable[[], tuple[Variant, ...]]] = {
 
 
 def available_rivals() -> tuple[list[Rival], list[str]]:
-    """All that are installed and run, and why the others are not there: found out here, not hours later."""
+    """Return all rivals that are installed and run, and the reason for each other; known before hours of work."""
     found, missing = [], []
     trial = np.random.default_rng(0).integers(100, 140, (TRIAL_SIDE, TRIAL_SIDE, 3), np.uint8)
     for name in RIVALS:
@@ -141,5 +141,5 @@ def available_rivals() -> tuple[list[Rival], list[str]]:
 
 
 def best(means: Sequence[float]) -> int:
-    """Index of the setting with the highest mean PSNR: what its user would find with the clean photo at hand."""
+    """Return the index of the setting with the highest mean PSNR, as if its user had the clean photo."""
     return int(np.argmax(means))

@@ -80,7 +80,7 @@ def compare(
 
 
 def telling_crop(picture: Picture, side: int = CROP) -> tuple[slice, slice]:
-    """Where to look: a square (smaller where the picture is) with more detail than most."""
+    """Return the square with more detail than most, which is worth looking at; smaller if the picture is."""
     height, width = (min(side, length) for length in picture.shape[:2])
     grey = picture.astype(np.float32).mean(2)
     places = [

@@ -56,7 +56,7 @@ def require_program(name: str, package: str) -> str:
 
 
 def through_rawtherapee(program: str, noisy: Picture, luma: int) -> Picture:
-    """Reduce noise in Lab: luminance as told (0 to 100), colour at its default; (H, W, 3) in and out."""
+    """Reduce noise in Lab: luminance by `strength` (0 to 100), colour at its default; (H, W, 3) in and out."""
     with tempfile.TemporaryDirectory(prefix="nsp-rawtherapee-") as name:
         folder = Path(name)
         Image.fromarray(noisy).save(folder / "in.tif")

@@ -63,6 +63,7 @@ def test_it_says_what_camera_it_is_for_and_how_it_was_made(tmp_path: Path) -> No
     spec = made(tmp_path, 12, Exports(), iso=800).spec
     assert (spec.name, spec.camera_make, spec.camera_model) == ("night", "Maker", "Maker One")
     assert (spec.iso_min, spec.iso_max) == (800, 1900)
+    assert spec.pairs is not None
     assert (spec.pairs.s, spec.pairs.t, spec.pairs.n, spec.pairs.strategy) == (5, 2, 1, "consecutive")
     assert spec.inference.pd_factor == 1
     assert spec.training.steps == 4
@@ -73,7 +74,7 @@ def test_it_says_what_camera_it_is_for_and_how_it_was_made(tmp_path: Path) -> No
     assert 0 < spec.scores.noisy_l1 < 1
 
 
-def test_the_card_tells_a_person_the_same(tmp_path: Path) -> None:
+def test_the_card_says_the_same_in_words(tmp_path: Path) -> None:
     card = made(tmp_path, 12, Exports(), iso=800).read(CARD_FILE).decode()
     for words in ("# night", "Maker Maker One", "ISO 800 to 1900", "my photos of the night", "CC0-1.0", "- crop: 20"):
         assert words in card, words

@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.archive.survey import measure_pixels
-from nsp_pipeline.calibration.next_scale.inference_choice import MARGIN, InferenceChoice, choose_inference
+from nsp_pipeline.calibration.next_scale.inference_choice import MARGIN, choose_inference
+from nsp_pipeline.calibration.publish import InferenceChoice
 from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.crops import to_tensor
 from nsp_pipeline.models.backbone import Backbone
@@ -26,7 +27,8 @@ class RingMean(Backbone):
         self.weight = torch.nn.Parameter(torch.ones(1))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return (self.weight * self.mean(image)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        mean: torch.Tensor = self.mean(image)
+        return (self.weight * mean).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
 def scene(waves: float) -> NDArray[np.float64]:
@@ -42,7 +44,7 @@ def noisy(clean: NDArray[np.float64], sigma: float, reach: int, seed: int = 0) -
     noise = (rng.standard_normal((wide, wide, 3)) + rng.standard_normal((wide, wide, 1))) / 2**0.5
     for axis in (0, 1):
         noise = np.lib.stride_tricks.sliding_window_view(noise, reach + 1, axis=axis).sum(-1)
-    return np.rint((clean + sigma * noise / (reach + 1)).clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint((clean + sigma * noise / (reach + 1)).clip(0, 1) * 255), np.uint8)
 
 
 def choose(photos: list[NDArray[np.uint8]]) -> InferenceChoice:
@@ -60,7 +62,7 @@ def true_error(photo: NDArray[np.uint8], clean: NDArray[np.float64], inference: 
 
 
 @pytest.mark.parametrize("reach", [0, 1, 3])
-def test_the_error_is_told_without_the_clean_photo(reach: int) -> None:
+def test_the_error_is_estimated_without_the_clean_photo(reach: int) -> None:
     clean = scene(4)
     photos = [noisy(clean, 0.06, reach, seed) for seed in range(3)]
     errors = choose(photos).errors

@@ -1,5 +1,7 @@
 """Simulated noise: as strong as asked for, on every kind of camera, and with targets that it is noise on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,12 +15,12 @@ def grey(side: int = 128) -> torch.Tensor:
     return torch.full((2, 3, side, side), 0.46)
 
 
-def exactly(sigma: float) -> dict[str, float]:
+def exactly(sigma: float) -> dict[str, Any]:
     return {"least_sigma": sigma, "most_sigma": sigma}
 
 
-def photograph(sharp: torch.Tensor, seed: int = 0, **changes: object) -> tuple[torch.Tensor, ...]:
-    noise = NoiseRange(**{"clean_share": 0.0, "jpeg_share": 0.0, **changes})  # type: ignore[arg-type]
+def photograph(sharp: torch.Tensor, *, seed: int = 0, **changes: Any) -> tuple[torch.Tensor, ...]:
+    noise = NoiseRange(**{"clean_share": 0.0, "jpeg_share": 0.0, **changes})
     return NoisyCamera(noise).photograph(sharp, np.random.default_rng(seed))
 
 
@@ -27,7 +29,7 @@ def test_middle_grey_is_about_as_noisy_as_asked_for(sensor_share: float) -> None
     levels = [
         float((noisy - clean).mean(1).std() * 255)
         for noisy, clean, *_ in (
-            photograph(grey(), seed, **exactly(8), sensor_share=sensor_share) for seed in range(12)
+            photograph(grey(), seed=seed, **exactly(8), sensor_share=sensor_share) for seed in range(12)
         )
     ]
     # A camera's own smoothing and sharpening comes after its noise: half to double is "about".
@@ -39,7 +41,7 @@ def test_middle_grey_is_about_as_noisy_as_asked_for(sensor_share: float) -> None
 def test_noise_does_not_change_the_mean(sensor_share: float) -> None:
     drifts = []
     for seed in range(12):
-        noisy, clean, *_ = photograph(grey(), seed, **exactly(6), sensor_share=sensor_share)
+        noisy, clean, *_ = photograph(grey(), seed=seed, **exactly(6), sensor_share=sensor_share)
         drifts.append(float((noisy - clean).mean() * 255))
     # A sensor's noise goes through a tone curve that bends down, and darkens a little: by σ²/2 times its curvature.
     assert abs(np.mean(drifts)) < (0.9 if sensor_share else 0.3)
@@ -61,7 +63,7 @@ def test_where_a_camera_spares_texture_its_noise_is_stronger_there(sensor_share:
     for seed in range(8):
         # The same rng with and without: what differs is what texture keeps.
         common = {**exactly(5), "sensor_share": sensor_share, "soft_share": 0.0, "soft_colour_share": 0.0}
-        noisy, clean, _, stronger = photograph(sharp, seed, **common, adapted_share=1.0, most_kept=1.5)
+        noisy, clean, _, stronger = photograph(sharp, seed=seed, **common, adapted_share=1.0, most_kept=1.5)
         flat, texture = stronger[..., 16:48], stronger[..., 80:112]
         assert float(flat.max()) < 1.02
         assert 1 <= float(texture.min()) <= float(texture.max()) < 2.5
@@ -79,8 +81,8 @@ def test_clean_crops_come_back_clean() -> None:
     assert torch.equal(noisy, clean)
 
 
-def test_the_same_dice_take_the_same_picture() -> None:
-    first, again, other = (photograph(grey(), seed)[0] for seed in (1, 1, 2))
+def test_the_same_seed_takes_the_same_picture() -> None:
+    first, again, other = (photograph(grey(), seed=seed)[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

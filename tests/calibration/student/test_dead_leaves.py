@@ -17,7 +17,7 @@ def test_pictures_are_as_large_as_asked_for_and_have_edges_and_calm_places() -> 
     assert (steps <= 3).mean() > 0.2
 
 
-def test_the_same_dice_paint_the_same_picture() -> None:
+def test_the_same_seed_paints_the_same_picture() -> None:
     first, again, other = (paint(96, PALETTE, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

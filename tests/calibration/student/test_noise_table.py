@@ -36,17 +36,17 @@ def test_each_crop_has_its_own() -> None:
     assert (tables[1] / tables[0]).numpy() == pytest.approx(5, rel=0.1)
 
 
-def test_what_is_told_is_the_noise_of_flat_places() -> None:
+def test_the_noise_table_holds_the_noise_of_flat_places() -> None:
     clean = torch.full((1, 3, 64, 64), 0.5)
     noise = 0.02 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     stronger = torch.linspace(1, 3, 64).view(1, 1, 1, 64)
-    told = noise_tables(clean + stronger * noise, clean, stronger)
-    assert torch.allclose(told, noise_tables(clean + noise, clean, EVERYWHERE), atol=1e-5)
+    measured = noise_tables(clean + stronger * noise, clean, stronger)
+    assert torch.allclose(measured, noise_tables(clean + noise, clean, EVERYWHERE), atol=1e-5)
 
 
-def test_what_is_told_has_an_error_or_is_unknown() -> None:
+def test_training_tables_have_an_error_or_are_unknown() -> None:
     tables = torch.full((400, TABLE_ROWS, TABLE_NODES), 0.02)
-    told = with_measurement_error(tables, np.random.default_rng(0), within=0.1, untold=0.25)
-    unknown = told.eq(UNKNOWN).all(2).all(1)
+    measured = with_measurement_error(tables, np.random.default_rng(0), within=0.1, unknown_share=0.25)
+    unknown = measured.eq(UNKNOWN).all(2).all(1)
     assert float(unknown.float().mean()) == pytest.approx(0.25, abs=0.06)
-    assert float((told[~unknown] / 0.02).log().std()) == pytest.approx(0.1, abs=0.01)
+    assert float((measured[~unknown] / 0.02).log().std()) == pytest.approx(0.1, abs=0.01)

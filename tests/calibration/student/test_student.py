@@ -1,4 +1,4 @@
-"""What a student is taught, and that it learns."""
+"""What a student learns from, and that it learns."""
 
 import numpy as np
 import pytest
@@ -39,9 +39,9 @@ class Recorder(nn.Module):
 
 def test_it_learns_to_take_noise_away() -> None:
     chosen = settings(steps=220, batch=8, learning_rate=5e-3, least_sigma=12, most_sigma=20, clean_share=0)
-    taught = objective(chosen)
-    before = taught.judge(build_backbone("unet", chosen.backbone_sizes))
-    trained = train(taught, chosen)
+    chosen_objective = objective(chosen)
+    before = chosen_objective.judge(build_backbone("unet", chosen.backbone_sizes))
+    trained = train(chosen_objective, chosen)
     assert before is not None
     assert trained.judgement is not None
     assert trained.judgement.mean < 0.75 * before.mean
@@ -54,15 +54,15 @@ def test_the_same_settings_give_the_same_student() -> None:
 
 def test_crops_follow_from_the_step_whatever_came_before() -> None:
     straight, jumped = Recorder(), Recorder()
-    taught = objective(settings(bf16=False))
+    chosen_objective = objective(settings(bf16=False))
     for step in (1, 2, 3):
-        taught.loss(straight, 4, step, 0)
+        chosen_objective.loss(straight, 4, step, 0)
     objective(settings(bf16=False)).loss(jumped, 4, 3, 0)
     assert torch.equal(straight.seen[2], jumped.seen[0])
     assert not torch.equal(straight.seen[1], straight.seen[2])
 
 
-def test_the_teacher_is_asked_about_the_noisy_photos_only() -> None:
+def test_the_teacher_makes_targets_for_the_noisy_photos_only() -> None:
     asked: list[torch.Tensor] = []
 
     def teacher(crop: torch.Tensor) -> torch.Tensor:
@@ -79,15 +79,17 @@ def test_the_teacher_is_asked_about_the_noisy_photos_only() -> None:
 
 def test_a_share_of_the_teachers_pixels_is_the_noisy_photos_own() -> None:
     chosen = settings(teacher_share=1.0, teacher_crops=2, recharge=4)
-    taught = objective(chosen, teacher=lambda crop: torch.full_like(crop, 2.0))
-    _, target, _, known, _ = taught._draw(8, 1, 0)
+    chosen_objective = objective(chosen, teacher=lambda crop: torch.full_like(crop, 2.0))
+    _, target, _, known, _ = chosen_objective._draw(8, 1, 0)
     assert known.eq(0).all()
     assert float(target.ne(2.0).all(1).float().mean()) == pytest.approx(1 / 4, abs=0.03)
 
 
-def test_what_is_told_of_a_crop_s_noise_is_that_crop_s() -> None:
-    taught = objective(settings(least_sigma=10, most_sigma=20, unconditioned_share=0, noise_error=0, adapted_share=0))
-    noisy, clean, _, _, table = taught._draw(4, 1, 0)
+def test_each_crop_has_its_own_noise_table() -> None:
+    chosen_objective = objective(
+        settings(least_sigma=10, most_sigma=20, unconditioned_share=0, noise_error=0, adapted_share=0)
+    )
+    noisy, clean, _, _, table = chosen_objective._draw(4, 1, 0)
     assert torch.equal(table, noise_tables(noisy, clean, torch.ones(1, 1, 1, 1)))
 
 

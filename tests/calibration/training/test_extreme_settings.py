@@ -56,7 +56,7 @@ def drawn(
             return
 
 
-SMALL = {
+SMALL: dict[str, list[Any]] = {
     "steps": [2],
     "batch": [1, 2],
     "judge_every": [1, 2],
@@ -64,7 +64,7 @@ SMALL = {
     "cache": [0],
     "bf16": [False],
 }
-NEXT_SCALE = {
+NEXT_SCALE: dict[str, list[Any]] = {
     **SMALL,
     "backbone": ["dbsn"],
     "base_channels": [4],
@@ -79,7 +79,7 @@ NEXT_SCALE = {
     "channels": [], "blocks": [], "refinement_blocks": [], "channel_heads": [], "spatial_heads": [],
     "head_dim": [], "tile": [],
 }  # fmt: skip
-STUDENT = {
+STUDENT: dict[str, list[Any]] = {
     **SMALL,
     "channels": [(4,), (4, 4), (4, 5, 6), (4, 4, 4, 4, 4)],
     "pairs": [(1,), (1, 2), (1, 1, 1), (1, 1, 1, 1, 1)],

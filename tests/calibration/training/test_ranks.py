@@ -30,7 +30,16 @@ def test_two_processes_end_with_the_same_network(tmp_path: Path) -> None:
     folder.mkdir()
     paths = [str(Path(__file__).parent), str(TESTS), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, folder]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        script,
+        folder,
+    ]
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 

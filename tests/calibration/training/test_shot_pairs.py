@@ -54,7 +54,7 @@ def test_the_gain_is_the_one_against_the_clean_scene(tmp_path: Path) -> None:
     assert gain == pytest.approx(10 * np.log10(before / after), abs=0.2)
 
 
-def test_the_better_network_is_told_from_the_worse(tmp_path: Path) -> None:
+def test_the_better_network_is_distinguished_from_the_worse(tmp_path: Path) -> None:
     pairs = read_shot_pairs([(save(tmp_path, "a.png", 1), save(tmp_path, "b.png", 2))])
     assert pairs is not None
     better, worse = (pairs.errors(Towards(share), WITHOUT_PD) for share in (0.9, 0.6))

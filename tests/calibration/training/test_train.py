@@ -89,7 +89,7 @@ def test_the_network_kept_is_the_running_average() -> None:
     last = train_on(PHOTOS, [], settings(steps=30, ema_decay=0.0))
     average = train_on(PHOTOS, [], settings(steps=30, ema_decay=0.999))
     assert not same(last, average)
-    # Both lie on one course: the average is nearer to its end than to its beginning.
+    # Both lie on one path: the average is nearer to its end than to its beginning.
     torch.manual_seed(SETTINGS.seed)
     begin = build_backbone("dbsn", {**SIZES, "scale": 2}).state_dict()
 

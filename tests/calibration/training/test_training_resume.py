@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ import resource, signal, sys
 from pathlib import Path
 from small_training import noisy_picture, small_settings, train_on
 from nsp_pipeline.calibration.training.checkpoint import load_checkpoint
-folder, told = Path(sys.argv[1]), []
+folder, reported = Path(sys.argv[1]), []
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 def fill(progress):
@@ -42,15 +43,15 @@ def fill(progress):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, resource.RLIM_INFINITY))
 
 trained = train_on([noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_step=fill,
-                   on_trouble=told.append)
+                   on_trouble=reported.append)
 print(trained.steps, "steps, checkpoint of step", load_checkpoint(folder / "checkpoint.pt")["step"])
-print(told)
+print(reported)
 """
 
 
 def run(folder: Path, *, resume: bool = False, steps: int = 24, stop_after: int | None = None) -> Trained:
     folder.mkdir(exist_ok=True)
-    done = []
+    done: list[Any] = []
     return train_on(
         [noisy_picture(1), noisy_picture(2)],
         [noisy_picture(3)],
@@ -62,7 +63,7 @@ def run(folder: Path, *, resume: bool = False, steps: int = 24, stop_after: int 
     )
 
 
-def course(folder: Path) -> list[dict[str, str]]:
+def log_rows(folder: Path) -> list[dict[str, str]]:
     """The log without the column of seconds."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in read_log(folder)]
 
@@ -90,8 +91,8 @@ def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path) -> None:
 
     assert same_weights(resumed, undisturbed)
     assert resumed.history == undisturbed.history
-    assert course(killed) == course(tmp_path / "whole")
-    assert len(course(killed)) == 6
+    assert log_rows(killed) == log_rows(tmp_path / "whole")
+    assert len(log_rows(killed)) == 6
 
 
 def test_the_best_judged_step_is_kept(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes | None) ->
         load_checkpoint(path)
 
 
-def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+def test_nothing_to_resume_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no training to resume"):
         run(tmp_path / "t", resume=True)
 
@@ -147,24 +148,28 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_training_goes_on(
 ) -> None:
     folder = tmp_path / "t"
     folder.mkdir()
-    real, calls, told = torch.save, [], []
+    real, calls = torch.save, 0
+    reported: list[str] = []
 
-    def full(state: object, file: object) -> None:
-        calls.append(1)
-        if len(calls) > 1:
-            file.write(b"half")  # type: ignore[attr-defined]
+    def full(state: object, file: BinaryIO) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            file.write(b"half")
             raise OSError(28, "No space left on device")
         real(state, file)
 
-    monkeypatch.setattr(checkpoint.torch, "save", full)
+    monkeypatch.setattr("nsp_pipeline.calibration.training.checkpoint.torch.save", full)
 
-    trained = train_on([noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_trouble=told.append)
+    trained = train_on(
+        [noisy_picture(1)], [noisy_picture(3)], small_settings(), folder=folder, on_trouble=reported.append
+    )
 
     assert trained.steps == 12
-    assert len(calls) == 3
+    assert calls == 3
     assert load_checkpoint(folder / CHECKPOINT_FILE)["step"] == 4
-    assert len(told) == 2
-    assert "No space left" in told[0]
+    assert len(reported) == 2
+    assert "No space left" in reported[0]
     assert not list(folder.glob("*.nsp-part"))
 
 

@@ -33,7 +33,7 @@ def calibrate(real_nsp: Nsp, tmp_path: Path) -> Callable[[Path], Finished]:
     return lambda photos: real_nsp("calibrate", photos, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
 
 
-def test_one_photo_teaches_but_nothing_speaks_for_the_result(
+def test_one_photo_trains_a_network_that_nothing_can_be_judged_by(
     calibrate: Callable[[Path], Finished], tmp_path: Path
 ) -> None:
     made = calibrate(save_archive(tmp_path / "in", 1, iso=800))
@@ -69,7 +69,7 @@ def test_without_a_flat_place_the_usual_settings_are_named(
         Image.fromarray(np.repeat(stripes, 3, 2).astype(np.uint8)).save(tmp_path / "in" / f"{seed}.png")
     made = calibrate(tmp_path / "in")
     assert made.code == 0, made.err
-    assert "to measure their noise; s = 5, pd_factor = 2, as nothing else is known" in made.err
+    assert "to measure their noise; s = 5, pd_factor = 2 are used, as nothing better is known" in made.err
     assert load_profile(tmp_path / "mine.nsp").spec.noise is None
 
 
@@ -87,7 +87,7 @@ def test_noise_that_no_s_parts_is_refused_unless_the_recipe_insists(
         Image.fromarray((128 + 12 * noise).clip(0, 255).astype(np.uint8)).save(tmp_path / "in" / f"{seed}.png")
     made = calibrate(tmp_path / "in")
     assert made.code == code, made.err
-    assert "no s up to 10 parts pixels whose noise is independent: 10 pixels apart" in made.err
+    assert "no s up to 10 makes the noise independent: 10 pixels apart" in made.err
     assert (tmp_path / "mine.nsp").exists() == (code == 0)
 
 

@@ -49,7 +49,17 @@ def test_photos_in_profile_out_and_the_profile_denoises(
 ) -> None:
     (archive / "broken.jpg").write_bytes(b"")
     out = tmp_path / "a folder with a long name, so long that a line of 80 columns cannot hold it [raw]" / "mine.nsp"
-    arguments = ["--recipe", recipe, "--max-steps", "2", "--licence", "CC0-1.0", "--exclude", "2.jpg", "--json"]
+    arguments: list[str | Path] = [
+        "--recipe",
+        recipe,
+        "--max-steps",
+        "2",
+        "--licence",
+        "CC0-1.0",
+        "--exclude",
+        "2.jpg",
+        "--json",
+    ]
 
     made = real_nsp("calibrate", archive, "--out", out, *arguments)
 
@@ -133,7 +143,7 @@ def test_noise_decides_what_a_recipe_leaves_open(real_nsp: Nsp, recipe: Path, tm
 
 def test_two_processes_make_one_profile(archive: Path, recipe: Path, tmp_path: Path) -> None:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nsp_pipeline"]
-    arguments = ["calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe]
+    arguments: list[str | Path] = ["calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe]
     made = finish(start_python(*torchrun, *arguments, OMP_NUM_THREADS="1"))
     assert made.code == 0, made.err
     assert made.err.count(f"profile {tmp_path / 'm.nsp'}: 3 steps") == 1
@@ -152,7 +162,7 @@ def until(process: Any, words: str) -> None:
 @pytest.fixture
 def training(archive: Path, recipe: Path, tmp_path: Path) -> Any:
     """A training that would take hours, under way."""
-    arguments = ["--recipe", recipe, "--max-steps", "10000000", "--out", tmp_path / "mine.nsp"]
+    arguments: list[str | Path] = ["--recipe", recipe, "--max-steps", "10000000", "--out", tmp_path / "mine.nsp"]
     process = start_python("-m", "nsp_pipeline", "calibrate", archive, *arguments)
     until(process, "step 100/10000000")
     yield process

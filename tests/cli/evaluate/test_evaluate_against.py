@@ -87,7 +87,7 @@ def test_the_papers_way_is_pd_and_the_plain_mean(
     truth = np.rint(clean_scene(80, 96))
     found = []
     for seed in range(2):
-        image = noisy_scene(seed, 80, 96).astype(np.float32).transpose(2, 0, 1)[None] / 255
+        image = noisy_scene(seed, 80, 96).astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)
         estimate = np.rint(engine.run(image)[0].transpose(1, 2, 0).clip(0, 1) * 255)
         found.append(10 * np.log10(255**2 / ((estimate - truth) ** 2).mean()))
     assert rows[1]["psnr"] == pytest.approx(np.mean(found), abs=0.05)

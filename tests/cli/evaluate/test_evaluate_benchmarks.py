@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def save_v73(path: Path, name: str, array: NDArray[np.generic]) -> Path:
     return path
 
 
-def denoised(profile: Profile, pixels: NDArray[np.generic], strength: float | None = None) -> NDArray[np.generic]:
+def denoised(profile: Profile, pixels: NDArray[np.generic], strength: float | None = None) -> NDArray[Any]:
     engine = open_engine(profile, mode="denoise")
     try:
         return denoise_pixels(pixels, engine, InferenceSettings("denoise", strength, None)).pixels
