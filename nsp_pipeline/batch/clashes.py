@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from nsp_pipeline.batch.job import Job, Refused
-from nsp_pipeline.batch.output.record import Row
+from nsp_pipeline.batch.output.manifest import Row
 from nsp_pipeline.batch.output.up_to_date import hash_file, stamp
 from nsp_pipeline.file_names import absolute_name, from_printable, printable
 
@@ -51,7 +51,7 @@ def refuse_clashes(jobs: Sequence[Job]) -> tuple[list[Job], list[Refused]]:
 
 
 def number_clashes(jobs: Sequence[Job], root: Path, made: Iterable[Row]) -> list[Job]:
-    """Give photos that would meet names of their own: one keeps the name, the others become `name-2` and so on.
+    """Return the jobs with a name of its own for every photo: one keeps its name, others become `name-2`, `name-3`.
 
     A photo keeps the name that an earlier run gave it (`made`, the manifest's records), whatever came or went since;
     a name that belongs to the result of a photo that is not here now is not given away. The rest is settled by the

@@ -48,18 +48,18 @@ from nsp_pipeline.profiles.bundle import require_writable
 )
 @what_it_is_for
 def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: bool, **options: Any) -> None:
-    """Fit a profile to a camera from its noisy PHOTOS (files or folders) alone.
+    """Make a profile of a camera from its noisy PHOTOS (files or folders). No clean photo is needed.
 
-    One photo in ten is kept out of training. With a base, the new weights are taken only if they beat it on those;
-    else the profile holds the base's weights and says so. Of fewer than three photos none can be kept out, so a base
-    needs three, or a --pair. The noise of the photos is measured and stands in the profile; where the recipe leaves s
-    and PD to it ("auto"), it decides. Log, pictures and the checkpoint for --resume go into the folder OUT.training.
+    One photo in ten is kept out of training, to judge the result. The new weights must beat those of the base on these
+    photos; if they do not, the profile keeps the base's weights and says so. Fewer than three photos leave none to
+    judge by, so a base needs three photos, or a --pair. The noise of the photos is measured, and decides s and PD if
+    the recipe says "auto". The log, pictures and the checkpoint for --resume go to the folder OUT.training.
 
-    A folder of many cameras: --split camera makes a profile for each. Photos that a program changed are left out then,
-    and so are cameras of which there are fewer than three photos.
+    For a folder with many cameras, --split camera makes a profile for each. It leaves out photos that were edited, and
+    cameras with fewer than three photos.
 
     Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
-    Ctrl-C gives up. Several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
+    Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
     """
     require_training()
     plan = _plan(photos, **{name: options[name] for name in PLANNED})

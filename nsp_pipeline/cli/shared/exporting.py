@@ -19,7 +19,10 @@ NAMES = {"torch": "PyTorch"}
 
 
 def require_training() -> None:
-    """Raise MissingCapabilityError, which names what is missing, unless PyTorch and all that exports need is here."""
+    """Raise MissingCapabilityError unless PyTorch and all that exports import is there.
+
+    The error names what is missing and the command that brings it.
+    """
     try:
         import onnxscript  # noqa: F401
         import safetensors  # noqa: F401

@@ -40,7 +40,7 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]
-    """Bytes from "1.5GiB", "800MB" or "2G": `least` (in MiB) or more."""
+    """A size as bytes, `least` (in MiB) or more: "1.5GiB", "800MB", "2G"."""
 
     name = "size"
 
@@ -75,7 +75,7 @@ class ShareType(click.FloatRange):
 
 
 class HeightWidthType(click.ParamType):  # type: ignore[type-arg]
-    """(1024, 768) from "1024x768": each side from `smallest` to `largest` pixels."""
+    """Height and width, each from `smallest` to `largest` pixels: "1024x768" gives (1024, 768)."""
 
     name = "HxW"
 

@@ -10,19 +10,19 @@ from nsp_pipeline.cli.shared.finding import find_options
 from nsp_pipeline.cli.shared.quantities import DeviceType, DurationType
 
 HOW = (
-    click.option("--max-steps", type=click.IntRange(min=1), help="Train for this many steps instead of the recipe's."),
+    click.option("--max-steps", type=click.IntRange(min=1), help="Number of training steps, instead of the recipe's."),
     click.option(
         "--max-time",
         type=DurationType(),
         metavar="TIME",
-        help="Read photos, train and judge no longer than 20m, 8h. Choosing PD, exporting and writing the profile come "
-        "on top: a minute or two, more with tbsn. With --split, for each profile.",
+        help="Read photos, train and judge for at most this time: 20m, 8h. Choosing PD and writing the profile come on "
+        "top: a minute or two, more with tbsn. With --split, each profile gets this time.",
     ),
     click.option(
-        "--resume", is_flag=True, help="Go on with a training of the same photos and options that was killed."
+        "--resume", is_flag=True, help="Continue a training that was killed, with the same photos and options."
     ),
     click.option(
-        "--device", type=DeviceType(), default="auto", show_default=True, help="auto takes a GPU if there is one."
+        "--device", type=DeviceType(), default="auto", show_default=True, help="auto: the GPU if there is one."
     ),
     click.option(
         "--pair",
@@ -31,12 +31,12 @@ HOW = (
         multiple=True,
         type=click.Path(exists=True, path_type=Path),
         metavar="A B",
-        help="Two shots of one scene from a tripod, a stronger test of the result. May be repeated.",
+        help="Two shots of one scene from a tripod, for a stronger test of the result. May be repeated.",
     ),
 )
 WHAT_FOR = (
-    click.option("--origin", help="Where the photos come from, for the profile's card."),
-    click.option("--licence", default="not stated", help="Terms on which the profile may be used, for its card."),
+    click.option("--origin", help="Where the photos come from; a note for the profile's card."),
+    click.option("--licence", default="not stated", help="Licence of the profile; a note for its card."),
     click.option("--json", "as_json", is_flag=True, help="Print the finished profile's description as JSON on stdout."),
 )
 
