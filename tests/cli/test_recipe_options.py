@@ -92,7 +92,8 @@ def test_denoise_takes_its_options_from_a_recipe(tmp_path: Path, capsys: pytest.
     arguments = ["denoise", str(tmp_path / "in"), str(tmp_path / "out"), "--recipe", str(recipe)]
     assert main(arguments) == 2
     assert "--pd works with --mode denoise only" in capsys.readouterr().err
-    assert main([*arguments, "--mode", "denoise"]) == 0
+    assert main([*arguments, "--mode", "denoise"]) == 2
+    assert "no photos in" in capsys.readouterr().err, "its options are taken, and the folder is empty"
     recipe.write_text('[denoise]\nmemory = "much"\n')
     assert main(arguments) == 2
     assert "memory: 'much' is no size; write it like 800MB or 1.5GiB" in capsys.readouterr().err
