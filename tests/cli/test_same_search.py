@@ -25,7 +25,7 @@ steps = 1
 [distill]
 channels = [4, 8]
 pairs = [1, 1]
-crop = 200
+crop = 208
 painted = 1
 batch = 2
 steps = 1
