@@ -36,7 +36,7 @@ def engine_bytes(
 
     Raises:
         ProfileError: the profile's graph is not what nsp writes.
-        UsageError: a request that the library cannot fulfil.
+        UsageError: a request that the library or the network cannot fulfil.
         MissingCapabilityError: the library is not installed, or needs a GPU.
         ParityError: the graph in the wished precision is not the float32 one's equal.
     """

@@ -23,12 +23,14 @@ OPSET = 20
 """The first that has GELU as one operator: from its parts engines do not put it together again."""
 CHECK_SIZES = ((64, 64), (34, 90), (126, 48))
 NAMES = ("image", NOISE_INPUT)
+MOST_IMAGES = 1 << 10
 
 
-def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
+def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str], *, batches: bool = False) -> bytes:
     """Export a graph with dynamic H and W, check it, and return the file's content.
 
-    Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]. `metadata` goes
+    Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]; with `batches` any
+    number N of images in place of 1, each denoised by itself (modes without PU only). `metadata` goes
     into metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling`, `blind` (0 or 1) and, where it is not any,
     `tile` added. A noise-conditioned network has a second input `noise`, which may be left out: its default is
     "unknown".
@@ -36,7 +38,7 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str]) -> bytes:
     Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
     """
     graph = graph.eval().to("cpu", torch.float32)
-    model = _export(graph)
+    model = _export(graph, batches)
     facts = {"multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, "mode": graph.mode}
     facts |= {"tiling": graph.tiling, "blind": int(graph.network.blind)}
     if graph.tile:
@@ -61,9 +63,10 @@ def check_parity(content: bytes, graph: ImageToImage) -> float:
         raise ParityError(f"ONNX Runtime cannot run the graph: {error}") from error
     rng = torch.Generator().manual_seed(0)
     worst = 0.0
+    images = 1 if session.get_inputs()[0].shape[0] == 1 else 2
     for height, width in CHECK_SIZES:
         sides = (-(-side // graph.multiple) * graph.multiple for side in (height, width))
-        inputs = _inputs(graph, torch.rand(1, 3, *sides, generator=rng))
+        inputs = _inputs(graph, torch.rand(images, 3, *sides, generator=rng))
         with torch.inference_mode():
             expected = graph(*inputs).numpy()
         feed = {name: part.numpy() for name, part in zip(NAMES, inputs, strict=False)}
@@ -82,11 +85,12 @@ def check_parity(content: bytes, graph: ImageToImage) -> float:
     return worst
 
 
-def _export(graph: ImageToImage) -> onnx.ModelProto:
-    # Two sizes above any that a specialisation to 0 or 1 could catch; a multiple is stated as such to torch.export.
+def _export(graph: ImageToImage, batches: bool) -> onnx.ModelProto:
+    # Sizes above any that a specialisation to 0 or 1 could catch; a multiple is stated as such to torch.export.
     rows, cols = torch.export.Dim("rows", min=2, max=1 << 15), torch.export.Dim("cols", min=2, max=1 << 15)
     height, width = (rows, cols) if graph.multiple == 1 else (graph.multiple * rows, graph.multiple * cols)
-    example = _inputs(graph, torch.zeros(1, 3, 16 * graph.multiple, 20 * graph.multiple))
+    example = _inputs(graph, torch.zeros(3 if batches else 1, 3, 16 * graph.multiple, 20 * graph.multiple))
+    number = {0: torch.export.Dim("images", min=1, max=MOST_IMAGES)} if batches else {}
     use_operators(graph)
     with _quiet():
         program = torch.onnx.export(
@@ -94,7 +98,7 @@ def _export(graph: ImageToImage) -> onnx.ModelProto:
             example,
             input_names=list(NAMES[: len(example)]),
             output_names=["denoised"],
-            dynamic_shapes=({2: height, 3: width}, None)[: len(example)],
+            dynamic_shapes=({**number, 2: height, 3: width}, None)[: len(example)],
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -113,8 +117,11 @@ def _tidied(model: onnx.ModelProto, scale: int) -> onnx.ModelProto:
         del part.metadata_props[:]
         part.doc_string = ""
     for value, names in ((model.graph.input[0], ("H", "W")), (model.graph.output[0], _output_names(scale))):
-        for dimension, name in zip(value.type.tensor_type.shape.dim[2:], names, strict=True):
+        number, _, *sides = value.type.tensor_type.shape.dim
+        for dimension, name in zip(sides, names, strict=True):
             dimension.dim_param = name
+        if not number.dim_value:
+            number.dim_param = "N"
     del model.graph.value_info[:]
     if len(model.graph.input) > 1:
         # An input that has an initializer has a default: programs that know nothing of noise tables leave it out.

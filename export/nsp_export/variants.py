@@ -1,10 +1,10 @@
-"""What other programs may want of an exported file: float16 inside, one size only, pixels as integers.
+"""What other programs may want of an exported file: a stated noise, float16 inside, one size only, integer pixels.
 
 Each step takes a graph and gives a graph; `variant` takes them together, and what comes out must give the picture of
 the float32 graph before anybody gets it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from nsp_export.agreement import EXAMPLE_SIGMA, LEAST_PSNR, TOLERANCE, ParityError
+from nsp_export.stated_noise import with_noise
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
+from nsp_pipeline.core.noise_table import StatedNoise
 from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx.half_precision import to_half
@@ -32,11 +34,15 @@ MOST_CHECKED = 512 * 768
 
 @dataclass(frozen=True)
 class Variant:
-    """What to make of a float32 graph of any size: precision, one size or any (None), and type of the pixels."""
+    """What to make of a float32 graph of any size: precision, one size or any (None), and type of the pixels.
+
+    `noise` is what it is told of every image; None leaves it an input where it is one.
+    """
 
     precision: str = "fp32"
     size: Size | None = None
     pixels: str = "float32"
+    noise: StatedNoise | None = None
 
 
 def variant(content: bytes, request: Variant) -> tuple[bytes, float]:
@@ -44,8 +50,10 @@ def variant(content: bytes, request: Variant) -> tuple[bytes, float]:
 
     Raises:
         ParityError: it does not give the float32 graph's picture: to 1e-4 in fp32, to 55 dB in fp16.
-        UsageError: the size does not suit the network.
+        UsageError: the size does not suit the network, or it takes no noise.
     """
+    if request.noise:
+        return variant(with_noise(content, request.noise), replace(request, noise=None))
     if request == Variant():
         return content, float("inf")
     made = _made(content, request)
@@ -107,7 +115,7 @@ def _made(content: bytes, request: Variant) -> bytes:
 def _check(made: bytes, content: bytes, request: Variant) -> float:
     """PSNR of a graph against the float32 one; raises ParityError."""
     kind = np.dtype(request.pixels)
-    stored = from_unit(_photo(_input_size(made) or _check_size(content)), kind)
+    stored = from_unit(photo_like(_input_size(made) or _check_size(content)), kind)
     reference = _run(content, to_unit(stored))
     expected = from_unit(reference.astype(np.float32), kind) if kind.kind == "u" else reference
     got = _run(made, stored)
@@ -132,7 +140,7 @@ def _check(made: bytes, content: bytes, request: Variant) -> float:
     return psnr
 
 
-def _photo(size: Size) -> NDArray[np.float32]:
+def photo_like(size: Size) -> NDArray[np.float32]:
     """A noisy photo-like image (1, 3, H, W) in 0..1; repeated where it must be larger than it was drawn."""
     drawn = add_camera_noise(night_street(256, 384), shot=0.01, read=0.005, seed=0)
     height, width = size

@@ -17,6 +17,7 @@ from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.core.noise_table import field_table
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.find import find_photos
@@ -191,4 +192,5 @@ def _noise(noise: NoiseField | None) -> dict[str, Any]:
         "flat_patches": noise.flat_patches,
         "correlation_by_lag": noise.by_lag.round(4).tolist(),
         "channels": noise_spec(noise),
+        "table": field_table(noise)[0].round(6).tolist(),
     }

@@ -12,7 +12,9 @@ from nsp_pipeline.models.self_ensemble import self_ensemble_mean
 
 
 class ImageToImage(nn.Module):
-    """(1, 3, H, W) in 0..1 -> (1, 3, H, W) for `denoise`, (1, 3, t·H, t·W) for `sr` and `sr-direct`.
+    """(B, 3, H, W) in 0..1 -> (B, 3, H, W) for `denoise`, (B, 3, t·H, t·W) for `sr` and `sr-direct`.
+
+    Each image goes by itself; with PD, `sr` takes one at a time (B = 1).
 
     `denoise`: see `Denoiser`, whose arguments `pd_factor`, `shifted_grids`, `whole_share` and `self_ensemble` are.
     `sr`: PD by t, network, PU. `sr-direct`: the network alone, and so is `sr` of a network that is not blind; both are

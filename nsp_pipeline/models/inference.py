@@ -18,7 +18,7 @@ from nsp_pipeline.models.self_ensemble import COPIES, self_ensemble_mean
 
 
 class Denoiser(nn.Module):
-    """(1, 3, H, W) in 0..1 -> (1, 3, H, W); H and W multiples of `multiple`.
+    """(B, 3, H, W) in 0..1 -> (B, 3, H, W), each image by itself; H and W multiples of `multiple`.
 
     Without PD (factor 1) the network sees the whole image and the mean is over each t×t cell of its output. With PD the
     mean is over the t² sub-images' estimates (paper, Sec. 3.4), and over the grids where they are shifted. In all ways
@@ -72,22 +72,23 @@ class Denoiser(nn.Module):
         return torch.lerp(estimate, self.network.cell_means(image), self.whole_share)
 
     def joined(self, estimates: torch.Tensor) -> torch.Tensor:
-        """Mean of the sub-images' estimates, (t², 3, H, W) -> (1, 3, H, W)."""
-        if not self.shifted:
-            return estimates.mean(0, keepdim=True)
+        """Mean of the sub-images' estimates, (B·t², 3, H, W) -> (B, 3, H, W)."""
         t, (height, width) = self.factor, estimates.shape[2:]
+        if not self.shifted:
+            return estimates.reshape(-1, t * t, *estimates.shape[1:]).mean(1)
         # At the image's border a moved estimate has nothing to lay down; its outermost pixels stand in.
         wide = pad(estimates.float(), (t - 1, t - 1, t - 1, t - 1), mode="replicate")
+        wide = wide.reshape(-1, t * t, *wide.shape[1:])
         # Sums of moved copies: a convolution would be computed, and the picture rounded, in float16 or bfloat16.
-        total = torch.zeros_like(estimates[:1], dtype=torch.float32)
+        total = torch.zeros_like(wide[:, 0, :, :height, :width])
         for phase, grid in product(range(t * t), repeat=2):
             # A pixel of this phase stands at that place of its cell in one of the grids: there its estimate moves.
             top, left = t - 1 + grid // t - phase // t, t - 1 + grid % t - phase % t
-            total = total + wide[phase : phase + 1, :, top : top + height, left : left + width]
+            total = total + wide[:, phase, :, top : top + height, left : left + width]
         return total / t**4
 
 
 def pixel_shuffle_down(image: torch.Tensor, t: int) -> torch.Tensor:
-    """PD: (1, C, H, W) -> (t², C, H/t, W/t), phases in row-major order."""
-    phases = pixel_unshuffle(image, t)[0]
-    return phases.reshape(image.shape[1], t * t, *phases.shape[1:]).transpose(0, 1)
+    """PD: (B, C, H, W) -> (B·t², C, H/t, W/t), each image's phases one after the other, in row-major order."""
+    phases = pixel_unshuffle(image, t)
+    return phases.reshape(-1, image.shape[1], t * t, *phases.shape[2:]).transpose(1, 2).flatten(0, 1)

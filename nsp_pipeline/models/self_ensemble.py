@@ -21,11 +21,11 @@ def self_ensemble_mean(run: Callable[[torch.Tensor], torch.Tensor], image: torch
 
     Args:
         run: (B, 3, H, W) -> (B, 3, t·H, t·W), each image by itself; takes H and W exchanged as well.
-        image: (1, 3, H, W).
+        image: (B, 3, H, W).
         copies: how many, one of COPIES; 1 is the image alone.
 
     Returns:
-        (1, 3, t·H, t·W).
+        (B, 3, t·H, t·W).
     """
     if copies == 1:
         return run(image)
@@ -40,5 +40,6 @@ def _mean_over_flips(
     run: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, flips: tuple[tuple[int, ...], ...]
 ) -> torch.Tensor:
     estimates = run(torch.cat([image.flip(flip) for flip in flips]))
-    back = [estimates[place : place + 1].flip(flip) for place, flip in enumerate(flips)]
+    estimates = estimates.reshape(len(flips), -1, *estimates.shape[1:])
+    back = [estimates[place].flip(flip) for place, flip in enumerate(flips)]
     return torch.stack(back).sum(0) / len(flips)

@@ -65,8 +65,8 @@ def test_a_graph_that_computes_something_else_is_not_published(monkeypatch: pyte
     graph = ImageToImage(tiny_network(), mode="denoise", pd_factor=1)
     export = onnx_file._export
 
-    def slightly_wrong(graph: ImageToImage) -> onnx.ModelProto:
-        model = export(graph)
+    def slightly_wrong(graph: ImageToImage, batches: bool) -> onnx.ModelProto:
+        model = export(graph, batches)
         last = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
         values = np.frombuffer(last.raw_data, np.float32).copy() + np.float32(0.1)
         last.raw_data = values.tobytes()

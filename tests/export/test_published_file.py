@@ -77,6 +77,6 @@ def test_the_same_modes_with_other_pd_disagree(monkeypatch: pytest.MonkeyPatch) 
     """The check sees the difference between the two ways that `denoise` may go."""
     other = onnx.load_from_string(tiny_model("denoise", 1))
     del other.metadata_props[:]
-    monkeypatch.setattr(onnx_file, "_export", lambda graph: other)
+    monkeypatch.setattr(onnx_file, "_export", lambda graph, batches: other)
     with pytest.raises(ParityError, match="differs from PyTorch"):
         onnx_bytes(ImageToImage(tiny_network(), mode="denoise", pd_factor=2), {"profile": "tiny", "sha256": "0" * 64})

@@ -1,6 +1,7 @@
 """`nsp export`: a profile's network as a file that other programs run, and the engines that nsp keeps for itself."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,36 @@ from rich.console import Console
 
 from nsp_pipeline.atomic_file import write_atomically
 from nsp_pipeline.cli.export.kept_engines import list_engines, prune_engines
-from nsp_pipeline.cli.shared.exporting import ExportRequest, export_engine, export_onnx, require_training
+from nsp_pipeline.cli.export.stated_noise import INPUT, WORDS, stated_noise
+from nsp_pipeline.cli.shared.exporting import (
+    Exported,
+    ExportRequest,
+    export_darktable,
+    export_engine,
+    export_onnx,
+    require_training,
+)
 from nsp_pipeline.cli.shared.quantities import HeightWidthType, OrWord
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.engines.tensorrt.build import CAPABILITIES
 from nsp_pipeline.engines.tensorrt.size_range import SizeRange, chosen_range, fixed_size
 from nsp_pipeline.errors import OutputError, UsageError
-from nsp_pipeline.profiles.bundle import MODEL_FILES
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.spec import PD_WORDS
+
+DARKTABLE_SUFFIX = ".dtmodel"
 
 
 @click.command(name="export")
 @click.argument("profile", required=False)
 @click.option(
     "--target",
-    type=click.Choice(["onnx", "tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(["onnx", "darktable", "tensorrt", "tensorrt-rtx"]),
     default="onnx",
     show_default=True,
-    help="Kind of file. tensorrt builds for the GPU in this machine; tensorrt-rtx builds without a GPU.",
+    help="Kind of file. darktable: a model package (.dtmodel) for its neural restore. tensorrt builds for the GPU in "
+    "this machine; tensorrt-rtx builds without a GPU.",
 )
 @click.option(
     "--mode", type=click.Choice(list(MODEL_FILES)), default="denoise", show_default=True, help="What the file computes."
@@ -38,6 +50,14 @@ from nsp_pipeline.profiles.spec import PD_WORDS
     default="auto",
     show_default=True,
     help="PD at inference, for an ONNX file that denoises. auto: as the profile says.",
+)
+@click.option(
+    "--noise",
+    metavar=WORDS,
+    help="What the network is told of how noisy every image is. input: it is a second input, for programs that "
+    "measure. A level baked in: SIGMA of camera noise in 8-bit steps, TABLE (a .json file, as of nsp scan --noise "
+    "--json), or the PROFILE whose photos were as noisy. unknown: it judges by what it sees.  [default: input; "
+    "tensorrt and tensorrt-rtx: unknown; darktable: that of the profile's own photos, else unknown]",
 )
 @click.option(
     "--precision",
@@ -83,6 +103,8 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     shows. An ONNX file is made from the weights, and written only if it agrees with PyTorch to 1e-4 on random images
     of three sizes. With fp16 it must agree with float32 to 55 dB on a photo-like image. An engine is built from the
     ONNX file in the profile, which is compared with the weights if PyTorch is installed.
+
+    A package for darktable is installed there under preferences, AI, "import from file" (docs/darktable.md).
     """
     if list_ or prune:
         if profile or (list_ and prune):
@@ -91,8 +113,8 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     out, overwrite = options.pop("out"), options.pop("overwrite")
     if profile is None or out is None:
         raise UsageError("nsp export needs a PROFILE and --out FILE (or --list, or --prune)")
-    request = _request(**options)
-    if request.target == "onnx":
+    request = _request(out, **options)
+    if request.target in ("onnx", "darktable"):
         require_training()
     bundle = find_profile(profile)
     if os.path.lexists(out) and not overwrite:
@@ -102,7 +124,7 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     def on_line(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    made = export_onnx(bundle, request) if request.target == "onnx" else export_engine(bundle, request, on_line)
+    made = _made(bundle, request, out, on_line)
     write_atomically(out, [made.content])
     size = len(made.content)
     on_line(f"{out}: {request.mode}, {request.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
@@ -112,21 +134,52 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     return None
 
 
-def _request(min_size: tuple[int, int] | None, max_size: tuple[int, int] | None, **options: Any) -> ExportRequest:
+def _made(bundle: Profile, request: ExportRequest, out: Path, on_line: Callable[[str], None]) -> Exported:
+    if request.target == "onnx":
+        return export_onnx(bundle, request)
+    if request.target == "darktable":
+        return export_darktable(bundle, request, out.stem)
+    return export_engine(bundle, request, on_line)
+
+
+def _request(
+    out: Path, min_size: tuple[int, int] | None, max_size: tuple[int, int] | None, **options: Any
+) -> ExportRequest:
     """Read the options, and refuse those that would silently do nothing."""
-    target, size = options["target"], options["size"]
+    target, size, noise = options["target"], options["size"], options.pop("noise")
     if options["pd"] != "auto" and options["mode"] != "denoise":
         raise UsageError(f"--pd works with --mode denoise only, not with {options['mode']}")
-    if options["pd"] != "auto" and target != "onnx":
-        raise UsageError("--pd works with --target onnx only: engines are built from the profile's own graph")
+    if options["pd"] != "auto" and target.startswith("tensorrt"):
+        raise UsageError(
+            "--pd works with --target onnx and darktable only: engines are built from the profile's own graph"
+        )
     if (min_size or max_size) and (target == "onnx" or size):
         raise UsageError("--min-size and --max-size work for engines of dynamic size only; an ONNX file takes any size")
     if options["capabilities"] and target != "tensorrt-rtx":
         raise UsageError(
             "--compute-capability works with --target tensorrt-rtx only; tensorrt builds for this machine's GPU"
         )
+    if noise == INPUT and target != "onnx":
+        raise UsageError(
+            f"--noise input works with --target onnx only: {target} gives a network the picture and nothing else"
+        )
+    if target == "darktable":
+        _require_darktable(
+            out, sizes=bool(size or min_size or max_size), mode=options["mode"], pixels=options["pixels"]
+        )
 
     def sizes(multiple: int, tile: int | None) -> SizeRange:
         return fixed_size(size, multiple) if size else chosen_range(min_size, max_size, multiple, tile)
 
-    return ExportRequest(sizes=sizes, **options)
+    stated = stated_noise(noise) if noise not in (None, INPUT) else None
+    return ExportRequest(sizes=sizes, noise=stated, **options)
+
+
+def _require_darktable(out: Path, *, sizes: bool, mode: str, pixels: str) -> None:
+    """Raise UsageError for what a package of darktable cannot be."""
+    if out.suffix != DARKTABLE_SUFFIX:
+        raise UsageError(f"{out}: darktable installs files that end in {DARKTABLE_SUFFIX}; name it {out.stem}.dtmodel")
+    if sizes:
+        raise UsageError("--size, --min-size, --max-size: a model for darktable takes images of any size")
+    if mode != "denoise" or pixels != "float32":
+        raise UsageError("--mode and --io: darktable gives a denoiser float32 pixels and wants as many back")

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from nsp_pipeline.core.noise_table import StatedNoise
 from nsp_pipeline.engines.tensorrt.size_range import Size, SizeRange
-from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.errors import MissingCapabilityError, ProfileError, UsageError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile
+from nsp_pipeline.profiles.noise import measured_noise
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 if TYPE_CHECKING:
     from nsp_pipeline.models.backbone import Backbone
+    from nsp_pipeline.models.graph import ImageToImage
 
 TRAIN_HINT = "pip install 'nsp-pipeline[cpu,train]' (with torch==2.13.0 for the CPU build)"
 
@@ -75,7 +78,10 @@ def _difference(profile: Profile, network: "Backbone", mode: str) -> float:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What file to make of a profile; see the options of `nsp export`."""
+    """What file to make of a profile; see the options of `nsp export`.
+
+    `noise` is what the network is told of every image; None leaves it to the target.
+    """
 
     target: str
     mode: str
@@ -85,6 +91,7 @@ class ExportRequest:
     size: Size | None
     sizes: Callable[[int, int | None], SizeRange]
     capabilities: tuple[str, ...]
+    noise: StatedNoise | None = None
 
 
 @dataclass(frozen=True)
@@ -100,14 +107,58 @@ def export_onnx(profile: Profile, request: ExportRequest) -> Exported:
     """Export the network of a profile's weights as ONNX; raises what `onnx_bytes` and `variant` raise."""
     from nsp_export.onnx_file import onnx_bytes
     from nsp_export.variants import Variant, variant
+
+    graph = _graph(profile, request)
+    chosen = Variant(request.precision, request.size, request.pixels, request.noise)
+    content, psnr = variant(onnx_bytes(graph, _metadata(profile)), chosen)
+    size = str(request.sizes(graph.multiple, graph.tile)) if request.size else "any size"
+    told = request.noise.source if request.noise else "input" if graph.noise_conditioned else None
+    facts = {"size": size, "multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, "noise": told}
+    return Exported(content, {**facts, **_metadata(profile)}, "agrees with PyTorch" + _in_half(request, psnr))
+
+
+def export_darktable(profile: Profile, request: ExportRequest, stem: str) -> Exported:
+    """Export the network of a profile's weights as a model package of darktable; raises what `darktable_package` does.
+
+    A network that takes a noise table is told what the request states, else what the profile's own photos had, else
+    that nothing is known.
+
+    Args:
+        stem: the file's name without `.dtmodel`.
+    """
+    from nsp_export.darktable import darktable_package, model_id, require_tiles
+    from nsp_export.variants import Variant
+
+    identity = model_id(stem)
+    graph = _graph(profile, request)
+    require_tiles(graph)
+    noise = request.noise
+    if graph.noise_conditioned and noise is None:
+        noise = measured_noise(profile) or StatedNoise.unknown()
+    chosen = Variant(request.precision, noise=noise)
+    content, psnr = darktable_package(graph, profile.spec, _metadata(profile), identity, chosen)
+    told = noise.source if noise else None
+    facts = {"size": "any size", "multiple": 1, "halo": graph.halo, "scale": 1, "noise": told, "id": identity}
+    return Exported(content, {**facts, **_metadata(profile)}, "agrees with PyTorch" + _in_half(request, psnr))
+
+
+def _graph(profile: Profile, request: ExportRequest) -> "ImageToImage":
+    """The network of a profile's weights on its way from image to image.
+
+    Raises UsageError where it is to be told the noise and takes no table: before the minutes that an export takes.
+    """
+    from nsp_export.stated_noise import TAKES_NO_NOISE
     from nsp_pipeline.models.graph import ImageToImage
 
-    graph = ImageToImage(_network(profile), mode=request.mode, **profile.spec.inference_with(request.pd).model_dump())
-    metadata = {"profile": profile.name, "sha256": profile.spec.files[WEIGHTS_FILE]}
-    content, psnr = variant(onnx_bytes(graph, metadata), Variant(request.precision, request.size, request.pixels))
-    size = str(request.sizes(graph.multiple, graph.tile)) if request.size else "any size"
-    facts = {"size": size, "multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, **metadata}
-    return Exported(content, facts, "agrees with PyTorch" + _in_half(request, psnr))
+    inference = profile.spec.inference_with(request.pd).model_dump()
+    graph = ImageToImage(_network(profile), mode=request.mode, **inference)
+    if request.noise and not graph.noise_conditioned:
+        raise UsageError(TAKES_NO_NOISE)
+    return graph
+
+
+def _metadata(profile: Profile) -> dict[str, str]:
+    return {"profile": profile.name, "sha256": profile.spec.files[WEIGHTS_FILE]}
 
 
 def export_engine(profile: Profile, request: ExportRequest, on_line: Callable[[str], None]) -> Exported:
@@ -122,7 +173,7 @@ def export_engine(profile: Profile, request: ExportRequest, on_line: Callable[[s
     from nsp_export.variants import Variant
 
     compared = _compare_with_weights(profile, request.mode)
-    chosen = Variant(request.precision, request.size, request.pixels)
+    chosen = Variant(request.precision, request.size, request.pixels, request.noise)
     made = EngineFileRequest(request.target, request.mode, chosen, request.sizes, request.capabilities)
     content, found, sizes, psnr = engine_bytes(profile, made, on_line)
     facts = {
@@ -130,6 +181,7 @@ def export_engine(profile: Profile, request: ExportRequest, on_line: Callable[[s
         "multiple": found.multiple,
         "halo": found.halo,
         "scale": found.scale,
+        "noise": request.noise.source if request.noise else None,
         "profile": found.profile,
         "sha256": found.sha256,
     }

@@ -1,0 +1,96 @@
+"""`nsp export --noise`: what the network is told of every image, from a number, a file or a profile."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
+from nsp_pipeline.core.noise_table import StatedNoise, camera_table
+from nsp_pipeline.errors import ProfileError, UsageError
+from nsp_pipeline.profiles.choose import find_profile
+from nsp_pipeline.profiles.noise import measured_noise
+
+INPUT, UNKNOWN = "input", "unknown"
+WORDS = f"{INPUT}|{UNKNOWN}|SIGMA|TABLE|PROFILE"
+STRONGEST = 255.0
+
+
+def stated_noise(text: str) -> StatedNoise:
+    """Read a level of noise: "unknown", a standard deviation in 8-bit steps, a .json file, or a profile.
+
+    Raises UsageError where it is none of them, and where there is no noise in it.
+    """
+    if text == UNKNOWN:
+        return StatedNoise.unknown()
+    sigma = _number(text)
+    if sigma is not None:
+        if not 0 < sigma <= STRONGEST:
+            raise UsageError(f"--noise {text}: a level is a standard deviation in 8-bit steps, above 0 and up to 255")
+        return StatedNoise(f"sigma {sigma:g}", camera_table(sigma))
+    if text.lower().endswith(".json"):
+        path = Path(text)
+        return StatedNoise(f"table {path.name}", _table(path))
+    try:
+        profile = find_profile(text)
+    except ProfileError as error:
+        raise UsageError(f"--noise {text}: not a number, not a .json file, and no profile: {error}") from None
+    found = measured_noise(profile)
+    if found is None:
+        raise UsageError(f"--noise {text}: profile {profile.name} holds no measured noise; nsp calibrate measures it")
+    return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else 0.0
+
+
+def _table(path: Path) -> NDArray[np.float32]:
+    """Read a table (1, TABLE_ROWS, TABLE_NODES) from what `nsp scan --noise --json` prints, or four rows of numbers."""
+    try:
+        rows = _rows(json.loads(path.read_text(encoding="utf-8")), path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: is no JSON: {error}") from None
+    lists = isinstance(rows, list) and len(rows) == TABLE_ROWS and all(isinstance(row, list) for row in rows)
+    if not lists or any(len(row) != TABLE_NODES or not all(_is_level(value) for value in row) for row in rows):
+        raise UsageError(
+            f"{path}: a noise table is {TABLE_ROWS} rows of {TABLE_NODES} standard deviations each, for pixels in 0 to "
+            "1 (8-bit steps divided by 255); docs/engines.md says which row is what"
+        )
+    return np.array(rows, dtype=np.float32)[None]
+
+
+def _is_level(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _rows(document: Any, path: Path) -> Any:
+    """Find the table in a document: alone, in a group's `noise`, or in that of the only group that has one."""
+    if not isinstance(document, dict):
+        # A graph's own default is [1, rows, nodes].
+        return document[0] if isinstance(document, list) and len(document) == 1 else document
+    if "groups" in document:
+        groups = document["groups"] if isinstance(document["groups"], list) else []
+        measured = [group for group in groups if _in_group(group) is not None]
+        if len(measured) != 1:
+            names = "; ".join(f"{group.get('camera')} ISO {group.get('iso_min')}" for group in measured)
+            raise UsageError(
+                f"{path}: one level of noise is needed, and this holds {len(measured)}{f' ({names})' * bool(names)}; "
+                "scan the photos of one camera and ISO: nsp scan --noise --json PHOTOS"
+            )
+        return _in_group(measured[0])
+    return document.get("table", _in_group(document))
+
+
+def _in_group(group: Any) -> Any:
+    noise = group.get("noise") if isinstance(group, dict) else None
+    return noise.get("table") if isinstance(noise, dict) else None
