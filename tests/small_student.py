@@ -6,15 +6,14 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from tiny import tiny_profile_files
+from tiny import tiny_fields
 
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.unet import UNet
-from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE
 
 SIZES = {"channels": [4, 8], "pairs": [1, 1], "scale": 2, "noise_conditioned": True}
-METADATA = {"profile": "student", "sha256": "0" * 64}
 
 
 @cache
@@ -30,16 +29,23 @@ def student_graph(self_ensemble: int = 1) -> ImageToImage:
 @cache
 def student_model() -> bytes:
     """Its graph as an ONNX file, the noise as an input."""
-    return onnx_bytes(student_graph(), METADATA)
+    return onnx_bytes(student_graph(), {"profile": "student", "sha256": sha256(_weights()).hexdigest()})
+
+
+def student_fields(**changes: Any) -> dict[str, Any]:
+    """What its profile says of itself; `changes` replace fields."""
+    network = student_graph().network
+    backbone = {"name": "unet", "sizes": SIZES, "multiple": network.multiple, "halo": network.halo}
+    student = {"name": "student", "pairs": None, "backbone": {**backbone, "scale": 2, "tiling": "exact"}}
+    return {**tiny_fields(), **student, **changes}
 
 
 def student_profile_files(**changes: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Fields and files for `write_profile`; `changes` replace fields."""
-    network = student_graph().network
-    fields, files = tiny_profile_files()
-    weights = safetensors.torch.save(dict(network.state_dict()))
-    model = onnx_bytes(student_graph(), {"profile": "student", "sha256": sha256(weights).hexdigest()})
-    backbone = {"name": "unet", "sizes": SIZES, "multiple": network.multiple, "halo": network.halo}
-    fields |= {"name": "student", "pairs": None, "backbone": {**backbone, "scale": 2, "tiling": "exact"}}
-    files = {name: data for name, data in files.items() if name not in MODEL_FILES.values()}
-    return {**fields, **changes}, {**files, MODEL_FILES["denoise"]: model, WEIGHTS_FILE: weights}
+    files = {MODEL_FILES["denoise"]: student_model(), WEIGHTS_FILE: _weights(), CARD_FILE: b"# student\n"}
+    return student_fields(**changes), files
+
+
+@cache
+def _weights() -> bytes:
+    return safetensors.torch.save(dict(student_graph().network.state_dict()))

@@ -54,11 +54,16 @@ def tiny_model(mode: str, pd_factor: int = 1, local_mean_skip: bool = True) -> b
 
 def tiny_profile_files(**changes: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Fields and files for `write_profile`; `changes` replace fields."""
-    network = tiny_network()
     files = {file: tiny_model(mode) for mode, file in MODEL_FILES.items()}
     files[WEIGHTS_FILE] = tiny_weights()
     files[CARD_FILE] = b"# tiny\n"
-    fields = {
+    return {**tiny_fields(), **changes}, files
+
+
+def tiny_fields() -> dict[str, Any]:
+    """What the profile says of itself."""
+    network = tiny_network()
+    return {
         "name": "tiny",
         "camera_make": "Maker",
         "camera_model": "Maker One",
@@ -71,7 +76,6 @@ def tiny_profile_files(**changes: Any) -> tuple[dict[str, Any], dict[str, bytes]
         "scores": {"held_out_photos": 0},
         "data": {"origin": "nothing", "licence": "any", "photos": 0},
     }
-    return {**fields, **changes}, files
 
 
 def torch_result(
