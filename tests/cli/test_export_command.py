@@ -41,6 +41,7 @@ def test_a_file_is_written_once_and_replaced_only_when_asked(
         "multiple": 2,
         "halo": 2 * tiny_profile.spec.backbone.halo,
         "scale": 2,
+        "noise": None,
         "profile": "tiny",
         "sha256": tiny_profile.spec.files[WEIGHTS_FILE],
     }

@@ -9,6 +9,8 @@ from noisy_photos import save_archive
 from PIL import Image
 from run_nsp import run_here
 
+from nsp_pipeline.cli.export.stated_noise import stated_noise
+
 Captured = pytest.CaptureFixture[str]
 
 
@@ -53,6 +55,16 @@ def test_noise_is_measured_and_gives_s_and_pd(capsys: Captured, tmp_path: Path) 
     assert noise["sigma"] == pytest.approx(8.0, rel=0.1)
     assert (noise["s"], noise["pd_factor"], noise["trouble"]) == (2, 1, None)
     assert len(noise["channels"]) == 3
+
+
+def test_the_table_of_a_group_is_what_nsp_export_takes(capsys: Captured, tmp_path: Path) -> None:
+    document = scan(capsys, flat_archive(tmp_path / "photos", 8.0), "--noise")
+    (tmp_path / "street.json").write_text(json.dumps(document))
+    grey, coarse, colour, coarse_colour = stated_noise(str(tmp_path / "street.json")).table[0] * 255
+    # White noise: a third of the variance is grey, and all of it as coarse as fine.
+    np.testing.assert_allclose(grey[2:6], 8 / np.sqrt(3), rtol=0.1)
+    np.testing.assert_allclose(colour[2:6], 8 * np.sqrt(2 / 3), rtol=0.1)
+    np.testing.assert_allclose([coarse / grey, coarse_colour / colour], 1, atol=0.25)
 
 
 def test_the_report_shows_curves_and_maps(capsys: Captured, tmp_path: Path) -> None:
