@@ -20,7 +20,8 @@ from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.metadata.camera_names import camera_name
 from nsp_pipeline.models.backbone import Backbone
-from nsp_pipeline.models.registry import load_backbone
+from nsp_pipeline.models.registry import build_backbone, load_backbone
+from nsp_pipeline.models.widening import can_widen, widen
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 from nsp_pipeline.profiles.spec import BackboneSpec, InferenceSpec
 
@@ -151,14 +152,23 @@ def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
 
 
 def base_network(base: Profile, settings: TrainingSettings) -> Backbone:
-    """Load a base's network; raises UsageError when it is of another backbone or other sizes than the settings."""
+    """Load a base's network, widened where the settings ask for more channels: it gives the same pictures.
+
+    Raises UsageError when it is of another backbone, or differs from the settings in more than being narrower.
+    """
     spec = base.spec.backbone
     wanted = {"backbone": settings.backbone, **settings.backbone_sizes}
     given = {"backbone": spec.name, **spec.sizes}
-    if json.loads(json.dumps(wanted)) != given:
+    network = load_backbone(spec.name, spec.sizes, base.read(WEIGHTS_FILE))
+    if json.loads(json.dumps(wanted)) == given:
+        return network
+    torch.manual_seed(settings.seed)  # of what new channels start from
+    wide = build_backbone(settings.backbone, settings.backbone_sizes).eval()
+    if not can_widen(network, wide):
         other = ", ".join(f"{key} {given.get(key)}" for key in wanted if wanted[key] != given.get(key))
         raise UsageError(f"base {base.path} is another network than the recipe asks for: it has {other}")
-    return load_backbone(spec.name, spec.sizes, base.read(WEIGHTS_FILE))
+    widen(network, wide)
+    return wide
 
 
 def _verdict(trained: Trained, *, student: bool) -> Verdict:
