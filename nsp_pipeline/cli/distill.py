@@ -78,7 +78,7 @@ def command(
     options["start"], options["master"] = (find_profile(name) if name else None for name in (options["base"], teacher))
     require_writable(out)
     options["shot_pairs"] = read_shot_pairs(options["pairs"])
-    options["device"] = usable(options["device"])
+    options["device"] = usable(options["device"], options["threads"])
     options["origin"] = options["origin"] or ", ".join(map(printable, (*photos, *clean)))
     with join_ranks(options["device"]) as ranks:
         console = Console(stderr=True, quiet=not ranks.first)
@@ -105,7 +105,8 @@ def _train(sources: "Sources", out: Path, options: Mapping[str, Any], this: Run)
 
     settings: StudentSettings = options["settings"]
     start, master = options["start"], sources.teacher
-    say(this.console, f"preparing {settings.painted} painted pictures, and the teacher's targets")
+    if settings.noise_kinds == "cameras":
+        say(this.console, f"preparing {settings.painted} painted pictures, and the teacher's targets")
     with this.stop.finishing_first(), progress(this.console, settings.steps) as on_step:
         return distill(
             sources,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from noisy_photos import save_archive
+from noisy_photos import clean_scene, save_archive
 from PIL import Image
 from run_nsp import Finished
 
@@ -115,6 +115,30 @@ def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, real_nsp:
     held = [load_profile(tmp_path / f"{name}.nsp").read(WEIGHTS_FILE) for name in "ab"]
     assert held[0] == held[1]
     assert "not accepted" in second.err
+
+
+def test_a_base_of_any_noise_is_widened_by_the_next_training(tmp_path: Path, recipe: Path, real_nsp: Nsp) -> None:
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for number in range(3):
+        Image.fromarray(clean_scene(420, 440 + number).astype(np.uint8)).save(clean / f"{number}.png")
+    any_noise = RECIPE + 'noise_kinds = "any"\nschedule = "trapezoid"\n'
+    recipe.write_text(any_noise)
+    made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "a.nsp", "--json")
+    assert made.code == 0, made.err
+    assert "painted" not in made.err
+    recipe.write_text(any_noise.replace("[4, 8]", "[6, 8]"))
+    start = ("--base", tmp_path / "a.nsp", "--out", tmp_path / "b.nsp", "--threads", "1")
+    wider = real_nsp("distill", "--clean", clean, "--recipe", recipe, *start, "--json")
+    assert wider.code == 0, wider.err
+    first, second = json.loads(made.out), json.loads(wider.out)
+    assert second["backbone"]["sizes"]["channels"] == [6, 8]
+    assert second["scores"]["base_noise_left"] == pytest.approx(first["scores"]["noise_left"], rel=1e-3)
+    # And never back: what is wide cannot be a base of what is narrow.
+    recipe.write_text(any_noise)
+    refused = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--base", tmp_path / "b.nsp", "--out", "c.nsp")
+    assert refused.code == 2
+    assert "another network than the recipe asks for: it has channels [6, 8]" in refused.err
 
 
 @pytest.mark.parametrize(

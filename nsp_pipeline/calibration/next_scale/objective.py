@@ -13,6 +13,7 @@ from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.crops import CropSampler, to_tensor
 from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.calibration.training.precision import autocast
 from nsp_pipeline.core.pairs import construct_pairs
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.profiles.spec import InferenceSpec
@@ -50,6 +51,10 @@ class NextScaleObjective:
         """Crops of held-out photos that a network is judged by."""
         return len(self._held_out) if self._held_out else 0
 
+    def stepped(self, network: Backbone) -> nn.Module:
+        """The network itself."""
+        return network
+
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean L1 over the Cartesian product of inputs and targets of one batch of crops."""
         settings = self._settings
@@ -61,7 +66,7 @@ class NextScaleObjective:
             # The deal was a shuffle, so the first ones are as random as any.
             inputs = inputs[:, : settings.inputs_per_step]
         flat = inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(flat.device.type, dtype=torch.bfloat16, enabled=settings.bf16):
+        with autocast(flat.device.type, settings):
             predicted = network(flat).float().unflatten(0, inputs.shape[:2])
         pairs = torch.broadcast_tensors(predicted[:, :, None], targets[:, None])
         return l1_loss(*pairs)

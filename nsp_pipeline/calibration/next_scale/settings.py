@@ -106,6 +106,11 @@ class NextScaleSettings(TrainingSettings):
         return {name: value for name, value in serialise(self).items() if name not in others}
 
     @property
+    def pixels_a_step(self) -> int:
+        """Pixels of noisy crops that a step sees."""
+        return self.batch * self.crop**2
+
+    @property
     def backbone_sizes(self) -> dict[str, Any]:
         """The sizes that `build_backbone` takes."""
         return {**{name: getattr(self, name) for name in SIZE_FIELDS[self.backbone]}, "scale": self.t}

@@ -17,10 +17,11 @@ from nsp_pipeline.calibration.publish import (
     publish,
     require_judges,
 )
+from nsp_pipeline.calibration.student.any_noise_objective import AnyNoiseObjective
 from nsp_pipeline.calibration.student.objective import JUDGED, Material, StudentObjective, Teacher, shrunk_to_sharp
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.apply import denoised
-from nsp_pipeline.calibration.training.loop import RunOptions, train
+from nsp_pipeline.calibration.training.loop import Objective, RunOptions, train
 from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.core.noise import measure_noise
@@ -78,9 +79,7 @@ def distill(
     held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
     require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more")
     settings = _fitted(settings, sources.noisy)
-    device = run.torch_device
-    teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
-    objective = StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
+    objective = _objective(sources, settings, run.torch_device, on_prepared)
     trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
     if not run.ranks.first:
         return None
@@ -101,6 +100,21 @@ def distill(
         shot_pairs=shot_pairs,
         make_onnx=make_onnx,
     )
+
+
+def _objective(
+    sources: Sources, settings: StudentSettings, device: str, on_prepared: Callable[[int, int], None]
+) -> Objective:
+    """What the settings want to be learnt; raises UsageError when the photos do not suit it."""
+    if settings.noise_kinds == "any":
+        if sources.noisy or not sources.clean:
+            raise UsageError('a recipe with noise_kinds = "any" learns from --clean photos alone: give no others')
+        training, held_out = (
+            [photo.pixels for photo in part] for part in (sources.clean.training, sources.clean.held_out)
+        )
+        return AnyNoiseObjective(training, held_out, settings, device)
+    teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
+    return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
 
 
 def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSettings:

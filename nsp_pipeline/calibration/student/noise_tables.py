@@ -49,7 +49,7 @@ def with_measurement_error(
 def _by_brightness(noise: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
     """Standard deviation (B, TABLE_NODES) of noise (B, C, h, w), by brightness (B, 1, h, w)."""
     square = (noise**2).mean(1, keepdim=True).flatten(2)
-    places = torch.arange(TABLE_NODES).view(1, -1, 1)
+    places = torch.arange(TABLE_NODES, device=noise.device).view(1, -1, 1)
     near = (1 - (brightness.flatten(2).clamp(0, 1) * (TABLE_NODES - 1) - places).abs()).clamp_min(0)
     total = square.mean(2)
     return ((near * square).mean(2) + SHARED * total).div(near.mean(2) + SHARED).sqrt()

@@ -21,6 +21,7 @@ from nsp_pipeline.calibration.student.noise_tables import noise_tables, with_mea
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.crops import CropSampler, to_tensor
 from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.calibration.training.precision import autocast
 from nsp_pipeline.models.backbone import Backbone
 
 PAINTED_SIDE = 512
@@ -95,11 +96,15 @@ class StudentObjective:
         # Crops are small: more threads would only keep each other, and the training, waiting.
         self._pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
 
+    def stepped(self, network: Backbone) -> nn.Module:
+        """The network itself."""
+        return network
+
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean loss on new crops."""
         noisy, clean, sharp, known, table = (part.to(self._device) for part in self._crops(batch, step, rank))
         weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3), keepdim=True).sqrt())
-        with torch.autocast(noisy.device.type, dtype=torch.bfloat16, enabled=self._settings.bf16):
+        with autocast(self._device, self._settings):
             image = noisy.contiguous(memory_format=torch.channels_last)
             estimate = network(image, table) if self._settings.noise_conditioned else network(image)
         estimate = estimate.float()

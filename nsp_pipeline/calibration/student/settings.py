@@ -24,6 +24,9 @@ class StudentSettings(TrainingSettings, NoiseRange):
     pairs: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 2)
     """Residual pairs of convolutions of each level on the way down."""
     scale: Annotated[int, Field(ge=2, le=2)] = 2
+    noise_kinds: Literal["cameras", "any"] = "cameras"
+    """What noise is put onto clean photos: that of cameras, or every kind of noise there is, drawn in a moment: then
+    only `clean` photos are learnt from, and what concerns cameras, painted pictures and teachers does not matter."""
     noise_conditioned: bool = True
     """Whether the network takes a table of the photo's noise as a second input."""
     unconditioned_share: Share = 0.15
@@ -76,6 +79,11 @@ class StudentSettings(TrainingSettings, NoiseRange):
                 f"more: a longer crop, or longest_blur below {(self.crop - 1) / 18:.1f}"
             )
         return self
+
+    @property
+    def pixels_a_step(self) -> int:
+        """Pixels of noisy crops that a step sees."""
+        return self.batch * self.crop**2
 
     @property
     def backbone_sizes(self) -> dict[str, Any]:

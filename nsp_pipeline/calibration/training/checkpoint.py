@@ -9,7 +9,7 @@ import torch
 from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.errors import OutputError, UsageError
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """What is said of a network on held-out photos, and whether it beats another on the same ones."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ class Judgement:
     drift: float
     leak: float
     edges: float
+    psnr: Mapping[str, float] = field(default_factory=dict)
+    """Mean PSNR in dB of crops with a known noise, by the column of the log that it goes into."""
 
     @property
     def mean(self) -> float:

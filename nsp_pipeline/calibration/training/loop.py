@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
@@ -47,8 +48,11 @@ class Objective(Protocol):
     def photos(self) -> list[list[int]]:
         """Shapes of all photos, by which a checkpoint knows that it belongs to the same photos."""
 
+    def stepped(self, network: Backbone) -> nn.Module:
+        """The module that the loss is computed with: the network itself, or a part or another way through it."""
+
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
-        """Mean loss of the network on `batch` new crops; what they are follows from the step and the process's rank."""
+        """Mean loss on `batch` new crops of what `stepped` gave; the step and the process's rank say which crops."""
 
     def judge(self, network: Backbone) -> Judgement | None:
         """Judge a network on photos kept out of training; None where there are none."""
@@ -206,9 +210,9 @@ class _Training:
         if base is not None:
             network.load_state_dict(base.state_dict())
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._stepped: nn.Module = self._network
+        self._stepped = objective.stepped(self._network)
         if ranks.count > 1:
-            self._stepped = DistributedDataParallel(self._network)
+            self._stepped = DistributedDataParallel(self._stepped)
         if device.startswith("cuda"):
             # Not on a CPU: 95 s to compile the network of `camera-scratch`, and steps no more than 6 % quicker.
             self._stepped = cast(nn.Module, torch.compile(self._stepped))
@@ -218,6 +222,7 @@ class _Training:
         self.step = 0
         self.steps = settings.steps
         self.seconds = 0.0
+        self._processor_seconds, self._begun = 0.0, time.process_time()
         self._losses: list[float] = []
         self._judgement: Judgement | None = None
         self._history: list[tuple[int, float]] = []
@@ -225,6 +230,11 @@ class _Training:
         self.judge_seconds = 0.0
         """What a judgement takes, as far as is known."""
         self._base_judgement = self._judged(self._network) if base is not None else None
+
+    @property
+    def processor_seconds(self) -> float:
+        """What this process has used for the training, all threads together, and those that it was resumed from."""
+        return self._processor_seconds + time.process_time() - self._begun
 
     @property
     def loss(self) -> float:
@@ -271,10 +281,12 @@ class _Training:
         """The figures of this step, for the log."""
         rate = learning_rate(self.step, self.steps, self._settings)
         row = {"step": self.step, "seconds": self.seconds, "learning_rate": rate, "loss": self.loss}
+        row["megapixels"] = self.step * self._settings.pixels_a_step / 1e6
+        row["processor_hours"] = self.processor_seconds / 3600
         if judged and self._judgement:
             found = self._judgement
             row |= {"held_out_mse": found.mean, "held_out_l1": found.l1, "drift": found.drift}
-            row |= {"leak": found.leak, "edges": found.edges}
+            row |= {"leak": found.leak, "edges": found.edges, **found.psnr}
         return row
 
     def previews(self) -> list[list[NDArray[np.float32]]]:
@@ -289,6 +301,7 @@ class _Training:
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
             "losses": self._losses,
             "network": self._network.state_dict(),
             "averaged": self._averaged.state_dict(),
@@ -299,11 +312,12 @@ class _Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to where `state` was taken; raises UsageError when it is of another training."""
-        if state["settings"] != self._settings.model_dump_json():
+        if not _same(self._settings, state["settings"]):
             raise UsageError("the checkpoint was made with other settings; resume with the same recipe and options")
         if state["photos"] != self._objective.photos:
             raise UsageError("the checkpoint was made with other photos; resume with the same ones, or start again")
         self.step, self.steps, self.seconds = state["step"], state["steps"], state["seconds"]
+        self._processor_seconds, self._begun = state["processor_seconds"], time.process_time()
         self._losses = state["losses"]
         self._network.load_state_dict(state["network"])
         self._averaged.load_state_dict(state["averaged"])
@@ -332,11 +346,27 @@ class _Training:
         )
 
 
+def _same(settings: TrainingSettings, stored: str) -> bool:
+    """Whether a checkpoint's settings are these; what an older nsp did not know of has its default."""
+    try:
+        return type(settings).model_validate_json(stored) == settings
+    except ValidationError:
+        return False
+
+
 def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
-    """The rate of a step, 1 to `steps`: constant, or up along a cosine in the warm-up and down along one after it."""
+    """The rate of a step, 1 to `steps`: constant, or up along a cosine in the warm-up and down along one after it.
+
+    A trapezoid's warm-up is a share of the settings' own steps, wherever the training ends, and between the two its
+    rate is constant (Zhai et al. 2022, Hägele et al. 2024).
+    """
     top = settings.learning_rate
     if settings.schedule == "constant":
         return top
+    if settings.schedule == "trapezoid":
+        rising = _cosine(top / START_DIVISOR, top, step / max(1.0, settings.warmup * settings.steps))
+        fall = settings.cooldown * steps
+        return min(rising, _cosine(top, top / END_DIVISOR, max(0.0, step - steps + fall) / fall))
     peak = settings.warmup * steps
     if step < peak:
         return _cosine(top / START_DIVISOR, top, step / peak)

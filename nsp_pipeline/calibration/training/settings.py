@@ -16,14 +16,18 @@ class TrainingSettings(BaseModel):
     batch: Annotated[int, Field(ge=1)] = 4
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the steps in which the rate rises; it falls along a cosine after that. `constant` ignores both."""
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    """Share of the steps in which the rate rises. `constant` ignores it."""
+    schedule: Literal["one-cycle", "trapezoid", "constant"] = "one-cycle"
+    """How the rate falls along a cosine after that: over all steps that are left, or over the last ones alone
+    (`trapezoid`): such a training can be ended, or given more time, at any step."""
+    cooldown: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the steps at the end over which the rate of a trapezoid falls."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     """Decay of the running average of the weights that becomes the profile; 0 keeps the last weights."""
     clip: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of a step's gradient; None leaves it as it is, as the paper does."""
     bf16: bool = True
-    """Compute the network in bfloat16 (weights, means and loss stay float32)."""
+    """Compute the network in bfloat16 where the GPU or processor can (weights, means and loss stay float32)."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     memory: Annotated[int, Field(ge=1 << 20)] = 2 << 30
     """Bytes of photos held in memory for training; what is more goes into a file that is mapped."""
@@ -42,4 +46,9 @@ class TrainingSettings(BaseModel):
     @property
     def backbone_sizes(self) -> dict[str, Any]:
         """The sizes that `build_backbone` takes."""
+        raise NotImplementedError
+
+    @property
+    def pixels_a_step(self) -> int:
+        """Pixels of noisy crops that a step sees."""
         raise NotImplementedError

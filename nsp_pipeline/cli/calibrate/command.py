@@ -97,7 +97,7 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
         measured=measured,
         start=start,
         shot_pairs=read_shot_pairs(options["pairs"]),
-        device=usable(options["device"]),
+        device=usable(options["device"], options["threads"]),
         resume=options["resume"],
         max_time=options["max_time"],
         origin=options["origin"] or ", ".join(map(printable, photos)),

@@ -80,10 +80,14 @@ def inherited_licence(licence: str, *parents: Profile | None) -> str:
     return licence
 
 
-def usable(device: str) -> str:
-    """The device to train on; raises UsageError when PyTorch cannot use the one that was named."""
+def usable(device: str, threads: int | None) -> str:
+    """The device to train on, with PyTorch held to so many threads; raises UsageError when it cannot use the device."""
     import torch
 
+    if threads:
+        torch.set_num_threads(threads)
+    if threads:
+        torch.set_num_threads(threads)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

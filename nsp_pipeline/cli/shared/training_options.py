@@ -24,6 +24,7 @@ HOW = (
     click.option(
         "--device", type=DeviceType(), default="auto", show_default=True, help="auto: the GPU if there is one."
     ),
+    click.option("--threads", type=click.IntRange(min=1), help="Processor cores to train on; without it, all."),
     click.option(
         "--pair",
         "pairs",

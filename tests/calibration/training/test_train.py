@@ -8,7 +8,7 @@ from small_training import train_on
 from torch.nn.functional import avg_pool2d
 
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
-from nsp_pipeline.calibration.training.loop import Progress, Trained
+from nsp_pipeline.calibration.training.loop import Progress, Trained, learning_rate
 from nsp_pipeline.models.registry import build_backbone
 
 SIZES = {"base_channels": 4, "modules": 1, "local_mean_skip": False}
@@ -111,3 +111,18 @@ def test_more_targets_and_fewer_inputs_a_step_train_too() -> None:
         trained = train_on(PHOTOS, [], SETTINGS.model_validate({**SETTINGS.model_dump(), **changes, "steps": 2}))
         assert trained.steps == 2, changes
         assert np.isfinite(trained.loss)
+
+
+def test_a_trapezoid_rises_holds_and_falls_at_the_end_wherever_that_is() -> None:
+    chosen = settings(schedule="trapezoid", warmup=0.1, cooldown=0.2, steps=100, learning_rate=1e-3)
+    rates = [learning_rate(step, 100, chosen) for step in range(1, 101)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[0] < 0.2e-3
+    assert rates[10:80] == pytest.approx([1e-3] * 70)
+    assert rates[80:] == sorted(rates[80:], reverse=True)
+    assert rates[-1] < 1e-6
+    # Ended sooner, it is the same until the fall, which is as long a part of the whole.
+    shorter = [learning_rate(step, 50, chosen) for step in range(1, 51)]
+    assert shorter[:40] == rates[:40]
+    assert shorter[39] > shorter[40]
+    assert shorter[-1] < 1e-6

@@ -1,5 +1,6 @@
 """A training that was killed goes on to the very result of one that was not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -64,8 +65,9 @@ def run(folder: Path, *, resume: bool = False, steps: int = 24, stop_after: int 
 
 
 def log_rows(folder: Path) -> list[dict[str, str]]:
-    """The log without the column of seconds."""
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in read_log(folder)]
+    """The log without the columns of time."""
+    times = ("seconds", "processor_hours")
+    return [{key: value for key, value in row.items() if key not in times} for row in read_log(folder)]
 
 
 def same_weights(one: Trained, other: Trained) -> bool:
@@ -219,3 +221,17 @@ def test_pictures_and_tables_are_left_to_look_at(tmp_path: Path) -> None:
     rates = [float(row["learning_rate"]) for row in read_log(tmp_path / "t")]
     assert np.argmax(rates) < 2
     assert rates[-1] == min(rates)
+
+
+def test_a_checkpoint_of_an_older_version_that_lacked_a_setting_is_resumed(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "t", stop_after=8)
+    path = tmp_path / "t" / CHECKPOINT_FILE
+    state = load_checkpoint(path)
+    settings = json.loads(state["settings"])
+    del settings["cooldown"]
+    save_checkpoint(path, {**state, "settings": json.dumps(settings)})
+    assert same_weights(run(tmp_path / "t", resume=True), whole)
+    save_checkpoint(path, {**state, "settings": json.dumps({**settings, "unheard_of": 1})})
+    with pytest.raises(UsageError, match="other settings"):
+        run(tmp_path / "t", resume=True)

@@ -1,0 +1,12 @@
+"""bfloat16 where a training gains by it: on GPUs, and on processors with instructions for it."""
+
+import torch
+
+from nsp_pipeline.calibration.training.settings import TrainingSettings
+from nsp_pipeline.engines.torch.engine import computes_in_bf16
+
+
+def autocast(device: str, settings: TrainingSettings) -> torch.autocast:
+    """The context to run a network in; a processor without such instructions would emulate them, many times as slow."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=settings.bf16 and (kind != "cpu" or computes_in_bf16()))
