@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from nsp_pipeline.atomic_file import flush_folder
+from nsp_pipeline.atomic_file import flush_folder, process_is_alive, remove
 from nsp_pipeline.batch.job import Job, Shard
 from nsp_pipeline.batch.output.lock import OutputLock
 from nsp_pipeline.batch.output.manifest import Manifest
@@ -79,13 +79,13 @@ class Publisher:
                 raise Stopped
             return self._rename(partial, job, row)
         except OSError as error:
-            _remove(partial)
+            remove(partial)
             # An encoder's own complaint has no number.
             if error.errno is None or error.errno in ABOUT_ONE_FILE:
                 raise PhotoError(job.input, f"its output cannot be written: {error.strerror or error}") from error
             raise OutputError(_cannot_write(job.output, error)) from error
         except BaseException:
-            _remove(partial)
+            remove(partial)
             raise
 
     def partial_path(self, job: Job) -> Path:
@@ -199,29 +199,10 @@ def remove_strays(folders: Iterable[Path], manifest: Manifest, lock: OutputLock)
             if match is None:
                 continue
             ours = match["owner"] == manifest.identity
-            if not (lock.is_alive(int(match["shard"])) if ours else _process_is_alive(int(match["pid"]))):
-                _remove(folder / name)
+            if not (lock.is_alive(int(match["shard"])) if ours else process_is_alive(int(match["pid"]))):
+                remove(folder / name)
                 removed += 1
     return removed
-
-
-def _process_is_alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
-    if os.name == "nt":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
 
 
 def _cannot_write(path: Path, error: OSError) -> str:
