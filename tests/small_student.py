@@ -13,7 +13,7 @@ from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.unet import UNet
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE
 
-SIZES = {"channels": [4, 8], "pairs": [1, 1], "scale": 2, "noise_conditioned": True}
+SIZES: dict[str, Any] = {"channels": [4, 8], "pairs": [1, 1], "scale": 2, "noise_conditioned": True}
 
 
 @cache
@@ -48,4 +48,5 @@ def student_profile_files(**changes: Any) -> tuple[dict[str, Any], dict[str, byt
 
 @cache
 def _weights() -> bytes:
-    return safetensors.torch.save(dict(student_graph().network.state_dict()))
+    content: bytes = safetensors.torch.save(dict(student_graph().network.state_dict()))
+    return content

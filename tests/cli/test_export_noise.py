@@ -43,7 +43,7 @@ def written(path: Path, document: Any) -> str:
 
 
 def run(content: bytes | str, image: np.ndarray, name: str = "image") -> np.ndarray:
-    (result,) = onnxruntime.InferenceSession(content).run(None, {name: image})
+    result: np.ndarray = onnxruntime.InferenceSession(content).run(None, {name: image})[0]
     return result
 
 

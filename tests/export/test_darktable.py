@@ -66,8 +66,8 @@ def package(precision: str = "fp32") -> bytes:
 @cache
 def blind_graph() -> ImageToImage:
     """PD on shifted grids, and a share of the estimate without: all that a blind network's denoising may hold."""
-    way = {"pd_factor": 2, "shifted_grids": True, "whole_share": 0.5}
-    return ImageToImage(tiny_network(), mode="denoise", **way).eval()
+    graph = ImageToImage(tiny_network(), mode="denoise", pd_factor=2, shifted_grids=True, whole_share=0.5)
+    return graph.eval()
 
 
 @cache
@@ -83,7 +83,7 @@ def model_of(content: bytes) -> bytes:
 
 
 def run(model: bytes, images: np.ndarray) -> np.ndarray:
-    (result,) = onnxruntime.InferenceSession(model).run(["output"], {"input": images})
+    result: np.ndarray = onnxruntime.InferenceSession(model).run(["output"], {"input": images})[0]
     return result
 
 
@@ -236,7 +236,7 @@ def test_seams_that_would_be_seen_are_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_model_that_depends_on_its_size_is_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = darktable.with_any_size
+    right = with_any_size
 
     def off_by_one(content: bytes, multiple: int) -> bytes:
         return right(content, 2 * multiple)

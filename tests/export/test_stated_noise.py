@@ -23,7 +23,7 @@ IMAGE = np.random.default_rng(3).random((1, 3, 96, 128), dtype=np.float32)
 
 
 def run(content: bytes, image: np.ndarray = IMAGE, **more: np.ndarray) -> np.ndarray:
-    (result,) = onnxruntime.InferenceSession(content).run(None, {"image": image, **more})
+    result: np.ndarray = onnxruntime.InferenceSession(content).run(None, {"image": image, **more})[0]
     return result
 
 
@@ -75,7 +75,7 @@ def test_float16_one_size_and_integer_pixels_take_it_too() -> None:
     assert LEAST_PSNR <= psnr < np.inf
     session = onnxruntime.InferenceSession(content)
     assert [(value.name, value.shape) for value in session.get_inputs()] == [("image", [1, 3, 96, 128])]
-    stored = from_unit(IMAGE, np.dtype(np.uint8))
+    stored: np.ndarray = from_unit(IMAGE, np.dtype(np.uint8))
     told = from_unit(run(student_model(), stored / np.float32(255), noise=NOISE.table), np.dtype(np.uint8))
     assert np.abs(run(content, stored).astype(int) - told).max() <= 1
 

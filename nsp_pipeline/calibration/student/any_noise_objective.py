@@ -91,7 +91,8 @@ class AnyNoiseObjective:
         with autocast(self._device, self._settings):
             image = noisy.contiguous(memory_format=torch.channels_last)
             estimate = network(image, told) if self._settings.noise_conditioned else network(image)
-        return (weight * (estimate.float() - clean).abs()).mean()
+        loss: torch.Tensor = (weight * (estimate.float() - clean).abs()).mean()
+        return loss
 
     @torch.inference_mode()
     def judge(self, network: Backbone) -> Judgement | None:

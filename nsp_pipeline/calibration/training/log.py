@@ -16,8 +16,10 @@ from nsp_pipeline.errors import OutputError
 CSV_FILE = "log.csv"
 PICTURES = "held-out-*.png"
 BOARD = "tensorboard"
-COLUMNS = ("step", "seconds", "processor_hours", "megapixels", "learning_rate", "loss")
-COLUMNS += ("held_out_mse", "held_out_l1", "drift", "leak", "edges", "white_5", "white_10", "white_25")
+COLUMNS = (
+    *("step", "seconds", "processor_hours", "megapixels", "learning_rate", "loss"),
+    *("held_out_mse", "held_out_l1", "drift", "leak", "edges", "white_5", "white_10", "white_25"),
+)
 GAP = 4
 WHAT = "the log"
 
