@@ -31,10 +31,20 @@ class NspError(Exception):
 class PhotoError(NspError):
     """One photo cannot be read or denoised; the run goes on with the others."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path, reason: str, details: str | None = None) -> None:
         super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
+        self.details = details
+        """A library's own text, for the error log."""
+
+
+class DamagedPhotoError(PhotoError):
+    """The picture in a file is damaged or incomplete; what is left of it can be had by asking for it."""
+
+
+class DecoderFailedError(PhotoError):
+    """What should decode a photo broke down; that says nothing about the photo."""
 
 
 class UsageError(NspError):

@@ -156,11 +156,11 @@ def end_readers_on_interrupt() -> None:
     signal.set_wakeup_fd(theirs.fileno())
     first = True
 
-    def dying(path: Path) -> Any:
+    def dying(path: Path, *, keep_damaged: bool = False) -> Any:
         nonlocal first
         if first:
             first = False
-            return read(path)
+            return read(path, keep_damaged=keep_damaged)
         assert theirs.fileno() >= 0
         ours.recv(1)
         raise PhotoError(path, "LibRaw fails on this RAW file (it ended with code -2)")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nsp_pipeline.batch.job import Job
 from nsp_pipeline.batch.sources import Sources
-from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.read import read_camera
 from nsp_pipeline.profiles.bundle import Profile
@@ -17,11 +17,15 @@ METADATA_READERS = 4
 
 @dataclass(frozen=True)
 class Task:
-    """A job and its profile (None: the photo is left out), with the reason in words."""
+    """A job and its profile (None: the photo is left out), with the reason in words.
+
+    `trouble` is why the photo could not be asked for its camera, where that is no fault of the photo.
+    """
 
     job: Job
     profile: Profile | None
     why: str
+    trouble: DecoderFailedError | None = None
 
 
 def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_missing: str, mode: str) -> list[Task]:
@@ -37,8 +41,13 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
         UsageError: no profile fits and `on_missing` is "error".
     """
     if profile == AUTO:
-        choices = [sources.choose_profile(camera, on_missing=on_missing, mode=mode) for camera in _cameras(jobs)]
-        tasks = [Task(job, choice.profile, choice.why) for job, choice in zip(jobs, choices, strict=True)]
+        tasks = []
+        for job, camera in zip(jobs, _cameras(jobs), strict=True):
+            if isinstance(camera, DecoderFailedError):
+                tasks.append(Task(job, None, camera.reason, camera))
+                continue
+            choice = sources.choose_profile(camera, on_missing=on_missing, mode=mode)
+            tasks.append(Task(job, choice.profile, choice.why))
     else:
         found = sources.find_profile(profile)
         tasks = [Task(job, found, f"asked for as {profile}") for job in jobs]
@@ -49,7 +58,7 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
     return sorted(tasks, key=lambda task: order[task.profile.sha256] if task.profile else len(order))
 
 
-def _cameras(jobs: Sequence[Job]) -> list[Camera]:
+def _cameras(jobs: Sequence[Job]) -> list[Camera | DecoderFailedError]:
     readers = ThreadPoolExecutor(METADATA_READERS)
     try:
         return list(readers.map(_camera, jobs))
@@ -58,9 +67,14 @@ def _cameras(jobs: Sequence[Job]) -> list[Camera]:
         readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _camera(job: Job) -> Camera:
-    """What the metadata say; nothing for a photo that cannot be read, which is reported when its turn comes."""
+def _camera(job: Job) -> Camera | DecoderFailedError:
+    """What the metadata say; nothing for a photo that cannot be read, which is reported when its turn comes.
+
+    Where our own reader broke down, a photo must not be made with the profile of a camera that is not its own.
+    """
     try:
         return read_camera(job.input)
+    except DecoderFailedError as error:
+        return error
     except PhotoError:
         return Camera()

@@ -73,6 +73,11 @@ class Summary:
         return {**ended, "remaining": self.remaining, "unchecked": self.unchecked}
 
     @property
+    def damaged(self) -> list[Result]:
+        """The results of photos that were made although they are damaged."""
+        return [result for result in self.of(Outcome.DONE) if result.made.damaged]
+
+    @property
     def megapixels_per_second(self) -> float:
         """Pixels denoised over the run's whole time."""
         return sum(result.made.megapixels or 0.0 for result in self.of(Outcome.DONE)) / max(self.seconds, 1e-9)
@@ -84,6 +89,7 @@ class Summary:
                 "output": printable(self.root),
                 "ended": str(self.ended),
                 **self.counts(),
+                "damaged": len(self.damaged),
                 "seconds": round(self.seconds, 3),
                 "megapixels_per_second": round(self.megapixels_per_second, 4),
                 "error": str(self.fatal) if self.fatal else None,

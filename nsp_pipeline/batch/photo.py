@@ -18,7 +18,15 @@ from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.denoise.photo import Inferred, denoise_frame
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, PhotoError, UntrustedResultError
+from nsp_pipeline.errors import (
+    DamagedPhotoError,
+    DecoderFailedError,
+    EngineFailedError,
+    EngineOutOfMemoryError,
+    NspError,
+    PhotoError,
+    UntrustedResultError,
+)
 from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.read import read_frame
@@ -33,7 +41,7 @@ class ChangedError(PhotoError):
 
 
 PASSING = (
-    *(NotOursError, ChangedError, MemoryError, OSError),
+    *(NotOursError, ChangedError, DecoderFailedError, MemoryError, OSError),
     *(EngineFailedError, EngineOutOfMemoryError, UntrustedResultError),
 )
 """Causes that may be gone the next time; any other failure would come again."""
@@ -90,7 +98,12 @@ class PhotoSteps:
         return Result(printable(entry.input), Outcome.FAILED, entry.reason)
 
     def settle(self, task: Task) -> Result | None:
-        """Return the end of a photo that is not to be made; None for one that is."""
+        """Return the end of a photo that is not to be made; None for one that is.
+
+        Raises DecoderFailedError for one that could not be asked for its camera.
+        """
+        if task.trouble:
+            raise task.trouble
         if task.profile is None:
             self.manifest.record_unmade(replace(self._row(task), status=Status.LEFT_OUT))
             return self._result(task, Outcome.SKIPPED, task.why)
@@ -137,7 +150,7 @@ class PhotoSteps:
             digest = hash_file(path)
         except OSError as error:
             raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
-        frame = read_frame(path)
+        frame = read_frame(path, keep_damaged=self.settings.damaged == "keep")
         if before is None or stamp(path) != before:
             raise ChangedError(path, "changed while it was read; run again when it is complete")
         return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
@@ -170,6 +183,7 @@ class PhotoSteps:
             strength=inferred.strength,
             noise_before=inferred.noise_before,
             noise_after=inferred.noise_after,
+            damaged=ready.frame.damage,
         )
         return Made(ready.task, ready.source, inferred.frame, made)
 
@@ -184,16 +198,21 @@ class PhotoSteps:
     def publish(self, made: Made) -> Result:
         """Write a photo and record it; raises as Publisher.publish does."""
         began = time.monotonic()
-        self.manifest.keep_settings(self.settings.fingerprint(made.task))
-        self.publisher.publish(made.task.job, made.frame, replace(self._row(made.task, made.source), made=made.made))
+        self.manifest.keep_settings(self.settings.fingerprint(made.task, damaged=bool(made.made.damaged)))
+        self.publisher.publish(made.task.job, made.frame, self._row(made.task, made.source, made.made))
         whole = replace(made.made, seconds=(made.made.seconds or 0.0) + time.monotonic() - began)
         return replace(self._result(made.task, Outcome.DONE, None), made=whole)
 
     def fail(self, task: Task, error: Exception) -> Result:
-        """Record a photo that a step gave up on; a bug of ours leaves its traceback in the error log."""
-        details = None
-        if isinstance(error, PhotoError):
+        """Record a photo that a step gave up on; bugs, and what libraries say, go to the error log."""
+        details = damage = None
+        if isinstance(error, DamagedPhotoError) and self.settings.damaged == "fail":
+            damage = error.reason
+            reason = f"{damage} (--damaged keep takes what can be read)"
+            self._log(task, error.details)
+        elif isinstance(error, PhotoError):
             reason = error.reason
+            self._log(task, error.details)
         elif isinstance(error, EngineFailedError):
             details = "".join(traceback.format_exception(error))
             reason = f"{error} (traceback in {RECORD_FOLDER}/{ERROR_LOG})"
@@ -207,13 +226,14 @@ class PhotoSteps:
             reason = f"{type(error).__name__}: {error} (a bug in nsp; traceback in {RECORD_FOLDER}/{ERROR_LOG})"
             self._log(task, details)
         passing = isinstance(error, PASSING) or isinstance(error.__cause__, PASSING)
-        row = self._row(task, None if passing else _whole_stamp(task))
+        row = self._row(task, None if passing else _whole_stamp(task), Provenance(damaged=damage))
         self.manifest.record_unmade(replace(row, error=reason, lasting=not passing and row.input_sha256 is not None))
         return replace(self._result(task, Outcome.FAILED, reason), traceback=details)
 
-    def _row(self, task: Task, source: Stamp | None = None) -> Row:
+    def _row(self, task: Task, source: Stamp | None = None, made: Provenance | None = None) -> Row:
         """A record of failure, to be made better."""
-        settings, profile_sha256 = self.settings.wanted(task) if task.profile else (None, None)
+        damaged = bool(made and made.damaged)
+        settings, profile_sha256 = self.settings.wanted(task, damaged=damaged) if task.profile else (None, None)
         return Row(
             output=task.job.key,
             input=absolute_name(task.job.input),
@@ -226,13 +246,16 @@ class PhotoSteps:
             profile_sha256=profile_sha256,
             why=task.why,
             version=__version__,
+            made=made or Provenance(),
         )
 
     def _result(self, task: Task, outcome: Outcome, reason: str | None) -> Result:
         profile = task.profile.name if task.profile else None
         return Result(task.job.name, outcome, reason, printable(task.job.output), profile, task.why)
 
-    def _log(self, task: Task, details: str) -> None:
+    def _log(self, task: Task, details: str | None) -> None:
+        if not details:
+            return
         path = self.manifest.path.with_name(ERROR_LOG)
         try:
             with path.open("a", encoding="utf-8") as file:

@@ -15,7 +15,14 @@ from typing import Generic, TypeVar
 
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_pool import EnginePool
-from nsp_pipeline.batch.headroom import COPIES, POLL_SECONDS, Headroom, guess_bytes, photo_memory
+from nsp_pipeline.batch.headroom import (
+    POLL_SECONDS,
+    Headroom,
+    bytes_held,
+    footprint_of,
+    guess_footprint,
+    photo_memory,
+)
 from nsp_pipeline.batch.listeners.listener import Reporter
 from nsp_pipeline.batch.outcome import Ended, Result
 from nsp_pipeline.batch.output.activity import Activity
@@ -69,7 +76,7 @@ class Pipeline:
         self._reporter, self._activity, self._interrupted = watch.reporter, watch.activity, watch.interrupted
         settings = steps.settings
         self._readers = settings.workers
-        self._copies = COPIES[settings.inference.mode]
+        self._held_of = partial(bytes_held, mode=settings.inference.mode, bit_depth=settings.encoding.bit_depth)
         self._headroom = Headroom(settings.workers, photo_memory(settings.memory))
         self._deadline = time.monotonic() + settings.max_seconds if settings.max_seconds is not None else None
         self._to_infer: queue.Queue[_Held[Ready | _Unread] | None] = queue.Queue()
@@ -144,7 +151,7 @@ class Pipeline:
             self._to_infer.put(None)
 
     def _read_ahead(self, task: Task) -> None:
-        size = self._copies * guess_bytes(task.job.input)
+        size = self._held_of(guess_footprint(task.job.input))
         if not self._headroom.admit(size, self._stopping):
             return
         try:
@@ -153,7 +160,7 @@ class Pipeline:
         except Exception as error:
             self._to_infer.put(_Held(_Unread(task, error), size))
             return
-        actual = self._copies * ready.frame.pixels.nbytes
+        actual = self._held_of(footprint_of(ready.frame))
         self._headroom.resize(size, actual)
         self._to_infer.put(_Held(ready, actual))
 

@@ -25,6 +25,9 @@ class Provenance:
     """Sigma in 8-bit steps, as is `noise_after`."""
     noise_after: float | None = None
 
+    damaged: str | None = None
+    """What is wrong with the picture in the photo's file, whether it was made all the same or failed of it."""
+
     def as_json(self) -> dict[str, Any]:
         """Plain values; what is not known is left out."""
         return {name: value for name, value in vars(self).items() if value is not None}

@@ -35,11 +35,16 @@ class RunSettings:
     """CPU threads that compute; None: as many as this process may keep busy."""
     overwrite: bool = False
     retry_failed: bool = False
+    damaged: str = "fail"
+    """What to do with a photo whose picture is damaged: "fail", or "keep" what can be read of it."""
     max_seconds: float | None = None
     shard: Shard | None = None
 
-    def fingerprint(self, task: Task) -> str:
-        """What decides a photo's result, in words; where and how fast it is computed is no part of it."""
+    def fingerprint(self, task: Task, *, damaged: bool = False) -> str:
+        """What decides a photo's result, in words; where and how fast it is computed is no part of it.
+
+        What is done with damaged photos decides the results of those only.
+        """
         parts = {
             "render": RENDER_VERSION,
             "mode": self.inference.mode,
@@ -55,16 +60,20 @@ class RunSettings:
         if self.inference.tile and task.profile and task.profile.spec.backbone.tiling == "blended":
             # A network that looks everywhere sees other surroundings in other tiles.
             parts["tile"] = self.inference.tile
+        if damaged:
+            parts["damaged"] = self.damaged
         return json.dumps(parts, sort_keys=True)
 
-    def wanted(self, task: Task) -> tuple[str, str]:
-        """Hashes of the settings and the profile that a photo is to be made with."""
+    def wanted(self, task: Task, *, damaged: bool = False) -> tuple[str, str]:
+        """Hashes of the settings and the profile that a photo, sound or damaged, is to be made with."""
         assert task.profile is not None
-        return settings_hash(self.fingerprint(task)), task.profile.sha256
+        return settings_hash(self.fingerprint(task, damaged=damaged)), task.profile.sha256
 
     def decide(self, task: Task, manifest: Manifest | None) -> Decision:
         """Decide whether a photo is made, skipped or refused (see batch.decide)."""
-        wanted = Wanted(*self.wanted(task), None if self.precision == "auto" else self.precision)
+        settings, profile = self.wanted(task)
+        if_damaged, _ = self.wanted(task, damaged=True)
+        wanted = Wanted(settings, if_damaged, profile, None if self.precision == "auto" else self.precision)
         job = task.job
         row = manifest.find(job.key) if manifest else None
         unmade = manifest.find_unmade(job.key, absolute_name(job.input)) if manifest else None

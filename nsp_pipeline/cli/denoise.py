@@ -117,6 +117,13 @@ from nsp_pipeline.machine.cpus import limit_libraries
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in OUTPUT that nsp did not write.")
 @click.option("--retry-failed", is_flag=True, help="Also try photos again that failed before.")
+@click.option(
+    "--damaged",
+    type=click.Choice(["fail", "keep"]),
+    default="fail",
+    show_default=True,
+    help="Photos whose picture is damaged: refuse them, or denoise what can be read and mark them.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @click.option(
     "--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append a line of JSON to FILE for each event."
@@ -242,6 +249,7 @@ def _settings(options: dict[str, Any]) -> RunSettings:
         threads=options["threads"],
         overwrite=options["overwrite"],
         retry_failed=options["retry_failed"],
+        damaged=options["damaged"],
         max_seconds=options["max_duration"],
         shard=options["shard"],
     )

@@ -100,7 +100,8 @@ class Frame:
 
     `pixels` is (H, W, C), uint8, uint16 or float32 in 0..1, with C = 1 (grey) or 3 (RGB), in the stored
     orientation: what the orientation tag asks for is left to the viewer, and the tag is kept. RAW photos come turned
-    upright, with the tag set to match. `alpha` is (H, W) of the same type, or None.
+    upright, with the tag set to match. `alpha` is (H, W) of the same type, or None. `damage` says what is wrong with a
+    picture that was read although it is damaged; None for a sound one.
     """
 
     pixels: NDArray[Any]
@@ -108,3 +109,4 @@ class Frame:
     kind: Kind
     metadata: Metadata
     camera: Camera
+    damage: str | None = None

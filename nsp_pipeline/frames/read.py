@@ -2,14 +2,17 @@
 
 import os
 import stat
+import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
 from nsp_pipeline.frames.formats.png import read_png, read_png_exif
 from nsp_pipeline.frames.formats.raw import read_raw, read_raw_camera
@@ -34,24 +37,19 @@ JPEG_HEAD = 1 << 20
 """Bytes within which a JPEG's EXIF lies."""
 
 
-def read_frame(path: Path) -> Frame:
+def read_frame(path: Path, *, keep_damaged: bool = False) -> Frame:
     """Read a photo with its metadata.
 
-    Raises PhotoError, with a reason for people, for whatever cannot be read or is no photo; never anything else.
+    A photo whose decoder complains is refused; with `keep_damaged` what can be read of it is delivered, and
+    `Frame.damage` says what is wrong.
+
+    Raises, with a reason for people and, where a library said more, its own text:
+        DamagedPhotoError: the picture is damaged or incomplete, and `keep_damaged` could have part of it.
+        DecoderFailedError: a decoder of ours broke down; the photo may be all right.
+        PhotoError: whatever else cannot be read or is no photo. Never anything else.
     """
-    try:
-        with _open(path) as file:
-            return _read(path, file)
-    except PhotoError:
-        raise
-    except OSError as error:
-        raise PhotoError(path, f"it cannot be read: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise PhotoError(path, "there is not enough memory to read it") from error
-    except Exception as error:
-        # Decoders fail on damaged files in more ways than they document; one file must not end the run.
-        words = str(error) or type(error).__name__
-        raise PhotoError(path, f"the file is damaged or of an unknown variant ({words})") from error
+    with _explained(path), _open(path) as file:
+        return _read(path, file, keep_damaged)
 
 
 def read_camera(path: Path) -> Camera:
@@ -61,15 +59,27 @@ def read_camera(path: Path) -> Camera:
 
 def read_facts(path: Path) -> Facts:
     """Read what a photo says of itself without decoding the picture; raises PhotoError like `read_frame`."""
+    with _explained(path), _open(path) as file:
+        return _read_facts(path, file)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn every error into PhotoError; one file must not end the run."""
     try:
-        with _open(path) as file:
-            return _read_facts(path, file)
+        yield
     except PhotoError:
         raise
     except OSError as error:
         raise PhotoError(path, f"it cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise PhotoError(path, "there is not enough memory to read it") from error
+    except ImportError as error:
+        raise DecoderFailedError(path, f"a part of nsp that reads it is missing ({error.name or error})") from error
     except Exception as error:
-        raise PhotoError(path, f"the file is damaged or of an unknown variant ({error})") from error
+        # What is not known to be the file's fault is taken for ours.
+        details = "".join(traceback.format_exception(error))
+        raise DecoderFailedError(path, "nsp broke down while it read this file", details) from error
 
 
 def _open(path: Path) -> BinaryIO:
@@ -82,14 +92,14 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _read(path: Path, file: BinaryIO) -> Frame:
+def _read(path: Path, file: BinaryIO, keep_damaged: bool) -> Frame:
     kind = sniff(path, FileSlices(file))
     if kind is Kind.TIFF:
-        return read_tiff(path, file)
+        return read_tiff(path, file, keep_damaged=keep_damaged)
     if kind is Kind.RAW:
-        return read_raw(path)
-    data = _whole(path, file)
-    return read_jpeg(path, data) if kind is Kind.JPEG else read_png(path, data)
+        return read_raw(path, keep_damaged=keep_damaged)
+    read = read_jpeg if kind is Kind.JPEG else read_png
+    return read(path, _whole(path, file), keep_damaged=keep_damaged)
 
 
 def _read_facts(path: Path, file: BinaryIO) -> Facts:
@@ -100,7 +110,7 @@ def _read_facts(path: Path, file: BinaryIO) -> Facts:
         return _facts(kind, read_structure(read_jpeg_exif(path, head)), _stored_size(head))
     if kind is Kind.PNG:
         whole = _whole(path, file)
-        return _facts(kind, read_structure(read_png_exif(path, whole)), _stored_size(whole))
+        return _facts(kind, read_structure(read_png_exif(whole)), _stored_size(whole))
     try:
         structure = parse(FileSlices(file))
     except StructureError:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import fake_engine
-import numpy as np
 import pytest
 from batch_runs import hashes, save_photo
 from PIL import Image
@@ -17,7 +16,7 @@ import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.pipeline
 from nsp_pipeline.batch import headroom
 from nsp_pipeline.batch.engine_pool import EnginePool
-from nsp_pipeline.batch.headroom import Headroom, guess_bytes, photo_memory
+from nsp_pipeline.batch.headroom import Headroom, photo_memory
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 
 Nsp = Callable[..., Finished]
@@ -37,11 +36,11 @@ def test_reading_runs_ahead_by_no_more_than_its_workers(
     read, infer = nsp_pipeline.batch.photo.read_frame, nsp_pipeline.batch.photo.denoise_frame
     started, inferred, ahead = 0, 0, []
 
-    def counting_read(path: Path) -> Any:
+    def counting_read(path: Path, **options: Any) -> Any:
         nonlocal started
         started += 1
         ahead.append(started - inferred)
-        return read(path)
+        return read(path, **options)
 
     def counting_infer(*args: Any) -> Any:
         nonlocal inferred
@@ -83,15 +82,6 @@ def test_memory_admits_photos_up_to_its_limit_and_a_large_one_alone() -> None:
     headroom.release(1000)
     waiting.join(5)
     assert not waiting.is_alive()
-
-
-def test_the_size_of_a_photo_is_known_before_it_is_read(tmp_path: Path) -> None:
-    assert guess_bytes(save_photo(tmp_path / "a.jpg", size=(40, 30))) == 40 * 30 * 3
-    Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "grey.png")
-    assert guess_bytes(tmp_path / "grey.png") == 40 * 30
-    (tmp_path / "x.nef").write_bytes(b"x" * 10)
-    assert guess_bytes(tmp_path / "x.nef") == 60
-    assert guess_bytes(tmp_path / "gone.jpg") == 0
 
 
 def test_an_engine_is_opened_once_for_each_profile_and_two_stay_open() -> None:

@@ -210,9 +210,9 @@ def test_failures_are_reported_again_without_trying_again(
     tried: list[str] = []
     read = nsp_pipeline.batch.photo.read_frame
 
-    def counted(path: Path) -> Frame:
+    def counted(path: Path, **options: bool) -> Frame:
         tried.append(path.name)
-        return read(path)
+        return read(path, **options)
 
     monkeypatch.setattr(nsp_pipeline.batch.photo, "read_frame", counted)
     result = nsp("denoise", photos, out)
@@ -287,8 +287,8 @@ def test_a_photo_that_changes_under_our_hands_is_not_recorded(
 ) -> None:
     read = nsp_pipeline.batch.photo.read_frame
 
-    def slow(path: Path) -> object:
-        frame = read(path)
+    def slow(path: Path, **options: bool) -> object:
+        frame = read(path, **options)
         os.utime(path, (5, 5))
         return frame
 

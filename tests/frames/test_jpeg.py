@@ -10,7 +10,7 @@ from photos import camera_jpeg, exif, jpeg_bytes, scene, segment, with_segments
 from PIL import Image
 
 from nsp_pipeline.errors import PhotoError
-from nsp_pipeline.frames.formats.jpeg import parse_layout
+from nsp_pipeline.frames.formats.jpeg_layout import parse_layout
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind
 from nsp_pipeline.frames.read import read_camera, read_frame
 from nsp_pipeline.frames.write import OutputKind, verify_written, write_frame

@@ -251,7 +251,8 @@ def test_a_strip_that_crashes_its_decoder_is_one_refused_photo(tmp_path: Path) -
     assert size == len(CRASHING_LZW)
     data = path.read_bytes()
     path.write_bytes(data[:start] + CRASHING_LZW + data[start + size :])
-    assert "damaged" in refusal(path)
+    # A crash is no verdict: the next run tries again.
+    assert "damaged" in refusal(path) or "was ended by SIG" in refusal(path)
 
 
 def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:

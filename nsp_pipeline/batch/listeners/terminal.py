@@ -127,7 +127,7 @@ class Bar:
         """See Reporter."""
         self._pace.count(result)
         self._finished = number
-        if result.outcome == Outcome.FAILED:
+        if result.outcome == Outcome.FAILED or result.made.damaged:
             self.say(result_line(result))
         self._update(number)
 
@@ -189,10 +189,11 @@ def result_line(result: Result) -> str:
     if result.outcome != Outcome.DONE:
         return f"{result.name} {result.outcome}: {result.reason}"
     made = result.made
+    damaged = f"; {made.damaged}" if made.damaged else ""
     strength = f" strength {made.strength:.2f}" if made.strength is not None else ""
     return (
         f"{result.name} {made.megapixels or 0:.1f} MP {made.seconds or 0:.1f} s{strength} "
-        f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f}"
+        f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f}{damaged}"
     )
 
 
@@ -206,6 +207,8 @@ def summary_lines(summary: Summary) -> list[str]:
             reasons[result.reason or ""] = reasons.get(result.reason or "", 0) + 1
         why = "; ".join(f"{count} {reason}" if len(reasons) > 1 else reason for reason, count in reasons.items())
         counts.append(f"{len(skipped)} skipped ({why})")
+    if summary.damaged:
+        counts.append(f"{len(summary.damaged)} of them damaged")
     if failed:
         counts.append(f"{len(failed)} failed")
     if summary.remaining:
@@ -214,6 +217,7 @@ def summary_lines(summary: Summary) -> list[str]:
         counts.append(f"{summary.unchecked} finished before and not looked at again")
     pace = f", {summary.megapixels_per_second:.2f} MP/s" if done else ""
     lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
+    lines += [f"  damaged, made of what is left: {result.name}: {result.made.damaged}" for result in summary.damaged]
     lines += [f"  failed: {result.name}: {result.reason}" for result in failed]
     if summary.ended == Ended.TIME_UP:
         left = "1 photo is left" if summary.remaining == 1 else f"{summary.remaining} photos are left"

@@ -31,6 +31,8 @@ class Wanted:
     """What a finished photo must have been made with to be skipped; `precision` None: any will do."""
 
     settings: str
+    settings_if_damaged: str
+    """Of a photo whose picture is damaged."""
     profile_sha256: str
     precision: str | None = None
 
@@ -155,7 +157,8 @@ def _row_of_marked(job: Job) -> Row | None:
 
 
 def _matches(row: Row, wanted: Wanted) -> bool:
-    same = (row.settings, row.profile_sha256) == (wanted.settings, wanted.profile_sha256)
+    settings = wanted.settings_if_damaged if row.made.damaged else wanted.settings
+    same = (row.settings, row.profile_sha256) == (settings, wanted.profile_sha256)
     # float32 is what every other precision stands for: nobody wants a photo made again to be less exact.
     return same and (wanted.precision is None or row.made.precision in (None, "fp32", wanted.precision))
 

@@ -1,9 +1,9 @@
-"""Develop one RAW file, as a process of its own: PATH, then perhaps --camera to learn about the camera only.
+"""Develop one RAW file, as a process of its own: PATH, then perhaps --camera to learn about the camera only, or --keep.
 
-See `isolated.py` for why.
+With --keep a picture of which a part is missing is developed all the same. See `isolated.py` for why.
 """
 
-import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +11,62 @@ import numpy as np
 import rawpy
 from numpy.typing import NDArray
 
-from nsp_pipeline.frames.decoders.isolated import answer, refuse
+from nsp_pipeline.frames.decoders.isolated import Answer, Refusal, respond
 from nsp_pipeline.frames.limits import MOST_PIXELS
 
 SMALLEST_SIDE = 16
 XTRANS_PERIOD, XTRANS_SMALLEST_SIDE = 6, 512
 LEAST_BITS_PER_PIXEL = 0.25
 SRGB_GAMMA = (2.4, 12.92)
-UNREADABLE = "this RAW file cannot be read"
 REASONS = {
     rawpy.LibRawIOError: "the RAW file ends early or is damaged",
-    rawpy.LibRawDataError: "the RAW file is damaged",
-    rawpy.LibRawFileUnsupportedError: "the RAW file is damaged or of a camera that LibRaw does not know",
+    rawpy.LibRawDataError: "the RAW file is damaged: its picture data make no sense",
+    rawpy.LibRawFileUnsupportedError: "the RAW file is damaged, or of a camera that LibRaw, which reads RAW, lacks",
+    rawpy.LibRawTooBigError: "the RAW file is damaged, or its picture is too large for LibRaw, which reads RAW",
+    rawpy.LibRawNotImplementedError: "this kind of RAW file is one that LibRaw, which reads RAW, lacks",
+    rawpy.LibRawRequestForNonexistentImageError: "the RAW file holds no picture",
+    rawpy.LibRawBadCropError: "the RAW file is damaged: its picture is said to lie outside its sensor",
+    rawpy.LibRawUnspecifiedError: "the RAW file is damaged or of an unknown kind",
 }
+"""What LibRaw says of a file. Its other errors, memory that runs out above all, are none of the file's making."""
 MOST_EMPTY_ROWS = 3
+MISSING_AT_MOST = 64 << 20
+"""Bytes of a picture that may be missing, besides as many again as there are."""
 
 
-def main() -> None:
-    """Send pixels, what LibRaw knows of the shot, and the embedded JPEG preview; or the reason why nothing is sent."""
-    path, only_camera = Path(sys.argv[1]), "--camera" in sys.argv
+def main(arguments: list[str]) -> Answer:
+    """Give pixels, what LibRaw knows of the shot, and the embedded JPEG preview; raises Refusal."""
+    path, keep = Path(arguments[0]), "--keep" in arguments
     try:
-        with rawpy.imread(str(path)) as raw:
-            facts, preview = _shot(raw), _preview(raw)
-            if only_camera:
-                answer(facts, preview, np.empty(0, np.uint16))
-                return
-            doubt = _doubt_header(raw, path.stat().st_size) or _doubt_data(raw)
-            if not doubt:
-                pixels = develop(raw)
-                doubt = _doubt_result(pixels)
-    except rawpy.LibRawError as error:
+        try:
+            return _answer(path, path.stat().st_size, "--camera" in arguments, keep)
+        except rawpy.LibRawIOError:
+            data = path.read_bytes()  # a disk that cannot be read is not the file's fault: OSError
+            if not keep:
+                raise
+            # What is missing at the end is taken for black.
+            return _answer(BytesIO(data + bytes(len(data) + MISSING_AT_MOST)), len(data), False, keep)
+    except tuple(REASONS) as error:
         words = str(error).removeprefix("b'").removesuffix("'")
-        refuse(f"{REASONS.get(type(error), UNREADABLE)} (LibRaw: {words})")
-        return
-    if doubt:
-        refuse(doubt)
-    else:
-        answer(facts, preview, pixels)
+        keepable = isinstance(error, rawpy.LibRawIOError) and not keep
+        raise Refusal(REASONS[type(error)], f"LibRaw: {words}", keepable=keepable) from error
+
+
+def _answer(source: Path | BytesIO, size: int, only_camera: bool, keep: bool) -> Answer:
+    with rawpy.imread(str(source) if isinstance(source, Path) else source) as raw:
+        facts, preview = _shot(raw), _preview(raw)
+        if only_camera:
+            return Answer(facts, preview, np.empty(0, np.uint16))
+        if doubt := _doubt_header(raw, size):
+            raise Refusal(doubt)
+        if doubt := _doubt_data(raw):
+            if not keep:
+                raise Refusal(doubt, keepable=True)
+            facts["damage"] = doubt
+        pixels = develop(raw)
+        if doubt := _doubt_result(pixels):
+            raise Refusal(doubt)
+        return Answer(facts, preview, pixels)
 
 
 def develop(raw: rawpy.RawPy) -> NDArray[np.uint16]:
@@ -105,6 +124,8 @@ def _shot(raw: rawpy.RawPy) -> dict[str, Any]:
         "focal_length": other.focal_length,
         "taken": other.timestamp.strftime("%Y:%m:%d %H:%M:%S") if other.timestamp.year > 1970 else "",
         "artist": other.artist,
+        "sensor": (raw.sizes.raw_width, raw.sizes.raw_height),
+        "size": (raw.sizes.width, raw.sizes.height),
     }
 
 
@@ -118,4 +139,4 @@ def _preview(raw: rawpy.RawPy) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    respond(main)

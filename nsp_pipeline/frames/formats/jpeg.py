@@ -1,39 +1,36 @@
 """JPEG: decode strictly, and store pixels again the way the source was stored, with all its metadata byte for byte."""
 
-import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.formats.jpeg_decode import decode
+from nsp_pipeline.frames.formats.jpeg_layout import (
+    APP0,
+    APP1,
+    APP2,
+    APP13,
+    APP14,
+    EXTENDED,
+    PROGRESSIVE,
+    READABLE_PROCESSES,
+    Layout,
+    parse_layout,
+)
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata
-from nsp_pipeline.frames.limits import JPEG_RATIO, check_promise, check_size, size_text
+from nsp_pipeline.frames.limits import JPEG_RATIO, check_promise, check_size
 from nsp_pipeline.frames.metadata.exif import camera_of, fitted, read_structure, resolution_of, with_size
 from nsp_pipeline.frames.metadata.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure
 
-SOI, EOI, SOS, DQT, COM, APP0, APP1, APP2, APP13, APP15 = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEF
-WITHOUT_LENGTH = (0x01, SOI, *range(0xD0, 0xD8))
-BASELINE, EXTENDED, PROGRESSIVE = READABLE_PROCESSES = (0xC0, 0xC1, 0xC2)
-UNREADABLE_PROCESSES = {
-    0xC3: "a lossless JPEG",
-    **dict.fromkeys((0xC5, 0xC6, 0xC7), "a hierarchical JPEG"),
-    **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "a JPEG with arithmetic coding"),
-    0xF7: "a JPEG-LS picture",
-}
-END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]", re.DOTALL)
-"""Inside entropy-coded data 0xFF is followed by 0 (it was data) or is a restart marker; else the scan is over."""
-ZIGZAG = sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8))
-
 EXIF_SIGNATURE, XMP_SIGNATURE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-JFIF_SIGNATURE, ADOBE_SIGNATURE, APP14 = b"JFIF\0", b"Adobe", 0xEE
+JFIF_SIGNATURE, ADOBE_SIGNATURE = b"JFIF\0", b"Adobe"
 ICC_SIGNATURE, MPF_SIGNATURE, PHOTOSHOP_SIGNATURE = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
 LONGEST_PAYLOAD = 65533
 LONGEST_SIDE = 65500
@@ -42,28 +39,8 @@ XYB_PROFILE = "XYB_Per".encode("utf-16-be")
 MP_ENTRIES = 0xB002
 
 
-@dataclass
-class Layout:
-    """Where things are in a JPEG file: what its markers say, before anything is decoded."""
-
-    segments: list[bytes] = field(default_factory=list)
-    """APPn and COM segments, whole."""
-    coding: list[bytes] = field(default_factory=list)
-    """The other segments before the first scan, whole."""
-    tables: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    process: int = 0
-    precision: int = 0
-    width: int = 0
-    height: int = 0
-    components: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """Identifier, horizontal and vertical sampling factor, number of the quantisation table."""
-    scans_start: int = 0
-    end: int | None = None
-    """Behind the end marker; None when there is none."""
-
-
-def read_jpeg(path: Path, data: bytes) -> Frame:
-    """Decode a JPEG; raises PhotoError."""
+def read_jpeg(path: Path, data: bytes, *, keep_damaged: bool = False) -> Frame:
+    """Decode a JPEG; raises PhotoError as `read_frame` does."""
     layout = parse_layout(path, data)
     _check_readable(path, layout)
     check_size(path, layout.width, layout.height)
@@ -71,85 +48,13 @@ def read_jpeg(path: Path, data: bytes) -> Frame:
     metadata = _metadata(layout, data)
     if metadata.icc and XYB_PROFILE in metadata.icc:
         raise PhotoError(path, "its colours are stored as XYB (jpegli), which nsp does not read")
-    pixels = _decode(path, data, layout)
-    return Frame(pixels, None, Kind.JPEG, metadata, camera_of(read_structure(metadata.exif)))
+    pixels, damage = decode(path, data, layout, stored_as_rgb=_stored_as_rgb(layout), keep_damaged=keep_damaged)
+    return Frame(pixels, None, Kind.JPEG, metadata, camera_of(read_structure(metadata.exif)), damage)
 
 
 def read_jpeg_exif(path: Path, data: bytes) -> bytes | None:
     """The EXIF of a JPEG of which the beginning suffices."""
     return next(_payloads(parse_layout(path, data, whole=False).segments, APP1, EXIF_SIGNATURE), None)
-
-
-def parse_layout(path: Path, data: bytes, *, whole: bool = True) -> Layout:
-    """Walk the markers of the first picture in a JPEG file, or only those before its first scan.
-
-    Raises PhotoError for one that ends before its first scan, or that is of a kind we do not read.
-    """
-    layout = Layout()
-    position = 2
-    while (position := data.find(b"\xff", position)) >= 0:
-        marker = data[position + 1] if position + 1 < len(data) else None
-        if marker is None or marker in (0x00, 0xFF, *WITHOUT_LENGTH):
-            position += 1 if marker == 0xFF else 2
-            continue
-        if marker == EOI and layout.scans_start:
-            layout.end = position + 2
-            return layout
-        size = 2 + int.from_bytes(data[position + 2 : position + 4])
-        segment = data[position : position + size]
-        if len(segment) < max(4, size):
-            break
-        if marker == SOS:
-            if not layout.process:
-                raise PhotoError(path, "the JPEG is damaged: picture data comes before the frame header")
-            layout.scans_start = layout.scans_start or position
-            if not whole:
-                return layout
-            end = END_OF_SCAN.search(data, position + size)
-            if end is None:
-                break
-            position = end.end() - 2
-        else:
-            _note_segment(path, layout, marker, segment)
-            position += size
-    if not layout.scans_start and whole:
-        raise PhotoError(path, _ends_early(data))
-    return layout
-
-
-def _note_segment(path: Path, layout: Layout, marker: int, segment: bytes) -> None:
-    if APP0 <= marker <= APP15 or marker == COM:
-        layout.segments.append(segment)
-        return
-    body = segment[4:]
-    if marker in UNREADABLE_PROCESSES:
-        raise PhotoError(path, f"this is {UNREADABLE_PROCESSES[marker]}, which nsp does not read")
-    if marker in READABLE_PROCESSES:
-        if layout.process or len(body) < 6 or len(body) < 6 + 3 * body[5]:
-            raise PhotoError(path, "the JPEG is damaged: its frame header makes no sense")
-        layout.process = marker
-        layout.precision, layout.height, layout.width, count = struct.unpack_from(">BHHB", body)
-        layout.components = [
-            (identifier, sampling >> 4, sampling & 15, table)
-            for identifier, sampling, table in struct.iter_unpack("BBB", body[6 : 6 + 3 * count])
-        ]
-    if marker == DQT:
-        layout.tables.update(_quantisation_tables(body))
-    if not layout.scans_start:
-        layout.coding.append(segment)
-
-
-def _quantisation_tables(body: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Number and 64 values, in natural order, of each table in a DQT segment."""
-    position = 0
-    while position < len(body):
-        code, size = (">64H", 128) if body[position] >> 4 else (">64B", 64)
-        if position + 1 + size > len(body):
-            return
-        values = struct.unpack_from(code, body, position + 1)
-        natural = dict(zip(ZIGZAG, values, strict=True))
-        yield body[position] & 15, tuple(natural[place] for place in range(64))
-        position += 1 + size
 
 
 def _check_readable(path: Path, layout: Layout) -> None:
@@ -163,36 +68,6 @@ def _check_readable(path: Path, layout: Layout) -> None:
         raise PhotoError(path, f"it has {len(layout.components)} colour channels; nsp reads JPEG with 1 or 3")
     if any(across < 1 or down < 1 for _, across, down, _ in layout.components):
         raise PhotoError(path, "the JPEG is damaged: its frame header makes no sense")
-
-
-def _ends_early(data: bytes) -> str:
-    return f"the file ends early: {size_text(len(data))} of JPEG data, the picture is incomplete"
-
-
-def _decode(path: Path, data: bytes, layout: Layout) -> NDArray[np.uint8]:
-    """Decode the picture, (H, W, C), and make sure that all of it is there.
-
-    libjpeg fills what is missing with mid-grey and says nothing. Where the picture may be incomplete (no end marker, or
-    mid-grey in its last corner), it is decoded again with more data at its end: a complete one does not change.
-    """
-    body = data[: layout.end - 2] if layout.end else data.rstrip(b"\xff")
-    tail = len(body) - len(body.rstrip(b"\0"))
-    if layout.end is None and (layout.process == PROGRESSIVE or tail > 64):
-        raise PhotoError(path, _ends_early(data))
-    pixels = _pixels(body + b"\xff\xd9")
-    if pixels.shape != (layout.height, layout.width, len(layout.components)):
-        raise PhotoError(path, "the JPEG is damaged: its header contradicts its picture")
-    suspect = layout.end is None or bool((pixels[-1, -1] == 128).all())
-    if suspect and layout.process != PROGRESSIVE:
-        continued = _pixels(body + b"\x5a" * 4096 + b"\xff\xd9")
-        if not np.array_equal(pixels, continued):
-            raise PhotoError(path, _ends_early(data))
-    return pixels
-
-
-def _pixels(data: bytes) -> NDArray[np.uint8]:
-    decoded: NDArray[np.uint8] = imagecodecs.jpeg8_decode(data)
-    return decoded[..., None] if decoded.ndim == 2 else decoded
 
 
 def _payloads(segments: list[bytes], marker: int, signature: bytes) -> Iterator[bytes]:

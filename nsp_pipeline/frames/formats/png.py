@@ -3,22 +3,28 @@
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.errors import DamagedPhotoError, PhotoError
+from nsp_pipeline.frames.formats.png_data import (
+    CHANNELS,
+    PALETTE,
+    Header,
+    doubt_picture_data,
+    mended_picture_data,
+    unpacked_size,
+)
 from nsp_pipeline.frames.frame import Frame, Kind, Metadata, PngSource
 from nsp_pipeline.frames.limits import DEFLATE_RATIO, check_promise, check_size, size_text
 from nsp_pipeline.frames.metadata.exif import camera_of, read_structure, resolution_of
 from nsp_pipeline.frames.metadata.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure, serialise
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-PALETTE = 3
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 LONGEST_METADATA = 64 << 20
@@ -26,31 +32,29 @@ KEPT_CHUNKS = frozenset(b"cHRM gAMA iCCP sRGB cICP mDCV cLLI pHYs tEXt zTXt iTXt
 """Chunks that stay true when pixels change. Unknown ones say it of themselves by a lower-case fourth letter."""
 DEPEND_ON_STORAGE = frozenset((b"sBIT", b"bKGD"))
 """Chunks that stay true when pixels change, but not when their depth or their channels do."""
+CRITICAL = {b"IHDR": "header", b"PLTE": "colour table", b"IDAT": "picture data", b"IEND": "end"}
+NEEDED_TO_DECODE = frozenset((b"IHDR", b"PLTE", b"tRNS"))
 NEVER_KEPT = frozenset(b"PLTE tRNS hIST sPLT acTL fcTL fdAT iDOT dSIG".split())
 COMPRESSION_LEVEL = 6
+Chunk = tuple[bytes, memoryview]
+"""Name and content."""
 
 
-@dataclass(frozen=True)
-class Header:
-    """What IHDR says."""
-
-    width: int
-    height: int
-    depth: int
-    colour: int
-    interlaced: int
-
-
-def read_png(path: Path, data: bytes) -> Frame:
-    """Decode a PNG; raises PhotoError."""
-    chunks = list(_chunks(path, data))
+def read_png(path: Path, data: bytes, *, keep_damaged: bool = False) -> Frame:
+    """Decode a PNG; raises PhotoError as `read_frame` does."""
+    chunks, damage = _chunks(data)
     header = _header(path, chunks)
     check_size(path, header.width, header.height)
     _check_chunks(path, chunks, header)
+    damage = damage or doubt_picture_data(_bodies(chunks, b"IDAT"), header)
+    if damage:
+        if not keep_damaged:
+            raise DamagedPhotoError(path, damage)
+        data = _mended(chunks, header)
     try:
         decoded: NDArray[np.generic] = imagecodecs.png_decode(data)
     except imagecodecs.PngError as error:
-        raise PhotoError(path, f"the PNG is damaged ({error})") from error
+        raise PhotoError(path, "the PNG is damaged: its picture cannot be decoded", f"libpng: {error}") from error
     if decoded.shape[:2] != (header.height, header.width):
         raise PhotoError(path, "the PNG is damaged: its header contradicts its picture")
     if decoded.ndim == 2:
@@ -60,58 +64,82 @@ def read_png(path: Path, data: bytes) -> Frame:
     pixels = np.ascontiguousarray(decoded[..., :colours])
     as_stored = header.colour != PALETTE and decoded.shape[2] == CHANNELS[header.colour]
     metadata = replace(_metadata(chunks, as_stored=as_stored), size=(header.width, header.height))
-    return Frame(pixels, alpha, Kind.PNG, metadata, camera_of(read_structure(metadata.exif)))
+    return Frame(pixels, alpha, Kind.PNG, metadata, camera_of(read_structure(metadata.exif)), damage)
 
 
-def read_png_exif(path: Path, data: bytes) -> bytes | None:
+def read_png_exif(data: bytes) -> bytes | None:
     """The EXIF of a PNG."""
-    return next((bytes(body) for name, body in _chunks(path, data) if name == b"eXIf"), None)
+    return next(_bodies(_chunks(data)[0], b"eXIf"), None)
 
 
-def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content of every chunk up to the last, their checksums verified."""
+def read_png_header(path: Path, data: bytes) -> Header:
+    """What the header of a PNG says, of which the beginning suffices; raises PhotoError."""
+    return _header(path, _chunks(data)[0])
+
+
+def _bodies(chunks: list[Chunk], wanted: bytes) -> Iterator[bytes]:
+    return (bytes(body) for name, body in chunks if name == wanted)
+
+
+def _chunks(data: bytes) -> tuple[list[Chunk], str | None]:
+    """Name and content of every chunk up to the last, and what is wrong with them.
+
+    What is no part of the picture is left out where its checksum is wrong. Of picture data that end early, what there
+    is is kept.
+    """
     view = memoryview(data)
     position = len(SIGNATURE)
+    chunks: list[Chunk] = []
+    damage = None
     while position + 12 <= len(data):
         (size,) = struct.unpack_from(">I", data, position)
         name = data[position + 4 : position + 8]
         body = view[position + 8 : position + 8 + size]
-        if position + 12 + size > len(data):
-            break
-        (checksum,) = struct.unpack_from(">I", data, position + 8 + size)
-        if zlib.crc32(body, zlib.crc32(name)) != checksum:
-            raise PhotoError(path, f"the PNG is damaged: the checksum of its {name.decode('latin-1')!r} part is wrong")
-        yield name, body
+        checksum = data[position + 8 + size : position + 12 + size]
+        sound = len(checksum) == 4 and zlib.crc32(body, zlib.crc32(name)) == int.from_bytes(checksum)
+        if not sound and len(checksum) == 4:
+            what = CRITICAL.get(name, "metadata")
+            damage = damage or f"the PNG is damaged: the checksum of its {what} is wrong"
+        if sound or name in CRITICAL:
+            chunks.append((name, body))
         if name == b"IEND":
-            return
+            return chunks, damage
         position += 12 + size
-    raise PhotoError(path, f"the file ends early: {size_text(len(data))} of PNG data, the picture is incomplete")
+    return chunks, damage or f"the file ends early: {size_text(len(data))} of PNG data, the picture is incomplete"
 
 
-def _header(path: Path, chunks: list[tuple[bytes, memoryview]]) -> Header:
+def _mended(chunks: list[Chunk], header: Header) -> bytes:
+    """A sound PNG of what a damaged one holds."""
+    needed = [_chunk(name, body) for name, body in chunks if name in NEEDED_TO_DECODE]
+    coding = _chunk(b"IDAT", mended_picture_data(_bodies(chunks, b"IDAT"), header))
+    return b"".join((SIGNATURE, *needed, coding, _chunk(b"IEND", b"")))
+
+
+def _header(path: Path, chunks: list[Chunk]) -> Header:
+    if not chunks:
+        raise PhotoError(path, "the file ends early: nothing of its picture is there")
     name, body = chunks[0]
     if name == b"CgBI":
         raise PhotoError(path, "this is Apple's own variant of PNG, which nsp does not read")
     if name != b"IHDR" or len(body) != 13:
         raise PhotoError(path, "the PNG is damaged: it does not begin with its header")
     width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", body)
-    if depth not in DEPTHS.get(colour, ()):
-        raise PhotoError(path, f"the PNG is damaged: colour type {colour} with {depth} bits does not exist")
+    if depth not in DEPTHS.get(colour, ()) or interlaced > 1:
+        raise PhotoError(path, "the PNG is damaged: its header names colours that PNG does not have")
     return Header(width, height, depth, colour, interlaced)
 
 
-def _check_chunks(path: Path, chunks: list[tuple[bytes, memoryview]], header: Header) -> None:
+def _check_chunks(path: Path, chunks: list[Chunk], header: Header) -> None:
     names = [name for name, _ in chunks]
     if b"IDAT" not in names:
         raise PhotoError(path, "the PNG holds no picture data")
     if any(name == b"acTL" and len(body) >= 4 and int.from_bytes(body[:4]) > 1 for name, body in chunks):
         raise PhotoError(path, "this is an animated PNG; nsp would lose its other frames")
-    row = (header.width * CHANNELS[header.colour] * header.depth + 7) // 8
     stored = sum(len(body) for name, body in chunks if name == b"IDAT")
-    check_promise(path, row * header.height, stored, DEFLATE_RATIO)
+    check_promise(path, unpacked_size(header), stored, DEFLATE_RATIO)
 
 
-def _metadata(chunks: list[tuple[bytes, memoryview]], *, as_stored: bool) -> Metadata:
+def _metadata(chunks: list[Chunk], *, as_stored: bool) -> Metadata:
     first = next(place for place, (name, _) in enumerate(chunks) if name == b"IDAT")
     kept = [
         (place, _chunk(name, body))
@@ -166,7 +194,7 @@ def encode_png(frame: Frame) -> bytes:
     pixels = np.concatenate(planes, axis=2) if len(planes) > 1 else frame.pixels
     image = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     data = bytes(imagecodecs.png_encode(image, level=COMPRESSION_LEVEL))
-    chunks = list(_chunks(Path(), data))
+    chunks, _ = _chunks(data)
     source = frame.metadata.source
     made = source if isinstance(source, PngSource) else PngSource(_new_chunks(frame.metadata), ())
     coding = b"".join(_chunk(name, body) for name, body in chunks if name == b"IDAT")

@@ -1,5 +1,6 @@
 """RAW: developed by LibRaw, in a process of its own, to 16-bit sRGB with the camera's white balance."""
 
+import re
 import struct
 from dataclasses import replace
 from functools import cache
@@ -8,7 +9,7 @@ from typing import Any
 
 from PIL import ImageCms
 
-from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.errors import DamagedPhotoError
 from nsp_pipeline.frames.decoders.isolated import Answer, ask
 from nsp_pipeline.frames.formats.jpeg import read_jpeg_exif
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
@@ -50,15 +51,30 @@ SRGB = 1
 DATA_TAGS = ((273, 279), (324, 325))
 """Offsets and lengths, of strips and of tiles."""
 ICC_DATE = slice(24, 36)
+COMPLAINTS = {
+    "early": "the RAW file ends early: its picture is incomplete",
+    "corrupt": "the RAW file is damaged: parts of its picture data make no sense",
+}
+COMPLAINT = re.compile(
+    r"(?P<early>Premature end of JPEG file|Unexpected end of file)|(?P<corrupt>Corrupt JPEG data|data corrupted at)"
+)
+"""What LibRaw, and libjpeg inside it, print of a picture that they deliver all the same."""
 
 
-def read_raw(path: Path) -> Frame:
-    """Develop a RAW file; raises PhotoError."""
-    _check_whole(path)
-    developed = ask(path, DEVELOPER)
+def read_raw(path: Path, *, keep_damaged: bool = False) -> Frame:
+    """Develop a RAW file; raises PhotoError as `read_frame` does."""
+    damage = _missing_parts(path)
+    if damage and not keep_damaged:
+        raise DamagedPhotoError(path, damage)
+    developed = ask(path, DEVELOPER, *(["--keep"] if keep_damaged else []))
+    complaint = COMPLAINT.search(developed.words)
+    damage = damage or developed.facts.get("damage") or (COMPLAINTS[complaint.lastgroup or ""] if complaint else None)
+    if damage and not keep_damaged:
+        raise DamagedPhotoError(path, damage, developed.words)
     structure = upright(_exif(path, developed))
     icc = _srgb_profile() if developed.pixels.shape[2] == 3 else None
-    return Frame(developed.pixels, None, Kind.RAW, Metadata(exif=serialise(structure), icc=icc), camera_of(structure))
+    metadata = Metadata(exif=serialise(structure), icc=icc)
+    return Frame(developed.pixels, None, Kind.RAW, metadata, camera_of(structure), damage)
 
 
 def read_raw_camera(path: Path) -> Camera:
@@ -66,22 +82,29 @@ def read_raw_camera(path: Path) -> Camera:
     return camera_of(_exif(path, ask(path, DEVELOPER, "--camera")))
 
 
-def _check_whole(path: Path) -> None:
-    """Raise PhotoError for a DNG whose strips or tiles lie outside the file: LibRaw may fill them with garbage."""
+def read_raw_size(path: Path) -> tuple[int, int]:
+    """Width and height of a RAW file's sensor; raises PhotoError."""
+    width, height = ask(path, DEVELOPER, "--camera").facts["sensor"]
+    return int(width), int(height)
+
+
+def _missing_parts(path: Path) -> str | None:
+    """Say so where strips or tiles of a DNG lie outside the file: LibRaw may fill them with garbage."""
     with path.open("rb") as file:
         content = FileSlices(file)
         try:
             structure = parse(content)
         except StructureError:
-            return
+            return None
         if DNG_VERSION not in structure.root.entries:
-            return
+            return None
         size = path.stat().st_size
         for directory in picture_directories(structure, content):
             for offsets, lengths in DATA_TAGS:
                 spans = (structure.numbers(directory.entries.get(tag)) for tag in (offsets, lengths))
                 if any(offset + length > size for offset, length in zip(*spans, strict=False)):
-                    raise PhotoError(path, f"the file ends early: {size_text(size)} of DNG, the picture is incomplete")
+                    return f"the file ends early: {size_text(size)} of DNG, the picture is incomplete"
+    return None
 
 
 def _exif(path: Path, developed: Answer) -> Structure:

@@ -1,9 +1,12 @@
 """TIFF: decode what can be a photo, refuse with its reason what cannot, and write with all descriptive tags kept."""
 
+import errno
 import math
 import os
 import struct
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,8 +15,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.errors import DamagedPhotoError, PhotoError
 from nsp_pipeline.frames.decoders.isolated import ask
+from nsp_pipeline.frames.decoders.tiff_segments import BrokenSegmentError, decode_page
 from nsp_pipeline.frames.frame import Frame, Kind, Metadata, TiffSource
 from nsp_pipeline.frames.limits import check_promise, check_size, size_text
 from nsp_pipeline.frames.metadata.exif import camera_of, read_structure
@@ -84,32 +88,58 @@ NEW_TIFF = TiffSource(compression=DEFLATE, big=False, alpha_kind=2, white_is_zer
 STRIP_BYTES = 1 << 19
 CLASSIC_LIMIT = 4 * 10**9
 MOST_PAGES = 1000
+NO_SUCH_PLACE = (None, errno.EINVAL, errno.EOVERFLOW)
+"""What the system answers where a file points to a place that cannot exist; a disk that fails answers otherwise."""
 
 
-def read_tiff(path: Path, file: BinaryIO) -> Frame:
-    """Decode a TIFF; raises PhotoError."""
+def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False) -> Frame:
+    """Decode a TIFF; raises PhotoError as `read_frame` does."""
     structure = parse(FileSlices(file))
     file.seek(0)
+    with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+        page, position = full_page(path, tiff)
+        _check_readable(path, page)
+        damage = _check_segments(path, page, os.fstat(file.fileno()).st_size)
+        if damage and not keep_damaged:
+            raise DamagedPhotoError(path, damage)
+        decoded, broken = _decode(path, page, position, keep_damaged)
+        damage = damage or broken
+        if page.planarconfig == 2:
+            decoded = np.moveaxis(decoded, 0, -1)[..., 0, :]
+        samples = decoded.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
+        pixels, alpha = _as_frame(path, page, np.asarray(samples, samples.dtype.newbyteorder("=")))
+        metadata = _metadata(structure, page, alpha is not None)
+    return Frame(pixels, alpha, Kind.TIFF, metadata, camera_of(structure), damage)
+
+
+@contextmanager
+def making_sense(path: Path) -> Iterator[None]:
+    """Turn what tags without sense lead to, in tifffile and here, into PhotoError."""
     try:
-        with tifffile.TiffFile(file, name=path.name) as tiff:
-            page, position = _full_page(path, tiff)
-            _check_readable(path, page)
-            _check_segments(path, page, os.fstat(file.fileno()).st_size)
-            if page.compression in TRUSTED:
-                decoded = page.asarray(maxworkers=1).reshape(page.shaped)
-            else:
-                decoded = ask(path, DECODER, *map(str, position)).pixels
-    except (tifffile.TiffFileError, imagecodecs.DelayedImportError) as error:
-        raise PhotoError(path, f"the TIFF is damaged or of an unknown variant ({error})") from error
-    if page.planarconfig == 2:
-        decoded = np.moveaxis(decoded, 0, -1)[..., 0, :]
-    samples = decoded.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
-    pixels, alpha = _as_frame(path, page, np.asarray(samples, samples.dtype.newbyteorder("=")))
-    metadata = _metadata(structure, page, alpha is not None)
-    return Frame(pixels, alpha, Kind.TIFF, metadata, camera_of(structure))
+        yield
+    except (PhotoError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in NO_SUCH_PLACE:
+            raise
+        details = "".join(traceback.format_exception(error))
+        raise PhotoError(path, "the TIFF is damaged: what it says about its picture makes no sense", details) from error
 
 
-def _full_page(path: Path, tiff: Any) -> tuple[Any, tuple[int, ...]]:
+def _decode(path: Path, page: Any, position: tuple[int, ...], keep_damaged: bool) -> tuple[NDArray[Any], str | None]:
+    """Samples in tifffile's normalised shape, and what is wrong with them."""
+    if page.compression not in TRUSTED:
+        answer = ask(path, DECODER, *map(str, position), *(["--keep"] if keep_damaged else []))
+        decoded, damage = answer.pixels, answer.facts["damage"]
+    else:
+        try:
+            decoded, damage = decode_page(page, keep_damaged=keep_damaged)
+        except BrokenSegmentError as error:
+            raise DamagedPhotoError(path, f"the TIFF is damaged: {error.words}", str(error)) from error
+    return decoded, damage and f"the TIFF is damaged: {damage}"
+
+
+def full_page(path: Path, tiff: Any) -> tuple[Any, tuple[int, ...]]:
     """The one picture at full resolution, and where it is (page, or page and sub-page); thumbnails are passed over."""
     pages: list[tuple[tuple[int, ...], Any]] = [
         ((number,), tiff.pages[number]) for number in range(min(len(tiff.pages), MOST_PAGES))
@@ -146,8 +176,12 @@ def _check_readable(path: Path, page: Any) -> None:
         raise PhotoError(path, "the TIFF holds a volume, not a photo")
     if photometric in OTHER_PHOTOMETRICS:
         raise PhotoError(path, f"the TIFF is {OTHER_PHOTOMETRICS[photometric]}")
+    if photometric is None:
+        raise PhotoError(path, "the TIFF does not say what kind of colours it has; save it anew with another program")
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR):
-        raise PhotoError(path, f"the TIFF has colours of an unknown kind (PhotometricInterpretation {photometric})")
+        raise PhotoError(path, "the TIFF has colours of a kind that nsp does not know; convert it to RGB first")
+    if page.compression != UNCOMPRESSED and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        raise PhotoError(path, "the TIFF is compressed in a way that nsp does not read; save it with another one")
     if page.compression == OLD_JPEG:
         raise PhotoError(path, "the TIFF is compressed with old-style JPEG, which has no clear definition")
     if photometric == YCBCR and page.compression != JPEG:
@@ -186,16 +220,17 @@ def _colours(photometric: int) -> int:
     return 3 if photometric in (RGB, YCBCR) else 1
 
 
-def _check_segments(path: Path, page: Any, size: int) -> None:
-    """Raise PhotoError unless all strips or tiles are there, in the file, and large enough for what they promise."""
+def _check_segments(path: Path, page: Any, size: int) -> str | None:
+    """Say so where strips or tiles are missing; raise PhotoError where they are too small for what they promise."""
     count = math.prod(page.chunked)
     spans = list(zip(page.dataoffsets, page.databytecounts, strict=False))[:count]
     if len(spans) < count or any(length < 1 or offset < 8 or offset + length > size for offset, length in spans):
-        raise PhotoError(path, f"the file ends early: {size_text(size)} of TIFF data, the picture is incomplete")
+        return f"the file ends early: {size_text(size)} of TIFF data, the picture is incomplete"
     promised = page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample // 8
     stored = sum(length for _, length in spans)
     if page.compression in RATIOS and page.photometric != YCBCR:
         check_promise(path, promised, stored, RATIOS[page.compression])
+    return None
 
 
 def _as_frame(path: Path, page: Any, samples: NDArray[Any]) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:

@@ -1,0 +1,65 @@
+"""How much memory a photo's pixels will take, before they are read: by what its header says of the full picture."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+
+from nsp_pipeline.frames.formats.jpeg_layout import parse_layout
+from nsp_pipeline.frames.formats.png import read_png_header
+from nsp_pipeline.frames.formats.png_data import CHANNELS, PALETTE
+from nsp_pipeline.frames.formats.raw import read_raw_size
+from nsp_pipeline.frames.formats.tiff import full_page, making_sense
+from nsp_pipeline.frames.frame import Kind
+from nsp_pipeline.frames.metadata.ifd import FileSlices
+from nsp_pipeline.frames.sniff import sniff
+
+JPEG_HEAD = 1 << 20
+RAW_COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a frame's pixels and alpha, and of one of their numbers."""
+
+    size: int
+    itemsize: int
+
+
+def read_footprint(path: Path) -> Footprint | None:
+    """Foresee what `read_frame` will deliver; RAW files are asked for the size of their sensor, not of a thumbnail.
+
+    None where the beginning of a JPEG does not say it. Raises PhotoError or OSError for what is no photo.
+    """
+    with path.open("rb") as file:
+        kind = sniff(path, FileSlices(file))
+        if kind is Kind.RAW:
+            width, height = read_raw_size(path)
+            return _footprint(width, height, RAW_COLOURS, 2)
+        if kind is Kind.TIFF:
+            return _of_tiff(path, file)
+        file.seek(0)
+        head = file.read(JPEG_HEAD)
+    if kind is Kind.PNG:
+        header = read_png_header(path, head)
+        colours = CHANNELS[header.colour] if header.colour != PALETTE else 3
+        # One more for transparency, which may stand apart from the pixels.
+        return _footprint(header.width, header.height, colours + colours % 2, 2 if header.depth == 16 else 1)
+    layout = parse_layout(path, head, whole=False)
+    return _footprint(layout.width, layout.height, len(layout.components), 1) if layout.process else None
+
+
+def _of_tiff(path: Path, file: BinaryIO) -> Footprint:
+    file.seek(0)
+    with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+        page: Any = full_page(path, tiff)[0]
+        # Halves become floats, as they are computed with; numbers of few bits become whole bytes.
+        itemsize = 4 if np.dtype(page.dtype).kind == "f" else 1 if page.bitspersample <= 8 else 2
+        samples = 3 if page.photometric == PALETTE else page.samplesperpixel
+        return _footprint(page.imagewidth, page.imagelength, samples, itemsize)
+
+
+def _footprint(width: int, height: int, samples: int, itemsize: int) -> Footprint:
+    return Footprint(int(width) * int(height) * int(samples) * itemsize, itemsize)
