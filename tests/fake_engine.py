@@ -139,11 +139,11 @@ def die_reading(name: str) -> None:
     photo = nsp_pipeline.batch.photo
     read = photo.read_frame
 
-    def deadly(path: Path) -> Any:
+    def deadly(path: Path, *, keep_damaged: bool = False) -> Any:
         time.sleep(0.3)
         if path.name == name:
             os.kill(os.getpid(), signal.SIGKILL)
-        return read(path)
+        return read(path, keep_damaged=keep_damaged)
 
     photo.read_frame = deadly
 
