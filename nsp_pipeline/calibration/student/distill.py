@@ -76,11 +76,12 @@ def distill(
         UsageError: the teacher is not a blind-spot network; or see `train`.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
+    start = base_network(base, settings) if base else None
     held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
     require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more")
     settings = _fitted(settings, sources.noisy)
     objective = _objective(sources, settings, run.torch_device, on_prepared)
-    trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
+    trained = train(objective, settings, base=start, run=run)
     if not run.ranks.first:
         return None
     fields = {
