@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine
@@ -27,6 +26,7 @@ from nsp_pipeline.evaluation.metrics import psnr, ssim
 from nsp_pipeline.evaluation.synthetic import add_camera_noise
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.noise.estimate import estimate_noise
 from nsp_pipeline.profiles.choose import find_profile
 
 SIDE = 512
@@ -62,7 +62,7 @@ def phone(name: str, engine: Engine, scenes: list[Picture]) -> None:
     rows = []
     for seed, scene in enumerate(scenes):
         noisy = as_phone(scene, seed)
-        sigma = measure_noise(noisy).sigma
+        sigma = estimate_noise(noisy).sigma
         rows.append([psnr(found, scene) for found in (noisy, denoised(engine, noisy), non_local_means(noisy, sigma))])
     before, ours, theirs = np.mean(rows, 0)
     print(f"{name}: phone noise {before:.2f} dB -> {ours:.2f} ({ours - before:+.2f}); non-local means {theirs:.2f}")
@@ -91,7 +91,7 @@ def enlarging(name: str, noisy_folder: Path, truth_folder: Path) -> None:
         noisy, truth = (middle(pixels, 2 * SIDE) for pixels in pair.load())
         small = np.asarray(Image.fromarray(noisy).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         ours = np.asarray(denoise_pixels(small, engine, InferenceSettings("sr-direct")).pixels, dtype=np.uint8)
-        cleaned = Image.fromarray(non_local_means(small, measure_noise(small).sigma))
+        cleaned = Image.fromarray(non_local_means(small, estimate_noise(small).sigma))
         theirs = np.asarray(cleaned.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)
         rows.append([value for found in (ours, theirs) for value in (psnr(found, truth), ssim(found, truth))])
     means = [f"{scores[0]:.2f} dB / {scores[1]:.4f}" for scores in np.mean(rows, 0).reshape(2, 2)]

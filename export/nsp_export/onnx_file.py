@@ -92,7 +92,7 @@ def _export(graph: ImageToImage, batches: bool) -> onnx.ModelProto:
     example = _inputs(graph, torch.zeros(3 if batches else 1, 3, 16 * graph.multiple, 20 * graph.multiple))
     number = {0: torch.export.Dim("images", min=1, max=MOST_IMAGES)} if batches else {}
     use_operators(graph)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph,
             example,
@@ -140,7 +140,7 @@ def _output_names(scale: int) -> tuple[str, str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's own warnings from the user: they speak of its internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -192,7 +192,7 @@ class PhotoSteps:
             context.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
 
         inferred = denoise_frame(ready.frame, engine, self.settings.inference, context.on_tile, on_smaller)
-        require_its_colours(ready.frame.pixels, inferred.frame.pixels)
+        require_its_colours(ready.frame.pixels, inferred.frame.pixels, inferred.noise_before)
         return inferred
 
     def publish(self, made: Made) -> Result:

@@ -50,6 +50,12 @@ PREPARED_EVERY = 50
     type=PHOTOS,
     help="Clean photos, files or folders, on which noise is simulated. May be repeated.",
 )
+@click.option(
+    "--shots",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Store of simulated shots to learn from as well (python -m nsp_pipeline.cli.estimator shots).",
+)
 @click.option("--recipe", default="standard", show_default=True, help="Training settings: a name or a TOML file.")
 @click.option("--base", metavar="PROFILE", help="Student to start from.  [default: random weights]")
 @how_to_train
@@ -67,6 +73,7 @@ def command(
     Ctrl-C gives up.
     """
     require_training()
+    from nsp_pipeline.calibration.simulation.store import ShotStore
     from nsp_pipeline.calibration.student.distill import Sources
     from nsp_pipeline.calibration.training.ranks import join_ranks
     from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
@@ -90,7 +97,8 @@ def command(
                 for name, roots in (("clean", clean), ("noisy", photos))
             )
             this = Run(folder, ranks, stop, begun, console)
-            profile = _train(Sources(kept, given, options["master"]), out, options, this)
+            store = ShotStore(options["shots"]) if options["shots"] else None
+            profile = _train(Sources(kept, given, options["master"], store), out, options, this)
     if profile is None:
         return
     show_outcome(console, profile, folder, as_json=as_json)

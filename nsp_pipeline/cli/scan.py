@@ -16,7 +16,6 @@ from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_documen
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
-from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.core.noise_table import field_table
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
@@ -135,7 +134,7 @@ def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
             str(len(group.paths)),
         ]
         if measured:
-            cells += _noise_cells(group.noise, troubles)
+            cells += _noise_cells(group, troubles)
         # Texts, not strings: what a camera calls itself is no markup.
         table.add_row(*map(Text, cells))
     notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
@@ -144,14 +143,14 @@ def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
     return [table, *map(Text, notes)]
 
 
-def _noise_cells(noise: NoiseField | None, troubles: list[str]) -> list[str]:
+def _noise_cells(group: Group, troubles: list[str]) -> list[str]:
     """Level, correlation, s and PD; what stands in the way gets a number, and its text goes under the table."""
-    advice = advise(noise)
+    advice = advise(group.noise)
     if advice.trouble and advice.trouble not in troubles:
         troubles.append(advice.trouble)
     mark = f"({troubles.index(advice.trouble) + 1})" if advice.trouble else ""
-    level = f"{noise.sigma:.2f}" if noise else ""
-    shared = f"{noise.by_lag[0]:.2f}" if noise else ""
+    level = f"{group.sigma:.2f}" if group.sigma is not None else ""
+    shared = f"{group.noise.by_lag[0]:.2f}" if group.noise else ""
     return [level, shared, mark or str(advice.s), mark or ("no" if advice.pd_factor == 1 else str(advice.pd_factor))]
 
 
@@ -163,7 +162,7 @@ def _iso(group: Group) -> str:
 
 def _document(groups: Sequence[Group], refused: Sequence[PhotoError], *, measured: bool) -> dict[str, Any]:
     return {
-        "groups": [{**_about(group), **({"noise": _noise(group.noise)} if measured else {})} for group in groups],
+        "groups": [{**_about(group), **({"noise": _noise(group)} if measured else {})} for group in groups],
         "refused": [{"file": printable(error.path), "reason": error.reason} for error in refused],
     }
 
@@ -181,14 +180,15 @@ def _about(group: Group) -> dict[str, Any]:
     }
 
 
-def _noise(noise: NoiseField | None) -> dict[str, Any]:
-    advice = advise(noise)
-    chosen = {"s": advice.s, "pd_factor": advice.pd_factor, "trouble": advice.trouble}
+def _noise(group: Group) -> dict[str, Any]:
+    noise, advice = group.noise, advise(group.noise)
+    known: dict[str, Any] = {"s": advice.s, "pd_factor": advice.pd_factor, "trouble": advice.trouble}
+    if group.sigma is not None:
+        known["sigma"] = round(group.sigma, 4)
     if noise is None:
-        return chosen
+        return known
     return {
-        **chosen,
-        "sigma": round(noise.sigma, 4),
+        **known,
         "flat_patches": noise.flat_patches,
         "correlation_by_lag": noise.by_lag.round(4).tolist(),
         "channels": noise_spec(noise),

@@ -51,12 +51,14 @@ class NoiseLevel:
     """Noise variance as a function of brightness, for pixel values in 0..1.
 
     `brightness` (K,) rises; `variance` (K, C) belongs to it; between the nodes it is interpolated. `kinds` (K, 4) are
-    the variances that a noise table has the roots of.
+    the variances that a noise table has the roots of. `unsure` (K, 4) is the relative error to be expected of those
+    roots; None where it was not estimated.
     """
 
     brightness: NDArray[np.float32]
     variance: NDArray[np.float32]
     kinds: NDArray[np.float32] | None = None
+    unsure: NDArray[np.float32] | None = None
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""

@@ -1,4 +1,4 @@
-"""One photo through one engine: measure its noise, run it tile by tile, blend, and store at the photo's own depth."""
+"""One photo through one engine: estimate its noise, run it tile by tile, blend, and store at the photo's own depth."""
 
 import math
 from collections.abc import Callable
@@ -19,12 +19,13 @@ from nsp_pipeline.core.blend import (
     recoloured,
 )
 from nsp_pipeline.core.depth import from_unit, to_unit
-from nsp_pipeline.core.noise import NoiseLevel, measure_noise
+from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, largest_tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
 from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.noise.estimate import estimate_noise
 
 SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
 HALOS_A_TILE = 12
@@ -41,7 +42,7 @@ Pixels = NDArray[np.generic]
 class InferenceSettings:
     """How to denoise a photo: mode, strength, tile size and PD.
 
-    `strength` is the share of the removed noise, 0 to 1; None lets the noise measured in the photo decide for every
+    `strength` is the share of the removed noise, 0 to 1; None lets the noise estimated in the photo decide for every
     neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
     that suits its halo. `chroma` is `strength` for colour alone, None the same; `detail` is the share of the finest
     grain that comes back, in brightness only. `pd` is one of PD_WORDS (see profiles/spec.py).
@@ -109,7 +110,7 @@ def denoise_frame(
         UntrustedResultError: the engine gave values that are not numbers.
         EngineFailedError: the engine broke down.
     """
-    noise = measure_noise(frame.pixels)
+    noise = estimate_noise(frame.pixels)
     if settings.removes_nothing:
         return Inferred(frame, 0.0, noise.sigma, noise.sigma)
     height, width, channels = frame.pixels.shape
@@ -130,7 +131,7 @@ def denoise_frame(
         frame=replace(frame, pixels=result, alpha=_enlarged(frame.alpha, scale)),
         strength=strength,
         noise_before=noise.sigma,
-        noise_after=measure_noise(result).sigma,
+        noise_after=estimate_noise(result).sigma,
     )
 
 

@@ -1,5 +1,7 @@
 """Whether what an engine made of a photo can be its picture: colours hardly move when noise goes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,23 +11,47 @@ DRIFT, DRIFT_SHARE = 2 / 255, 0.05
 """How far a channel's mean may move, in 0..1: this much, and this share of it. On photos it moves by 0.4 / 255 or less.
 The share lets a black result show even where the photo is nearly black."""
 
+BRIGHTENED, DARK = 0.7, 2.0
+"""Noise that is cut off at black brightens what is black by 0.7 times the standard deviation that is left of it
+(0.40 / 0.58 for a Gaussian), and hardly what is brighter than twice that."""
+
+BLACK = 3 / 255
+"""A JPEG leaves black no darker than about this."""
+
 LEAST_SIDE = 32
 """Of a smaller photo the mean is that of its borders, and says little."""
 
 
-def require_its_colours(before: NDArray[np.generic], after: NDArray[np.generic]) -> None:
+def require_its_colours(before: NDArray[np.generic], after: NDArray[np.generic], sigma: float = 0.0) -> None:
     """Raise UntrustedResultError unless the mean of every channel is near what it was.
+
+    It may fall further where noise was cut off at black, which had made the dark brighter.
 
     Args:
         before: the photo, (H, W, C) as stored.
         after: what was made of it, of the same type and channels, at any size.
+        sigma: the photo's noise, in 8-bit steps.
     """
     if min(before.shape[:2]) < LEAST_SIDE:
         return
     was, is_now = _means(before), _means(after)
-    moved = np.abs(is_now - was)
-    if not (moved <= DRIFT + DRIFT_SHARE * was).all():
-        raise UntrustedResultError(f"the result's colours are off by {255 * moved.max():.1f} of 255")
+    moved = is_now - was
+    allowed = DRIFT + DRIFT_SHARE * was
+    if (np.abs(moved) <= allowed).all():
+        return
+    if not ((moved <= allowed) & (-moved <= allowed + _cut_off(before, after, sigma / 255))).all():
+        raise UntrustedResultError(f"the result's colours are off by {255 * np.abs(moved).max():.1f} of 255")
+
+
+def _cut_off(before: NDArray[Any], after: NDArray[Any], sigma: float) -> NDArray[np.float64]:
+    """By how much noise that was cut off at black can have brightened each channel, 0..1.
+
+    It was cut off where the result is dark, and no more often than the photo has black samples: every other one.
+    """
+    top = 1.0 if after.dtype.kind == "f" else 2 ** (8 * after.dtype.itemsize) - 1
+    dark = (after < DARK * sigma * top).mean((0, 1))
+    cut = 2 * (before <= BLACK * top).mean((0, 1))
+    return np.asarray(BRIGHTENED * sigma * np.minimum(dark, cut), dtype=np.float64)
 
 
 def _means(pixels: NDArray[np.generic]) -> NDArray[np.float64]:

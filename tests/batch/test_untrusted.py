@@ -146,3 +146,17 @@ def test_colours_may_move_a_little_and_no_more(dtype: str) -> None:
 
 def test_of_a_few_pixels_nothing_can_be_said() -> None:
     require_its_colours(np.full((5, 500, 3), 99, np.uint8), np.zeros((5, 500, 3), np.uint8))
+
+
+def test_a_dark_photo_may_get_as_dark_as_its_noise_cut_off_at_black_explains() -> None:
+    clean = np.full((64, 64, 3), 4, np.uint8)
+    noise = np.random.default_rng(0).normal(0, 30, clean.shape)
+    noisy = np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
+    assert noisy.mean() > clean.mean() + 6
+    require_its_colours(noisy, clean, sigma=float(noisy.std()))
+    with pytest.raises(UntrustedResultError, match="colours are off"):
+        require_its_colours(noisy, clean)
+    grey = np.full((64, 64, 3), 60, np.uint8)
+    for result in (np.zeros_like(grey), np.full_like(grey, 90)):
+        with pytest.raises(UntrustedResultError, match="colours are off"):
+            require_its_colours(grey, result, sigma=30.0)

@@ -61,7 +61,9 @@ class Group:
     """Photos whose noise should be alike.
 
     `camera` is None without metadata; `iso` (lowest, highest) is None where photos do not say; `size` is (width,
-    height), the longer side first, or None for RAW; `edited` says that a program changed or resized them.
+    height), the longer side first, or None for RAW; `edited` says that a program changed or resized them. Where it was
+    measured, `noise` is what flat patches of the photos show, None where too little is flat, and `sigma` is the
+    estimator's standard deviation (0..255), the median of the photos.
     """
 
     camera: str | None
@@ -71,6 +73,7 @@ class Group:
     iso: tuple[int, int] | None
     paths: tuple[Path, ...]
     noise: NoiseField | None = field(default=None, compare=False)
+    sigma: float | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -173,7 +176,8 @@ def merge_alike(groups: Sequence[Group]) -> list[Group]:
             assert group.iso
             both = replace(last, iso=(last.iso[0], group.iso[1]), paths=last.paths + group.paths)
             # Noise as measured on more photos stands for both.
-            merged[-1] = replace(both, noise=last.noise if len(last.paths) >= len(group.paths) else group.noise)
+            known = last if len(last.paths) >= len(group.paths) else group
+            merged[-1] = replace(both, noise=known.noise, sigma=known.sigma)
         else:
             merged.append(group)
     return merged

@@ -15,6 +15,7 @@ from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.core.patches import Patches, cut_patches
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.noise.estimate import estimate_noise
 
 Item = TypeVar("Item")
 
@@ -57,7 +58,7 @@ def measure_groups(
         on_photo: called with (photos measured, photos in all).
 
     Returns:
-        The groups with their `noise`, and the photos that turned out not to be readable.
+        The groups with their `noise` and `sigma`, and the photos that turned out not to be readable.
     """
     total = sum(min(samples, len(group.paths)) for group in groups)
     done, measured, refused = 0, [], []
@@ -67,8 +68,8 @@ def measure_groups(
         def counted(count: int, _: int, before: int = done) -> None:
             on_photo(before + count, total)
 
-        noise, failed = measure_photos(chosen, counted)
-        measured.append(replace(group, noise=noise))
+        noise, sigma, failed = measure_photos(chosen, counted)
+        measured.append(replace(group, noise=noise, sigma=sigma))
         refused += failed
         done += len(chosen)
     return measured, refused
@@ -76,25 +77,28 @@ def measure_groups(
 
 def measure_photos(
     paths: Sequence[Path], on_photo: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[NoiseField | None, list[PhotoError]]:
+) -> tuple[NoiseField | None, float | None, list[PhotoError]]:
     """Measure the noise that photos have in common, of those with the number of channels that most have.
 
-    Returns the noise, None where too little of the photos is flat, and the photos that cannot be read.
+    Returns the noise, None where too little of the photos is flat; the estimator's standard deviation (0..255), the
+    median of the photos, None where none can be read; and the photos that cannot be read.
     """
     most = MOST_PATCHES // max(1, len(paths))
     cut: list[Patches] = []
+    levels: list[float] = []
     refused = []
     readers = ThreadPoolExecutor(READERS)
     try:
-        for done, patches in enumerate(readers.map(lambda path: _patches(path, most), paths), 1):
-            if isinstance(patches, PhotoError):
-                refused.append(patches)
+        for done, found in enumerate(readers.map(lambda path: _look_at(path, most), paths), 1):
+            if isinstance(found, PhotoError):
+                refused.append(found)
             else:
-                cut.append(patches)
+                cut.append(found[0])
+                levels.append(found[1])
             on_photo(done, len(paths))
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
-    return measure_patches(cut), refused
+    return measure_patches(cut), float(np.median(levels)) if levels else None, refused
 
 
 def measure_pixels(photos: Sequence[NDArray[np.generic]], samples: int) -> NoiseField | None:
@@ -125,11 +129,13 @@ def noise_spec(noise: NoiseField) -> list[dict[str, object]]:
     ]
 
 
-def _patches(path: Path, most: int) -> Patches | PhotoError:
+def _look_at(path: Path, most: int) -> tuple[Patches, float] | PhotoError:
+    """Patches of a photo, and the standard deviation of its noise (0..255)."""
     try:
-        return cut_patches(read_frame(path).pixels, most)
+        pixels = read_frame(path).pixels
     except PhotoError as error:
         return error
+    return cut_patches(pixels, most), estimate_noise(pixels).sigma
 
 
 def _evenly(items: Sequence[Item], count: int) -> list[Item]:

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.calibration.student.any_noise import REACH, draw_levels, make_noisy, varied
-from nsp_pipeline.calibration.student.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import SHRINKS, PictureStore, clean_copies
 from nsp_pipeline.calibration.student.settings import StudentSettings

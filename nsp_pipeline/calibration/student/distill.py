@@ -17,6 +17,7 @@ from nsp_pipeline.calibration.publish import (
     publish,
     require_judges,
 )
+from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.calibration.student.any_noise_objective import AnyNoiseObjective
 from nsp_pipeline.calibration.student.objective import JUDGED, Material, StudentObjective, Teacher, shrunk_to_sharp
 from nsp_pipeline.calibration.student.settings import StudentSettings
@@ -24,10 +25,10 @@ from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.loop import Objective, RunOptions, train
 from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
-from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.models.self_ensemble import FLIPS
+from nsp_pipeline.noise.estimate import estimate_noise
 from nsp_pipeline.profiles.bundle import WEIGHTS_FILE, Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
@@ -43,11 +44,15 @@ AROUND, SIMULATED = 2.0, (0.3, 60.0)
 
 @dataclass(frozen=True)
 class Sources:
-    """What a student is made from. `noisy` photos want a teacher; without one they only serve shrunk, as sharp ones."""
+    """What a student is made from.
+
+    `noisy` photos want a teacher; without one they only serve shrunk, as sharp ones. `shots` are simulated ones.
+    """
 
     clean: PhotoSet | None = None
     noisy: PhotoSet | None = None
     teacher: Profile | None = None
+    shots: ShotStore | None = None
 
     def photos(self) -> list[Photo]:
         """All photos that are trained on."""
@@ -108,7 +113,7 @@ def _objective(
 ) -> Objective:
     """What the settings want to be learnt; raises UsageError when the photos do not suit it."""
     if settings.noise_kinds == "any":
-        if sources.noisy or not sources.clean:
+        if sources.noisy or sources.shots or not sources.clean:
             raise UsageError('a recipe with noise_kinds = "any" learns from --clean photos alone: give no others')
         training, held_out = (
             [photo.pixels for photo in part] for part in (sources.clean.training, sources.clean.held_out)
@@ -121,7 +126,7 @@ def _objective(
 def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSettings:
     """Let the noise that is simulated surround the photos' own, where the settings leave it to them."""
     photos = noisy.training[:: -(-len(noisy.training) // MEASURED)] if noisy else []
-    tables = [measure_noise(photo.pixels).table[0] for photo in photos]
+    tables = [estimate_noise(photo.pixels).table[0] for photo in photos]
     levels = [255 * float(table[GREY].max()) for table in tables if table[GREY].max() > 0]
     if not levels:
         return settings
@@ -142,7 +147,7 @@ def _material(sources: Sources, settings: StudentSettings) -> Material:
             sharp += shrunk_to_sharp([photo.pixels for photo in part.training], factor, side)
             held_out += shrunk_to_sharp([photo.pixels for photo in part.held_out], factor, side)
     noisy = [photo.pixels for photo in sources.noisy.training] if sources.noisy else []
-    return Material(sharp, held_out, noisy)
+    return Material(sharp, held_out, noisy, sources.shots)
 
 
 def _teacher(profile: Profile, device: str) -> Teacher:

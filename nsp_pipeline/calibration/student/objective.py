@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from nsp_pipeline.calibration.student.camera_noise import NoisyCamera, halved
+from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, halved
+from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
+from nsp_pipeline.calibration.simulation.shot_crops import ShotCrops
+from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.calibration.student.dead_leaves import paint
-from nsp_pipeline.calibration.student.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.crops import CropSampler, to_tensor
 from nsp_pipeline.calibration.training.judge import Judgement
@@ -39,12 +41,14 @@ TONED_SHARE = 0.7
 class Material:
     """The photos to learn from: lists of (H, W, 3) pixels, uint8, uint16 or float32 in 0..1.
 
-    `sharp` and `held_out` are clean at twice the resolution of what is trained; `noisy` are photos as they are.
+    `sharp` and `held_out` are clean at twice the resolution of what is trained; `noisy` are photos as they are; `shots`
+    is a store of simulated ones.
     """
 
     sharp: Sequence[NDArray[np.generic]]
     held_out: Sequence[NDArray[np.generic]]
     noisy: Sequence[NDArray[np.generic]] = ()
+    shots: ShotStore | None = None
 
 
 Teacher = Callable[[torch.Tensor], torch.Tensor]
@@ -73,6 +77,9 @@ class StudentObjective:
         self._device = device
         self._camera = NoisyCamera(settings)
         self.photos = [list(image.shape) for image in (*material.sharp, *material.noisy, *material.held_out)]
+        self._shots = ShotCrops(material.shots, settings.crop, settings.told) if material.shots else None
+        if material.shots:
+            self.photos.append([len(material.shots), material.shots.recipe.side, material.shots.recipe.seed])
         side = 2 * settings.crop
         rng = np.random.default_rng([settings.seed, 1])
         asked = settings.teacher_crops if teacher and material.noisy else 0
@@ -154,26 +161,34 @@ class StudentObjective:
         """noisy, clean (B, 3, H, W), sharp (B, 3, 2H, 2W), (B, 1, 1, 1) whether that is known, and noise tables."""
         settings = self._settings
         rng = np.random.default_rng([settings.seed, 3, step, rank])
-        taught = int((rng.random(batch) < settings.teacher_share).sum()) if self._taught else 0
-        parts = []
-        if batch > taught:
-            sharp = torch.cat([self._sharp_crop(rng) for _ in range(batch - taught)])
+        shots = int((rng.random(batch) < settings.shots_share).sum()) if self._shots else 0
+        taught = int((rng.random(batch - shots) < settings.teacher_share).sum()) if self._taught else 0
+        parts, known = [], []
+        for _ in range(shots):
+            assert self._shots
+            shot = self._shots.draw(rng)
+            parts.append((shot.noisy, shot.clean, *_coarse_only(shot.clean)))
+            known.append(shot.table)
+        if batch > taught + shots:
+            sharp = torch.cat([self._sharp_crop(rng) for _ in range(batch - taught - shots)])
             noisy, clean, sharp, stronger = self._camera.photograph(sharp, rng)
-            parts.append((noisy, clean, sharp, torch.ones(batch - taught, 1, 1, 1), stronger))
+            parts.append((noisy, clean, sharp, torch.ones(batch - taught - shots, 1, 1, 1), stronger))
         for pick in rng.integers(len(self._taught), size=taught) if taught else ():
             noisy, target = self._taught[pick]
             kept = torch.from_numpy(rng.random((1, 1, *noisy.shape[2:])) < 1 / settings.recharge)
             clean = torch.where(kept, noisy, target)
             turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
             noisy, clean = (_turned(part, turns, mirrored) for part in (noisy, clean))
-            fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
-            parts.append((noisy, clean, fine, torch.zeros(1, 1, 1, 1), torch.ones_like(noisy[:, :1])))
+            parts.append((noisy, clean, *_coarse_only(clean)))
         *columns, stronger = (torch.cat(column) for column in zip(*parts, strict=True))
-        tables = noise_tables(columns[0], columns[1], stronger)
-        measured = with_measurement_error(
-            tables, rng, within=settings.noise_error, unknown_share=settings.unconditioned_share
-        )
-        return [*columns, measured]
+        tables = noise_tables(columns[0][shots:], columns[1][shots:], stronger[shots:])
+        # The estimator's tables of shots have its errors already.
+        shots_error = 0.0 if settings.told == "estimate" else settings.noise_error
+        measured = [
+            with_measurement_error(part, rng, within=error, unknown_share=settings.unconditioned_share)
+            for part, error in ((torch.cat([*known, tables[:0]]), shots_error), (tables, settings.noise_error))
+        ]
+        return [*columns, torch.cat(measured)]
 
     def _sharp_crop(self, rng: np.random.Generator) -> torch.Tensor:
         painted = self._painted and (not self._real or rng.random() < self._settings.painted_share)
@@ -209,6 +224,12 @@ def _shrunk(image: NDArray[np.generic], factor: float) -> NDArray[np.uint8]:
     pixels = (to_tensor(image).permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     size = tuple(max(1, round(side / factor)) for side in (pixels.shape[1], pixels.shape[0]))
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def _coarse_only(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A target (1, 3, 2H, 2W) of which finer detail than `clean` has is not known, that it is not, and even noise."""
+    fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return fine, torch.zeros(1, 1, 1, 1), torch.ones_like(clean[:, :1])
 
 
 def _turned(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from nsp_pipeline.calibration.student.noise_range import NoiseRange, Share
+from nsp_pipeline.calibration.simulation.noise_range import NoiseRange, Share
 from nsp_pipeline.calibration.training.settings import TrainingSettings
 from nsp_pipeline.models.unet import FOLD
 
@@ -55,6 +55,10 @@ class StudentSettings(TrainingSettings, NoiseRange):
     """Crops of noisy photos that the teacher makes targets for before training starts."""
     recharge: Annotated[int, Field(ge=2, le=64)] = 8
     """One pixel in so many of the teacher's target is the noisy one, so that the student learns to use it."""
+    shots_share: Share = 0.5
+    """Share of the crops that come from a store of simulated shots, where there is one."""
+    told: Literal["estimate", "truth"] = "estimate"
+    """What is told of stored shots: what the estimator says of the whole shot, with its errors, or the noise it has."""
     sharp_weight: Annotated[float, Field(ge=0, le=10)] = 0.1
     """Weight of the loss at twice the resolution, from which the enlarging modes learn."""
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.inference import Denoiser
+from nsp_pipeline.noise.estimate import estimate_noise
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 
@@ -26,6 +26,6 @@ def denoised(network: Backbone, image: torch.Tensor, inference: InferenceSpec) -
     device = next(network.parameters()).device
     noise: tuple[torch.Tensor, ...] = ()
     if network.noise_conditioned:
-        noise = (torch.from_numpy(measure_noise(image[0].permute(1, 2, 0).cpu().numpy()).table).to(device),)
+        noise = (torch.from_numpy(estimate_noise(image[0].permute(1, 2, 0).cpu().numpy()).table).to(device),)
     estimate: torch.Tensor = denoiser(network, inference).to(device)(image.to(device), *noise)
     return estimate.float().cpu()

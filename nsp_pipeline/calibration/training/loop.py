@@ -24,7 +24,6 @@ from nsp_pipeline.calibration.training.ranks import Ranks
 from nsp_pipeline.calibration.training.settings import TrainingSettings
 from nsp_pipeline.errors import OutputError, UsageError
 from nsp_pipeline.models.backbone import Backbone
-from nsp_pipeline.models.registry import build_backbone
 
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_EVERY = 50
@@ -206,7 +205,7 @@ class _Training:
             raise UsageError(f"a batch of {settings.batch} cannot be shared by {ranks.count} processes")
 
         torch.manual_seed(settings.seed)
-        network = build_backbone(settings.backbone, settings.backbone_sizes)
+        network = cast(Backbone, settings.build())
         if base is not None:
             network.load_state_dict(base.state_dict())
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

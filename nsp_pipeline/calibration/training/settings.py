@@ -3,6 +3,9 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import nn
+
+from nsp_pipeline.models.registry import build_backbone
 
 
 class TrainingSettings(BaseModel):
@@ -47,6 +50,10 @@ class TrainingSettings(BaseModel):
     def backbone_sizes(self) -> dict[str, Any]:
         """The sizes that `build_backbone` takes."""
         raise NotImplementedError
+
+    def build(self) -> nn.Module:
+        """The untrained network."""
+        return build_backbone(self.backbone, self.backbone_sizes)
 
     @property
     def pixels_a_step(self) -> int:

@@ -19,6 +19,7 @@ from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError, Prof
 from nsp_pipeline.frames.metadata.camera_names import aliases_file
 from nsp_pipeline.machine.cpus import usable_cpus
 from nsp_pipeline.machine.memory import available_memory
+from nsp_pipeline.noise.runtime import load_estimator
 from nsp_pipeline.profiles.bundle import load_profile
 from nsp_pipeline.profiles.choose import BUILTIN, Entry, find_profile, user_entries, user_folder
 
@@ -58,7 +59,7 @@ def examine() -> list[Finding]:
     findings += [_library(name) for name in LIBRARIES]
     findings += [_optional(name, hint) for name, hint in OPTIONAL.items()]
     findings += [_processors(), _memory()]
-    findings += [_onnxruntime_wheels(), *gpu_findings(_version), _engine(), _builtin_profile()]
+    findings += [_onnxruntime_wheels(), *gpu_findings(_version), _engine(), _estimator(), _builtin_profile()]
     findings += _user_profiles()
     findings.append(Finding("names of cameras", True, str(aliases_file())))
     return findings
@@ -142,6 +143,13 @@ def _trouble(entry: Entry) -> Finding | None:
     if not trouble:
         return None
     return Finding(f"profile {entry.name}", False, f"{trouble}; until then photos are denoised without it")
+
+
+def _estimator() -> Finding:
+    estimator = load_estimator()
+    if estimator is None:
+        return Finding("noise estimator", None, "without a runtime, noise is measured in flat patches instead")
+    return Finding("noise estimator", True, f"on {estimator.runtime}")
 
 
 def _builtin_profile() -> Finding:

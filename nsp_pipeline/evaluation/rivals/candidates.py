@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.errors import MissingCapabilityError, UsageError
 from nsp_pipeline.evaluation.rivals.programs import (
     DARKTABLE_METHODS,
@@ -15,6 +14,7 @@ from nsp_pipeline.evaluation.rivals.programs import (
     through_darktable,
     through_rawtherapee,
 )
+from nsp_pipeline.noise.estimate import estimate_noise
 
 Denoiser = Callable[[Picture], Picture]
 
@@ -87,7 +87,7 @@ def _bm3d() -> tuple[Variant, ...]:
         raise MissingCapabilityError(f"BM3D is not installed ({error}): pip install bm3d") from None
 
     def run(noisy: Picture) -> Picture:
-        sigma = max(measure_noise(noisy).sigma, 0.1) / 255
+        sigma = max(estimate_noise(noisy).sigma, 0.1) / 255
         found = np.clip(bm3d_rgb(noisy / 255.0, sigma), 0, 1)
         return np.asarray(np.rint(found * 255), dtype=np.uint8)
 

@@ -1,12 +1,17 @@
 """What a student learns from, and that it learns."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from noisy_photos import clean_scene, noisy_scene
 from torch import nn
 
-from nsp_pipeline.calibration.student.noise_tables import noise_tables
+from nsp_pipeline.calibration.simulation.camera_noise import halved
+from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
+from nsp_pipeline.calibration.simulation.scenes import Scenes
+from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
 from nsp_pipeline.calibration.student.objective import Material, StudentObjective, shrunk_to_sharp
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.loop import train
@@ -91,6 +96,23 @@ def test_each_crop_has_its_own_noise_table() -> None:
     )
     noisy, clean, _, _, table = chosen_objective._draw(4, 1, 0)
     assert torch.equal(table, noise_tables(noisy, clean, torch.ones(1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_student_is_told_what_the_estimator_says_of_stored_shots(tmp_path: Path, share: float) -> None:
+    make_store(tmp_path, StoreRecipe(shots=3, side=64, seed=0), Scenes([np.full((150, 150, 3), 120, np.uint8)], [1.0]))
+    save_told(tmp_path, lambda pixels: np.full((1, 4, 8), 9.0, np.float32))
+    chosen = settings(shots_share=share, teacher_share=0, unconditioned_share=0, noise_error=0.5)
+    taught = StudentObjective(Material(SHARP, SHARP, shots=ShotStore(tmp_path)), chosen)
+    noisy, clean, fine, known, table = taught._draw(6, 1, 0)
+    of_shots = known.flatten() == 0
+    assert of_shots.any()
+    assert of_shots.all() == (share == 1)
+    # An exposure and white noise on top change what is told as they change the noise.
+    assert float(table[of_shots].min()) > 3
+    assert (table[~of_shots] < 1).all()
+    assert torch.allclose(halved(fine)[of_shots], clean[of_shots], atol=1e-6)
+    assert noisy.shape == clean.shape == (6, 3, 32, 32)
 
 
 def test_photos_are_shrunk_but_never_below_a_crop() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nsp_pipeline.calibration.student.noise_tables import noise_tables, with_measurement_error
+from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
 
 EVERYWHERE = torch.ones(1, 1, 1, 1)

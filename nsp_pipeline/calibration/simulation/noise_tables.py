@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 from nsp_pipeline.core.noise import CELL, PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
 
@@ -17,15 +17,33 @@ def noise_tables(noisy: torch.Tensor, clean: torch.Tensor, stronger: torch.Tenso
     H and W are multiples of 16. Noise coarser than a patch of 16 pixels counts for nothing, as it does where noise is
     measured in photos.
     """
-    noise = (noisy - clean) / stronger
-    noise = noise - interpolate(avg_pool2d(noise, PATCH), scale_factor=float(PATCH), mode="nearest")
-    grey = noise.mean(1, keepdim=True)
+    squares = flat_squares((noisy - clean) / stronger)
     brightness = clean.mean(1, keepdim=True)
     rows = []
-    for part in (grey, noise - grey):
-        rows.append(_by_brightness(part, brightness))
-        rows.append(CELL * _by_brightness(avg_pool2d(part, CELL), avg_pool2d(brightness, CELL)))
+    for square in squares:
+        cell = clean.shape[3] // square.shape[3]
+        rows.append(_by_brightness(square, avg_pool2d(brightness, cell) if cell > 1 else brightness))
     return torch.stack(rows, 1)
+
+
+def patch_levels(noise: torch.Tensor) -> torch.Tensor:
+    """Standard deviations of noise (B, 3, H, W) in each patch of 16 pixels: (B, TABLE_ROWS, H/16, W/16)."""
+    size = noise.shape[2] // PATCH, noise.shape[3] // PATCH
+    return torch.cat([adaptive_avg_pool2d(square, size).sqrt() for square in flat_squares(noise)], 1)
+
+
+def flat_squares(noise: torch.Tensor) -> list[torch.Tensor]:
+    """Squares of noise (B, 3, H, W), for each row of a noise table: (B, 1, H, W), or as many as there are cells.
+
+    What a patch of 16 pixels loses with its mean is made good.
+    """
+    noise = noise - interpolate(avg_pool2d(noise, PATCH), scale_factor=float(PATCH), mode="nearest")
+    grey = noise.mean(1, keepdim=True)
+    squares = []
+    for part in (grey, noise - grey):
+        for values, cell in ((part, 1), (avg_pool2d(part, CELL), CELL)):
+            squares.append((values**2).mean(1, keepdim=True) * (cell**2 / (1 - (cell / PATCH) ** 2)))
+    return squares
 
 
 def with_measurement_error(
@@ -46,10 +64,10 @@ def with_measurement_error(
     return torch.where(unknown, torch.full_like(measured, UNKNOWN), measured)
 
 
-def _by_brightness(noise: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
-    """Standard deviation (B, TABLE_NODES) of noise (B, C, h, w), by brightness (B, 1, h, w)."""
-    square = (noise**2).mean(1, keepdim=True).flatten(2)
-    places = torch.arange(TABLE_NODES, device=noise.device).view(1, -1, 1)
+def _by_brightness(square: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
+    """Root mean (B, TABLE_NODES) of squares (B, 1, h, w), by brightness (B, 1, h, w)."""
+    square = square.flatten(2)
+    places = torch.arange(TABLE_NODES, device=square.device).view(1, -1, 1)
     near = (1 - (brightness.flatten(2).clamp(0, 1) * (TABLE_NODES - 1) - places).abs()).clamp_min(0)
     total = square.mean(2)
     return ((near * square).mean(2) + SHARED * total).div(near.mean(2) + SHARED).sqrt()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nsp_pipeline.calibration.student.camera_noise import NoisyCamera, blurred, halved, through_jpeg
-from nsp_pipeline.calibration.student.noise_range import NoiseRange
+from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, blurred, halved, through_jpeg
+from nsp_pipeline.calibration.simulation.noise_range import NoiseRange
 from nsp_pipeline.calibration.student.settings import StudentSettings
 
 

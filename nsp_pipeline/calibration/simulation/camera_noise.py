@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
-from nsp_pipeline.calibration.student.noise_range import NoiseRange
+from nsp_pipeline.calibration.simulation.noise_range import NoiseRange
 
 MOSAIC = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))
 """(row, column, channel) of a Bayer cell."""
@@ -62,7 +62,7 @@ class NoisyCamera:
         if rng.random() < chosen.soft_share:
             sharp = blurred(sharp, 2 * float(rng.uniform(0, chosen.softest)))
         if rng.random() < chosen.soft_colour_share:
-            sharp = _smoother_colour(sharp, 2 * float(rng.uniform(0.5, chosen.softest_colour)))
+            sharp = smoother_colour(sharp, 2 * float(rng.uniform(0.5, chosen.softest_colour)))
         return sharp
 
     def _one(self, sharp: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -95,13 +95,13 @@ class NoisyCamera:
         shot = rng.uniform(0.5, 1.0)
         variance = level**2 * (shot * (linear / gains) / 0.18 + (1 - shot))
         noise = torch.randn(linear.shape, generator=generator) * variance.sqrt() * gains
-        mosaic = _mosaic(linear.shape)
+        mosaic = mosaic_of(linear.shape)
         radius = float(rng.uniform(0.7, 1.3))
         noisy, clean = (
-            _demosaiced(raw * mosaic, mosaic, radius).clamp(0, 1) ** (1 / 2.2) for raw in (linear + noise, linear)
+            demosaiced(raw * mosaic, mosaic, radius).clamp(0, 1) ** (1 / 2.2) for raw in (linear + noise, linear)
         )
         # After the tone curve, not before it as in a camera: it would bend stronger noise into a tint.
-        noisy = clean + _more_colourful(noisy - clean, 1 + float(rng.uniform(0, self._range.most_colour)))
+        noisy = clean + more_colourful(noisy - clean, 1 + float(rng.uniform(0, self._range.most_colour)))
         if small:
             noisy, clean = halved(noisy), halved(clean)
         if rng.random() < 0.3:
@@ -111,7 +111,7 @@ class NoisyCamera:
             # A camera's noise reduction spares the picture's own colours, or tries to.
             radius = float(rng.uniform(0.5, max(0.5, 2 * self._range.longest_blur)))
             kept = float(rng.uniform(0.3, 1.0))
-            noisy = clean + _smoother_colour(noisy - clean, radius, blotches=float(rng.uniform(0, 2)), kept=kept)
+            noisy = clean + smoother_colour(noisy - clean, radius, blotches=float(rng.uniform(0, 2)), kept=kept)
         return noisy.clamp(0, 1), clean.clamp(0, 1)
 
     def _from_spectrum(
@@ -125,7 +125,7 @@ class NoisyCamera:
         power = _grey_power(frequency, self._range.longest_blur, rng)
         brightness = blurred(clean, 1.0).mean(1, keepdim=True).clamp(0, 1)
         if rng.random() < self._range.untouched_share:
-            noise = _shaped_noise(3, power, generator) * _level_by_brightness(brightness, rng)
+            noise = _shaped_noise(3, power, generator) * level_by_brightness(brightness, rng)
             return (clean + sigma * noise).clamp(0, 1), clean
         grey = _shaped_noise(1, power, generator)
         colour = _shaped_noise(3, _colour_power(frequency, rng), generator)
@@ -133,7 +133,7 @@ class NoisyCamera:
         colour = colour * torch.from_numpy(rng.uniform(0.5, 1.5, (1, 3, 1, 1)).astype(np.float32))
         colour = colour - colour.mean(1, keepdim=True)
         share = float(np.exp(rng.uniform(*np.log(self._range.colour_left))))
-        noise = grey * _level_by_brightness(brightness, rng) + share * colour / colour.std() * _level_by_brightness(
+        noise = grey * level_by_brightness(brightness, rng) + share * colour / colour.std() * level_by_brightness(
             brightness, rng
         )
         return (clean + sigma * noise).clamp(0, 1), clean
@@ -175,7 +175,7 @@ def _shaped_noise(channels: int, power: torch.Tensor, generator: torch.Generator
     return noise / noise.std()
 
 
-def _level_by_brightness(brightness: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def level_by_brightness(brightness: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Strength of noise at each brightness (1, 1, H, W): mostly strongest in the middle, weak where it is bright."""
     places = np.linspace(0, 1, BRIGHTNESSES)
     bend = float(rng.uniform(-0.4, 1.4))
@@ -232,7 +232,7 @@ def filtered(image: torch.Tensor, line: torch.Tensor, axis: int) -> torch.Tensor
     return total
 
 
-def _smoother_colour(image: torch.Tensor, radius: float, blotches: float = 0.0, kept: float = 1.0) -> torch.Tensor:
+def smoother_colour(image: torch.Tensor, radius: float, blotches: float = 0.0, kept: float = 1.0) -> torch.Tensor:
     """Blur what is colour and keep what is grey, as a camera's reduction of colour noise does.
 
     What it leaves is more than blurred: `blotches` times the colour at three times the radius comes on top, and all of
@@ -245,19 +245,21 @@ def _smoother_colour(image: torch.Tensor, radius: float, blotches: float = 0.0, 
     return grey + kept * colour
 
 
-def _more_colourful(noise: torch.Tensor, gain: float) -> torch.Tensor:
+def more_colourful(noise: torch.Tensor, gain: float) -> torch.Tensor:
+    """Multiply what is colour in noise (B, 3, H, W) by a gain, and keep what is grey."""
     grey = noise.mean(1, keepdim=True)
     return grey + gain * (noise - grey)
 
 
-def _mosaic(shape: torch.Size) -> torch.Tensor:
+def mosaic_of(shape: torch.Size) -> torch.Tensor:
+    """A Bayer mosaic (1, 3, H, W) for images of a shape (B, 3, H, W): 1 where a channel is sampled, else 0."""
     mosaic = torch.zeros(1, *shape[1:])
     for row, column, channel in MOSAIC:
         mosaic[:, channel, row::2, column::2] = 1
     return mosaic
 
 
-def _demosaiced(raw: torch.Tensor, mosaic: torch.Tensor, radius: float) -> torch.Tensor:
+def demosaiced(raw: torch.Tensor, mosaic: torch.Tensor, radius: float) -> torch.Tensor:
     """Fill in what the mosaic left out, 0 in `raw`: known values stay, others are means of their neighbours."""
     line = torch.exp(-0.5 * (torch.arange(-2.0, 3.0) / radius) ** 2)
     total, weight = (filtered(filtered(part, line, 3), line, 2) for part in (raw, mosaic))

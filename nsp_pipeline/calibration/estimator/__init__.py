@@ -1,0 +1,1 @@
+"""Training of the network that says how noisy a photo is."""

@@ -1,0 +1,130 @@
+"""Make the noise estimator that ships: simulated shots, training, ONNX file. One command each, all resumable.
+
+python -m nsp_pipeline.cli.estimator shots FOLDER --photos CLEAN --photos MORE=0.35
+python -m nsp_pipeline.cli.estimator train FOLDER
+python -m nsp_pipeline.cli.estimator write FOLDER estimator.onnx
+python -m nsp_pipeline.cli.estimator tell FOLDER
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from nsp_pipeline.calibration.estimator.objective import EstimatorObjective
+from nsp_pipeline.calibration.estimator.settings import EstimatorSettings
+from nsp_pipeline.calibration.simulation.scenes import Scenes, clean_scene
+from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
+from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Progress, RunOptions, train
+from nsp_pipeline.frames.find import find_photos
+from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.recipe import load_recipe
+
+KEPT_APART = 7
+"""Every so many-th photo of a folder is kept out of training; the held-out shots are made of those."""
+
+SHOTS, HELD, TRAINING, WEIGHTS = "shots", "held", "training", "weights.pt"
+EVERY = 100
+
+folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+recipe_option = click.option("--recipe", default="noise", show_default=True, help="Name of a recipe, or a TOML file.")
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Run one of the commands."""
+    torch.set_num_threads(1)
+
+
+@main.command()
+@folder_argument
+@click.option("--photos", multiple=True, required=True, help="Folder of clean photos, =WEIGHT to be drawn less often.")
+@recipe_option
+def shots(folder: Path, photos: tuple[str, ...], recipe: str) -> None:
+    """Simulate shots to train on, and others of other photos to judge by."""
+    found = load_recipe(recipe, "store", ("shots", "held_shots", "side", "seed"))
+    training, apart = _scenes(photos)
+    for name, scenes, count, seed in (
+        (SHOTS, training, found["shots"], found["seed"]),
+        (HELD, apart, found["held_shots"], found["seed"] + 98),
+    ):
+        make_store(folder / name, StoreRecipe(count, found["side"], seed), scenes, on_shot=_say)
+
+
+@main.command("train")
+@folder_argument
+@recipe_option
+@click.option("--minutes", type=float, help="End the schedule within this time.")
+def train_network(folder: Path, recipe: str, minutes: float | None) -> None:
+    """Train on the shots, from the last checkpoint where there is one."""
+    settings = EstimatorSettings(**load_recipe(recipe, "train", EstimatorSettings.model_fields))
+    objective = EstimatorObjective(ShotStore(folder / SHOTS), ShotStore(folder / HELD), settings)
+    logs = folder / TRAINING
+    logs.mkdir(exist_ok=True)
+    run = RunOptions(
+        folder=logs,
+        resume=(logs / CHECKPOINT_FILE).exists(),
+        max_seconds=60 * minutes if minutes else None,
+        on_step=_say_step,
+    )
+    trained = train(objective, settings, run=run)
+    torch.save(trained.network.state_dict(), folder / WEIGHTS)
+    error = np.median(trained.judgement.mse) if trained.judgement else float("nan")
+    click.echo(f"step {trained.best_step} of {trained.steps}, {trained.seconds:.0f} s, median error {error:.3f}")
+
+
+@main.command()
+@folder_argument
+@click.argument("target", type=click.Path(path_type=Path))
+@recipe_option
+def write(folder: Path, target: Path, recipe: str) -> None:
+    """Write the trained network as an ONNX file."""
+    from nsp_export.noise_file import noise_onnx
+
+    settings = EstimatorSettings(**load_recipe(recipe, "train", EstimatorSettings.model_fields))
+    network = settings.build()
+    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+    target.write_bytes(noise_onnx(network))
+
+
+@main.command()
+@folder_argument
+def tell(folder: Path) -> None:
+    """Keep what the shipped estimator says of each shot, so that students learn with its errors."""
+    from nsp_pipeline.noise.estimate import estimate_noise
+
+    for name in (SHOTS, HELD):
+        save_told(folder / name, lambda pixels: estimate_noise(pixels).table)
+
+
+def _scenes(photos: tuple[str, ...]) -> tuple[Scenes, Scenes]:
+    """Scenes to train on, and those kept apart."""
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for entry in photos:
+        name, _, weight = entry.partition("=")
+        for number, path in enumerate(find_photos([Path(name)]).paths):
+            scene = clean_scene(read_frame(path).pixels)
+            if scene is None:
+                click.echo(f"{path}: too noisy, left out", err=True)
+                continue
+            parts[number % KEPT_APART == KEPT_APART // 2].append((scene, float(weight or 1)))
+    training, apart = (Scenes(*zip(*part, strict=True)) for part in parts)
+    return training, apart
+
+
+def _say(done: int, total: int) -> None:
+    if done % EVERY == 0 or done == total:
+        click.echo(f"{done} of {total} shots")
+
+
+def _say_step(progress: Progress) -> None:
+    if progress.step % EVERY == 0:
+        click.echo(
+            f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}, {progress.steps_per_second:.2f}/s"
+        )
+
+
+if __name__ == "__main__":
+    main()

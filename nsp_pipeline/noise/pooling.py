@@ -1,0 +1,51 @@
+"""From what is said of a photo's blocks to the noise of the photo by brightness.
+
+Every block tells the logarithm of its noise and how far off that may be. Blocks are averaged by brightness with the
+inverse square of their uncertainty as weight, so that flat ones speak and textured ones are hardly heard. Brightnesses
+that no block has are filled in from their neighbours, the less surely the further they are away.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.core.noise import TABLE_NODES
+
+SHARED_ERROR = 0.06
+"""Blocks of one photo err together by about this: many of them are not as sure as their number says."""
+
+DRIFT = 1.2
+"""From black to white, the logarithm of a camera's noise changes by about this; less between nearer brightnesses."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What is said of N blocks.
+
+    `brightness` (N,) lies in 0..1; `level` (N, TABLE_ROWS) is the logarithm of the noise in 0..1, and `unsure`
+    (N, TABLE_ROWS) the mean absolute error of that.
+    """
+
+    brightness: NDArray[np.float32]
+    level: NDArray[np.float32]
+    unsure: NDArray[np.float32]
+
+
+def pooled(blocks: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Average blocks by brightness: logarithm of the noise and its uncertainty, (TABLE_ROWS, TABLE_NODES) each.
+
+    At least one block.
+    """
+    places = np.arange(TABLE_NODES)
+    near = np.maximum(0, 1 - np.abs(np.clip(blocks.brightness, 0, 1)[:, None] * (TABLE_NODES - 1) - places))
+    weights = blocks.unsure.astype(np.float64) ** -2
+    precision = weights.T @ near
+    mean = np.divide((weights * blocks.level).T @ near, precision, out=np.zeros_like(precision), where=precision > 0)
+    error = SHARED_ERROR**2 + 1 / np.maximum(precision, 1e-9)
+    apart = DRIFT * np.abs(places[:, None] - places[None]) / (TABLE_NODES - 1)
+    share = 1 / (error[:, None, :] + apart[None] ** 2)
+    share[np.broadcast_to((precision <= 0)[:, None, :], share.shape)] = 0
+    total = share.sum(2)
+    level = (share * mean[:, None, :]).sum(2) / total
+    return level.astype(np.float32), (1 / np.sqrt(total)).astype(np.float32)

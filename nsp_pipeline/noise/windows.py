@@ -1,0 +1,59 @@
+"""The pieces of a photo that are looked at: all of a small one, a fixed number spread evenly over a large one."""
+
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.core.depth import to_unit
+
+SIDE = 256
+"""Side of a window, in pixels: as in training, so that what the network sees of borders is what it knows."""
+
+MOST = 24
+"""Windows of a photo: 1.6 megapixels, whatever its size."""
+
+BLOCK = 32
+
+
+def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+    """Cut windows out of a photo.
+
+    Args:
+        pixels: (H, W, C) uint8, uint16 or float32 in 0..1, C of 1 or 3.
+
+    Returns:
+        (3, h, w) float32 each, in 0..1, sides multiples of 32 up to 256; none where a side is shorter than 16. What is
+        left over at the right and the bottom of a small photo is not looked at; sides under 32 are reflected.
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < BLOCK // 2:
+        return []
+    if min(height, width) < BLOCK:
+        below, beside = max(0, BLOCK - height), max(0, BLOCK - width)
+        pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="symmetric")
+        height, width = pixels.shape[:2]
+    side_down, side_across = (min(SIDE, length // BLOCK * BLOCK) for length in (height, width))
+    rows, columns = _grid(height / side_down, width / side_across)
+    cut = []
+    for top in _spread(height - side_down, rows):
+        for left in _spread(width - side_across, columns):
+            piece = to_unit(pixels[top : top + side_down, left : left + side_across])
+            piece = piece if piece.shape[2] == 3 else piece[..., :1].repeat(3, axis=2)
+            cut.append(np.ascontiguousarray(piece.transpose(2, 0, 1)))
+    return cut
+
+
+def _grid(down: float, across: float) -> tuple[int, int]:
+    """Rows and columns of windows, for a photo so many windows high and wide."""
+    rows, columns = ceil(down), ceil(across)
+    if rows * columns <= MOST:
+        return rows, columns
+    rows = min(rows, max(1, round(sqrt(MOST * down / across))))
+    columns = min(columns, MOST // min(rows, MOST))
+    return min(rows, MOST // columns), columns
+
+
+def _spread(room: int, count: int) -> list[int]:
+    """Starts of `count` windows, evenly spaced over `room`."""
+    return [round(place) for place in np.linspace(0, room, count)] if count > 1 else [room // 2]

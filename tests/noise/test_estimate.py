@@ -1,0 +1,127 @@
+"""The estimator that ships finds the noise that was put there, beside texture and without, on either runtime."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from nsp_pipeline.core.depth import from_unit
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
+from nsp_pipeline.noise import estimate
+from nsp_pipeline.noise.estimate import estimate_noise
+from nsp_pipeline.noise.runtime import NETWORK_FILE, load_estimator, on_onnx_runtime, on_openvino
+from nsp_pipeline.noise.windows import MOST
+
+pytest.importorskip("onnxruntime")
+
+
+def scene(side: int = 512) -> np.ndarray:
+    """A photo-like picture (H, W, 3) in 0..1: a ramp, discs, and stripes in one quarter."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    picture = 0.2 + 0.5 * x
+    picture[(y - 0.3) ** 2 + (x - 0.6) ** 2 < 0.03] = 0.7
+    picture[side // 2 :, : side // 2] += 0.1 * np.sin(np.arange(side // 2) * 1.1)
+    return np.repeat(picture[..., None], 3, 2)
+
+
+def eight_bit(picture: np.ndarray) -> np.ndarray:
+    return from_unit(picture.astype(np.float32), np.dtype(np.uint8))
+
+
+def white(sigma: float, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, sigma / 255, shape)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 15.0, 40.0])
+def test_white_noise_is_found_within_a_tenth(sigma: float) -> None:
+    clean = scene()
+    assert estimate_noise(eight_bit(clean + white(sigma, clean.shape))).sigma == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_grey_photo_has_no_colour_noise(dtype: type) -> None:
+    clean = scene()[..., :1]
+    level = estimate_noise(from_unit((clean + white(6, clean.shape)).astype(np.float32), np.dtype(dtype)))
+    assert level.variance.shape[1] == 1
+    assert level.sigma == pytest.approx(6, rel=0.12)
+    assert not level.table[0, TABLE_ROWS // 2 :].any()
+
+
+def test_coarse_noise_is_told_from_fine() -> None:
+    clean = scene()
+    noise = white(6, (512, 512, 1))
+    mixed = np.sum([np.roll(noise, (dy, dx), (0, 1)) for dy in (0, 1) for dx in (0, 1)], 0) / 2
+    (table,) = estimate_noise(eight_bit(clean + mixed.repeat(3, 2))).table
+    grey, coarse, colour, _ = 255 * table[:, 2:5].mean(1)
+    assert grey == pytest.approx(6, rel=0.15)
+    # A mean over 4×4 pixels leaves 7/4 as much of what 2×2 means make of white noise.
+    assert coarse == pytest.approx(10.5, rel=0.15)
+    assert colour < 1
+
+
+def test_where_nothing_is_flat_texture_does_not_pass_for_noise() -> None:
+    rng = np.random.default_rng(3)
+    # Cobbles: blotches of 3×3 pixels all over, which flat patches cannot be found in.
+    clean = np.clip(0.45 + 0.1 * rng.normal(0, 1, (171, 171, 1)).repeat(3, 0).repeat(3, 1)[:512, :512], 0.05, 0.95)
+    noisy = eight_bit(clean.repeat(3, 2) + white(3, (512, 512, 3)))
+    told, measured = (255 * found.table[0, :, 3] for found in (estimate_noise(noisy), measure_noise(noisy)))
+    assert 0.5 * 3 / 3**0.5 < told[0] < 0.25 * measured[0]
+    assert told[2] < 1.2 * 3 * (2 / 3) ** 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_drawing_has_none_at_all(dtype: type) -> None:
+    drawing = np.full((200, 300, 3), 0.78, np.float32)
+    drawing[40:90, 60:200] = [0.2, 0.4, 0.9]
+    drawing[120:122] = 0.1
+    level = estimate_noise(from_unit(drawing, np.dtype(dtype)) if dtype is not np.float32 else drawing)
+    assert not level.variance.any()
+    assert not level.table.any()
+
+
+def test_a_photo_without_noise_has_almost_none() -> None:
+    assert estimate_noise(eight_bit(scene())).sigma < 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5, 1), (15, 4000, 3)])
+def test_of_a_photo_too_small_nothing_is_known(shape: tuple[int, int, int]) -> None:
+    level = estimate_noise(np.full(shape, 100, np.uint8))
+    assert level.sigma == 0.0
+    assert np.all(level.table == np.float32(UNKNOWN))
+
+
+def test_clipped_blocks_tell_nothing() -> None:
+    assert estimate_noise(np.full((64, 64, 3), 255, np.uint8)).sigma == 0.0
+
+
+def test_it_says_how_sure_it_is() -> None:
+    clean = 0.3 + 0.1 * scene()
+    unsure = estimate_noise(eight_bit(clean + white(5, clean.shape))).unsure
+    assert unsure is not None
+    assert unsure.shape == (TABLE_NODES, TABLE_ROWS)
+    assert unsure[2, 0] < unsure[7, 0]
+
+
+def test_both_runtimes_say_the_same() -> None:
+    pytest.importorskip("openvino")
+    content = files("nsp_pipeline.noise").joinpath(NETWORK_FILE).read_bytes()
+    image = np.clip(scene()[:256, :256] + white(8, (256, 256, 3)), 0, 1).astype(np.float32).transpose(2, 0, 1)[None]
+    assert on_openvino(content)(image) == pytest.approx(on_onnx_runtime(content)(image), abs=2e-3)
+
+
+def test_without_a_runtime_flat_patches_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "load_estimator", lambda: None)
+    noisy = eight_bit(scene() + white(5, (512, 512, 3)))
+    assert np.array_equal(estimate_noise(noisy).table, measure_noise(noisy).table)
+
+
+def test_a_photo_of_400_megapixels_is_looked_at_no_more_often_than_one_of_5() -> None:
+    estimator, asked = load_estimator(), []
+    assert estimator is not None
+
+    def counted(image: np.ndarray) -> np.ndarray:
+        asked.append(image.shape)
+        return estimator.network(image)
+
+    estimate_noise(np.broadcast_to(np.uint8(99), (20_000, 20_000, 3)), counted)
+    assert len(asked) <= MOST
