@@ -6,6 +6,7 @@ python -m nsp_pipeline.cli.estimator write FOLDER estimator.onnx
 python -m nsp_pipeline.cli.estimator tell FOLDER
 """
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from nsp_pipeline.recipe import load_recipe
 KEPT_APART = 7
 """Every so many-th photo of a folder is kept out of training; the held-out shots are made of those."""
 
+RECIPE = files("nsp_pipeline.calibration.estimator") / "recipe.toml"
+
 SHOTS, HELD, TRAINING, WEIGHTS = "shots", "held", "training", "weights.pt"
 EVERY = 100
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
-recipe_option = click.option("--recipe", default="noise", show_default=True, help="Name of a recipe, or a TOML file.")
+recipe_option = click.option("--recipe", default=str(RECIPE), help="TOML file of settings, instead of what ships.")
 
 
 @click.group(help=__doc__)
