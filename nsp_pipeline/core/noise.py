@@ -52,13 +52,14 @@ class NoiseLevel:
 
     `brightness` (K,) rises; `variance` (K, C) belongs to it; between the nodes it is interpolated. `kinds` (K, 4) are
     the variances that a noise table has the roots of. `unsure` (K, 4) is the relative error to be expected of those
-    roots; None where it was not estimated.
+    roots; None where it was not estimated. `share` (K,) says how much of the photo has each brightness; None: alike.
     """
 
     brightness: NDArray[np.float32]
     variance: NDArray[np.float32]
     kinds: NDArray[np.float32] | None = None
     unsure: NDArray[np.float32] | None = None
+    share: NDArray[np.float32] | None = None
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""
@@ -72,8 +73,8 @@ class NoiseLevel:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation over channels and nodes, root mean square, in 8-bit steps (0..255)."""
-        return float(np.sqrt(self.variance.mean()) * 255.0)
+        """Standard deviation over channels and the photo's brightnesses, root mean square, in 8-bit steps (0..255)."""
+        return float(np.sqrt(np.average(self.variance.mean(1), weights=self.share)) * 255.0)
 
     @property
     def table(self) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
-from nsp_pipeline.noise.pooling import Blocks, pooled
+from nsp_pipeline.noise.pooling import Blocks, nearness, pooled
 from nsp_pipeline.noise.runtime import Network, load_estimator
 from nsp_pipeline.noise.windows import BLOCK, cut_windows
 
@@ -26,6 +26,9 @@ SPOTLESS, SPOTLESS_FAINT = 0.25, 0.02
 has no noise at all; the smaller share where the network finds less than FAINT in the rest."""
 
 FAINT = 1.0 / 255
+
+SURE = 0.02
+"""How far off it may be that a patch of one colour has no noise."""
 
 CLIPPED, ALL_CLIPPED = 0.7, 0.98
 """Blocks of which more is black or white tell nothing, and patches of which more is do not count as of one colour.
@@ -58,14 +61,16 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None) 
         clipped = _clipped(window)
         unclipped = clipped < ALL_CLIPPED
         counted += int(unclipped.sum())
-        spotless += int((unclipped & _of_one_colour(window)).sum())
+        even = unclipped & _of_one_colour(window)
+        spotless += int(even.sum())
         grey = grey and bool((window[0] == window[1]).all() and (window[1] == window[2]).all())
-        blocks = _told(window, clipped, network)
+        blocks = _told(window, clipped, even, network)
         if len(blocks.brightness):
             said.append(blocks)
     if not said:
         return NoiseLevel.unknown(channels)
-    level, unsure = pooled(Blocks(*(np.concatenate(part) for part in zip(*map(_parts, said), strict=True))))
+    blocks = Blocks(*(np.concatenate(part) for part in zip(*map(_parts, said), strict=True)))
+    level, unsure = pooled(blocks)
     sigma = np.sqrt(np.maximum(np.exp(2 * (level - WARY * unsure)) - FAINTEST**2, 0))
     if grey:
         sigma[TABLE_ROWS // 2 :] = 0
@@ -75,17 +80,24 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None) 
     kinds = (sigma**2).T.astype(np.float32)
     # Over the channels, the mean variance is that of what is grey and that of what differs from it.
     variance = (kinds[:, 0] + kinds[:, TABLE_ROWS // 2])[:, None].repeat(channels, axis=1)
-    return NoiseLevel(np.linspace(0, 1, TABLE_NODES, dtype=np.float32), variance, kinds, unsure.T.astype(np.float32))
+    nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
+    share = nearness(blocks.brightness).mean(0).astype(np.float32)
+    return NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
 
 
-def _told(window: NDArray[np.float32], clipped: NDArray[np.float32], network: Network) -> Blocks:
-    """What the network says of the blocks of a window that are not clipped."""
+def _told(
+    window: NDArray[np.float32], clipped: NDArray[np.float32], even: NDArray[np.bool_], network: Network
+) -> Blocks:
+    """What the network says of the blocks of a window that are not clipped; one with a patch of one colour has none."""
     said = network(window[None])[0].reshape(2 * TABLE_ROWS, -1).T
     across = BLOCK // PATCH
     rows, columns = window.shape[1] // BLOCK, window.shape[2] // BLOCK
     brightness = window.mean(0).reshape(rows, BLOCK, columns, BLOCK).mean((1, 3)).ravel()
     seen = clipped.reshape(rows, across, columns, across).mean((1, 3)).ravel() < CLIPPED
-    return Blocks(brightness[seen], said[seen, :TABLE_ROWS], np.exp(said[seen, TABLE_ROWS:]))
+    level, unsure = said[:, :TABLE_ROWS].copy(), np.exp(said[:, TABLE_ROWS:])
+    spotless = even.reshape(rows, across, columns, across).any((1, 3)).ravel()
+    level[spotless], unsure[spotless] = np.log(FAINTEST), SURE
+    return Blocks(brightness[seen], level[seen], unsure[seen])
 
 
 def _clipped(window: NDArray[np.float32]) -> NDArray[np.float32]:

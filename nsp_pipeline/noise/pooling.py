@@ -32,13 +32,18 @@ class Blocks:
     unsure: NDArray[np.float32]
 
 
+def nearness(brightness: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How near each brightness (N,) is to the nodes of a noise table, (N, TABLE_NODES): two shares that add up to 1."""
+    places = np.clip(brightness, 0, 1).astype(np.float64)[:, None] * (TABLE_NODES - 1)
+    return np.asarray(np.maximum(0, 1 - np.abs(places - np.arange(TABLE_NODES))), dtype=np.float64)
+
+
 def pooled(blocks: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Average blocks by brightness: logarithm of the noise and its uncertainty, (TABLE_ROWS, TABLE_NODES) each.
 
     At least one block.
     """
-    places = np.arange(TABLE_NODES)
-    near = np.maximum(0, 1 - np.abs(np.clip(blocks.brightness, 0, 1)[:, None] * (TABLE_NODES - 1) - places))
+    places, near = np.arange(TABLE_NODES), nearness(blocks.brightness)
     weights = blocks.unsure.astype(np.float64) ** -2
     precision = weights.T @ near
     mean = np.divide((weights * blocks.level).T @ near, precision, out=np.zeros_like(precision), where=precision > 0)
