@@ -39,7 +39,7 @@ def test_a_file_of_the_users_is_told_by_its_ending_or_a_path(here: Path) -> None
     [
         ("", "there is no recipe ''|'' is a folder|recipe  is a folder"),
         (".", "recipe . is a folder"),
-        ("n" * 300, "recipe 'n{100}…' cannot be read: File name too long; shipped ones: camera"),
+        ("n" * 300, "recipe 'n{100}…' cannot be read: File name too long; shipped ones: .*camera"),
         ("n/" * 3000, "cannot be read: File name too long|there is no recipe"),
         ("a\0b", r"recipe 'a\?b' cannot be read: .*null"),
         ("a\nb", r"there is no recipe 'a\?b'; shipped ones"),
@@ -47,7 +47,7 @@ def test_a_file_of_the_users_is_told_by_its_ending_or_a_path(here: Path) -> None
         ("camera/", "there is no recipe 'camera/'"),
         ("Camera", "there is no recipe 'Camera'"),
         ("\udcff", r"there is no recipe '\?'"),
-        ("folder", "recipe folder is a folder; name a TOML file, or one of: camera"),
+        ("folder", "recipe folder is a folder; name a TOML file, or one of: .*camera"),
         ("folder.toml", "recipe folder.toml is a folder"),
         ("empty.toml", r"recipe empty.toml has no \[calibrate\] table; it has: nothing"),
         ("latin.toml", "recipe latin.toml is not UTF-8 text"),

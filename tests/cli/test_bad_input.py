@@ -285,7 +285,8 @@ def test_a_wrong_recipe_is_refused_before_any_work(denoise: Nsp, tmp_path: Path,
 def test_an_unknown_recipe_names_the_known_ones(denoise: Nsp, tmp_path: Path) -> None:
     ended = denoise("--recipe", "nigth")
     assert ended.code == 2
-    assert "there is no recipe 'nigth'; shipped ones: camera" in ended.err
+    assert "there is no recipe 'nigth'; shipped ones: " in ended.err
+    assert "camera" in ended.err
 
 
 def test_without_onnx_runtime_nothing_is_begun(denoise: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: boo
 
 
 PLANNED = (
-    "recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "pairs", "origin", "licence"
+    "recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence"
 )  # fmt: skip
 """The options that say how to train."""
 

@@ -86,8 +86,6 @@ def usable(device: str, threads: int | None) -> str:
 
     if threads:
         torch.set_num_threads(threads)
-    if threads:
-        torch.set_num_threads(threads)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -223,7 +223,8 @@ def test_a_wrong_recipe_is_refused_before_any_photo_is_read(
 def test_an_unknown_recipe_names_the_known_ones(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
     ended = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", "camrea")
     assert ended.code == 2
-    assert "there is no recipe 'camrea'; shipped ones: camera" in ended.err
+    assert "there is no recipe 'camrea'; shipped ones: " in ended.err
+    assert "camera" in ended.err
 
 
 def test_photos_that_cannot_serve_are_refused_with_the_reason(
