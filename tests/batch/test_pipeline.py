@@ -218,13 +218,13 @@ def test_a_log_that_cannot_be_written_stops_before_the_work(nsp: Nsp, dozen: Pat
 
 
 @pytest.mark.parametrize("files", [[], ["notes.txt", "profile.icc"]])
-def test_a_folder_without_photos_is_nothing_to_do(nsp: Nsp, tmp_path: Path, files: list[str]) -> None:
+def test_a_folder_without_photos_is_wrong_usage(nsp: Nsp, tmp_path: Path, files: list[str]) -> None:
     (tmp_path / "in").mkdir()
     for name in files:
         (tmp_path / "in" / name).write_bytes(b"x")
     result = nsp("denoise", tmp_path / "in", tmp_path / "out")
-    assert result.code == 0
-    assert f"nothing to do: no photos in {tmp_path / 'in'}" in result.err
+    assert result.code == 2
+    assert f"no photos in {tmp_path / 'in'}" in result.err
     assert ("ignored 2 files that are no photos (.icc, .txt)" in result.err) == bool(files)
     assert not (tmp_path / "out").exists()
     assert json.loads(nsp("denoise", tmp_path / "in", tmp_path / "out", "--json").out)["summary"]["done"] == 0
@@ -237,7 +237,7 @@ def test_pictures_of_other_kinds_are_named_and_fail_the_run(nsp: Nsp, tmp_path: 
     assert result.code == 1
     assert f"  failed: {tmp_path / 'in' / 'a.webp'}: format not supported (.webp)" in result.err
     assert "format not supported" in nsp("status", tmp_path / "out").out
-    assert nsp("denoise", tmp_path / "in", tmp_path / "out", "--exclude", "*.webp").code == 0
+    assert nsp("denoise", tmp_path / "in", tmp_path / "out", "--exclude", "*.webp").code == 2
 
 
 def test_names_with_odd_bytes_go_all_the_way(nsp: Nsp, tmp_path: Path) -> None:
