@@ -19,6 +19,7 @@ from nsp_pipeline.calibration.estimator.settings import EstimatorSettings
 from nsp_pipeline.calibration.simulation.scenes import Scenes, clean_scene
 from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
 from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Progress, RunOptions, train
+from nsp_pipeline.cli.shared.quantities import DurationType
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.recipe import load_recipe
@@ -59,8 +60,8 @@ def shots(folder: Path, photos: tuple[str, ...], recipe: str) -> None:
 @main.command("train")
 @folder_argument
 @recipe_option
-@click.option("--minutes", type=float, help="End the schedule within this time.")
-def train_network(folder: Path, recipe: str, minutes: float | None) -> None:
+@click.option("--max-time", type=DurationType(), metavar="TIME", help="End the schedule within 20m, 8h.")
+def train_network(folder: Path, recipe: str, max_time: float | None) -> None:
     """Train on the shots, from the last checkpoint where there is one."""
     settings = EstimatorSettings(**load_recipe(recipe, "train", EstimatorSettings.model_fields))
     objective = EstimatorObjective(ShotStore(folder / SHOTS), ShotStore(folder / HELD), settings)
@@ -69,7 +70,7 @@ def train_network(folder: Path, recipe: str, minutes: float | None) -> None:
     run = RunOptions(
         folder=logs,
         resume=(logs / CHECKPOINT_FILE).exists(),
-        max_seconds=60 * minutes if minutes else None,
+        max_seconds=max_time,
         on_step=_say_step,
     )
     trained = train(objective, settings, run=run)

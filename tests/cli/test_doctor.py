@@ -1,6 +1,5 @@
 """`nsp doctor`: what is there, what is missing, and the command that mends it."""
 
-import importlib.metadata
 import json
 import shutil
 import sys
@@ -51,7 +50,7 @@ def findings(ended: Finished) -> dict[str, Any]:
 
 def lacking(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let packages look as if they were not installed."""
-    known = importlib.metadata.version
+    known = vars(doctor)["version"]
 
     def version(name: str) -> str:
         if name in names:
@@ -121,7 +120,7 @@ def test_a_damaged_built_in_profile_is_named(
 
 def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     """Let packages look as if they were installed; underscores stand for dashes."""
-    known = importlib.metadata.version
+    known = vars(doctor)["version"]
     monkeypatch.setattr(doctor, "version", lambda name: versions.get(name.replace("-", "_")) or known(name))
 
 

@@ -167,7 +167,7 @@ def test_an_engine_is_built_from_the_profile_s_graph(real_nsp: Nsp, tiny_profile
         (("--compute-capability", "8.9"), "works with --target tensorrt-rtx only"),
         (("--target", "tensorrt-rtx", "--io", "uint16"), "tensorrt-rtx has no such type"),
         (("--target", "tensorrt-rtx", "--min-size", "64x64", "--max-size", "32x32"), "the first must be the smaller"),
-        (("--size", "64"), "'64' is no size; write height and width in pixels like 1024x768"),
+        (("--size", "64"), "'64' is no size; write height and width like 1024x768"),
         (("--list",), "--list and --prune stand alone"),
     ],
 )

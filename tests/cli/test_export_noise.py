@@ -190,7 +190,7 @@ def test_a_package_for_darktable_is_told_its_photos_own_noise(
         (("--mode", "sr"), "mine.dtmodel", "darktable gives a denoiser float32 pixels and wants as many back"),
         (("--io", "uint8"), "mine.dtmodel", "darktable gives a denoiser float32 pixels"),
         (("--noise", "input"), "mine.dtmodel", "darktable gives a network the picture and nothing else"),
-        (("--compute-capability", "8.9"), "mine.dtmodel", "is of --target tensorrt-rtx"),
+        (("--compute-capability", "8.9"), "mine.dtmodel", "works with --target tensorrt-rtx only"),
         ((), "写真.dtmodel", "darktable knows a model by the name of its file"),
     ],
 )
