@@ -50,7 +50,7 @@ def findings(ended: Finished) -> dict[str, Any]:
 
 def lacking(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let packages look as if they were not installed."""
-    known = vars(doctor)["version"]
+    known: Callable[[str], str] = vars(doctor)["version"]
 
     def version(name: str) -> str:
         if name in names:
@@ -120,7 +120,7 @@ def test_a_damaged_built_in_profile_is_named(
 
 def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     """Let packages look as if they were installed; underscores stand for dashes."""
-    known = vars(doctor)["version"]
+    known: Callable[[str], str] = vars(doctor)["version"]
     monkeypatch.setattr(doctor, "version", lambda name: versions.get(name.replace("-", "_")) or known(name))
 
 

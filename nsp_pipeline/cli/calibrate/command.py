@@ -62,11 +62,11 @@ def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: boo
     Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
     """
     require_training()
+    if split and options["pairs"]:
+        raise UsageError("--pair shows one camera; with --split there are several: calibrate that camera by itself")
     plan = _plan(photos, **{name: options[name] for name in PLANNED})
     if not split:
         require_writable(out)
-    elif options["pairs"]:
-        raise UsageError("--pair shows one camera; with --split there are several: calibrate that camera by itself")
     files = _files(photos, **{name: options[name] for name in ("include", "exclude", "camera", "iso")})
     if split:
         calibrate_each(plan, files, out, split, as_json=as_json)
