@@ -18,6 +18,8 @@ class Backbone(nn.Module):
     """An output cell depends on input pixels at most this far from its own; for blended tiles, how far they overlap."""
     noise_conditioned: bool = False
     """Whether it takes a table of the photo's noise (see core/noise.py) as well, and does better with it."""
+    widens: bool = False
+    """Whether it may start from a narrower one (see widening.py): no layer reads parts joined along the channels."""
     multiple: int = 1
     """Input sides must be multiples of this."""
     tiling: Literal["exact", "blended", "none"] = "exact"

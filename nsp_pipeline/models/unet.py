@@ -57,6 +57,7 @@ class UNet(Backbone):
     """
 
     blind = False
+    widens = True
 
     def __init__(
         self, channels: Sequence[int], pairs: Sequence[int], scale: int, noise_conditioned: bool = False

@@ -7,7 +7,9 @@ from nsp_pipeline.models.backbone import Backbone
 
 
 def can_widen(narrow: Backbone, wide: Backbone) -> bool:
-    """Whether both are built alike, and no part of `wide` is narrower."""
+    """Whether both are built alike of layers that can be widened, and no part of `wide` is narrower."""
+    if not wide.widens:
+        return False
     parts, others = dict(narrow.named_parameters()), dict(wide.named_parameters())
     return parts.keys() == others.keys() and all(
         len(part.shape) == len(others[name].shape)

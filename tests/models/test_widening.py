@@ -47,3 +47,9 @@ def test_one_that_is_narrower_anywhere_or_built_otherwise_cannot_be_filled() -> 
     assert not can_widen(
         narrow, build_backbone("dbsn", {"base_channels": 8, "modules": 1, "scale": 2, "local_mean_skip": True})
     )
+
+
+def test_a_network_that_joins_branches_is_not_widened() -> None:
+    sizes = {"modules": 1, "scale": 2}
+    narrow, wide = (build_backbone("dbsn", {**sizes, "base_channels": width}) for width in (4, 6))
+    assert not can_widen(narrow, wide)

@@ -238,7 +238,7 @@ def test_photos_that_cannot_serve_are_refused_with_the_reason(
         ("empty", f"no photos in {archive / 'empty'}"),
         ("texts", f"no photos in {archive / 'texts'}"),
         ("small", f"no photo to calibrate on:\n  {archive / 'small' / '0.png'}: 40×12 pixels are too few"),
-        ("nowhere", "does not exist"),
+        ("nowhere", "there is no such file or folder"),
     ]:
         ended = real_nsp("calibrate", archive / folder, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
         assert ended.code == 2, folder
