@@ -20,6 +20,7 @@ from nsp_pipeline.calibration.simulation.scenes import Scenes, clean_scene
 from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
 from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Progress, RunOptions, train
 from nsp_pipeline.cli.shared.quantities import DurationType
+from nsp_pipeline.cli.shared.standard_output import print_line
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.recipe import load_recipe
@@ -76,7 +77,7 @@ def train_network(folder: Path, recipe: str, max_time: float | None) -> None:
     trained = train(objective, settings, run=run)
     torch.save(trained.network.state_dict(), folder / WEIGHTS)
     error = np.median(trained.judgement.mse) if trained.judgement else float("nan")
-    click.echo(f"step {trained.best_step} of {trained.steps}, {trained.seconds:.0f} s, median error {error:.3f}")
+    print_line(f"step {trained.best_step} of {trained.steps}, {trained.seconds:.0f} s, median error {error:.3f}")
 
 
 @main.command()
@@ -120,13 +121,14 @@ def _scenes(photos: tuple[str, ...]) -> tuple[Scenes, Scenes]:
 
 def _say(done: int, total: int) -> None:
     if done % EVERY == 0 or done == total:
-        click.echo(f"{done} of {total} shots")
+        click.echo(f"{done} of {total} shots", err=True)
 
 
 def _say_step(progress: Progress) -> None:
     if progress.step % EVERY == 0:
         click.echo(
-            f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}, {progress.steps_per_second:.2f}/s"
+            f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}, {progress.steps_per_second:.2f}/s",
+            err=True,
         )
 
 

@@ -1,8 +1,9 @@
 """The mark that nsp leaves in its outputs: by it a finished photo is recognised where the manifest is lost.
 
 It says what the photo was made from and with, and holds a hash of the whole file, so that a file somebody edited since
-is not taken for ours. It lies where other programs leave it alone: an APP15 segment in JPEG, a private chunk in PNG
-(one that editors have to drop), bytes behind the picture in TIFF. The same photo and settings give the same mark.
+is not taken for ours. It lies where other programs leave it alone: a reserved APP2 segment in JPEG, a private chunk
+in PNG (one that editors have to drop), bytes behind the picture in TIFF. The same photo and settings give the same
+mark.
 """
 
 import json
@@ -23,7 +24,10 @@ HASH_END = len(b'"}')
 """The hash ends so many bytes before the mark does."""
 LONGEST = 4096
 """Bytes of a mark; what claims to be longer is none."""
-SEGMENT, CHUNK, TAIL = b"\xff\xef", b"nsPM", b"nsp-mark"
+SEGMENT, EXTENSION = b"\xff\xe2", b"FPXR\0\0\x03"
+"""In JPEG the mark is an APP2 segment of the kind that Exif's FlashPix extension reserves: no program reads a tag out
+of it, and exiftool passes over it in silence, as over no other private segment."""
+CHUNK, TAIL = b"nsPM", b"nsp-mark"
 JPEG_START, PNG_START, TIFF_STARTS = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", (b"II", b"MM")
 END_CHUNK = 12
 """Bytes of PNG's last chunk."""
@@ -66,7 +70,7 @@ def with_room(frame: Frame, mark: Mark) -> Frame:
     """
     source = frame.metadata.source
     if isinstance(source, JpegSource):
-        segments = b"".join(part for part in _segments(source.segments) if part[:2] + part[4:8] != SEGMENT + SIGNATURE)
+        segments = b"".join(part for part in _segments(source.segments) if not _is_mark(part))
         source = replace(source, segments=segments + _segment(mark))
     elif isinstance(source, PngSource):
         before, after = (
@@ -118,8 +122,13 @@ def _payload(mark: Mark) -> bytes:
 
 
 def _segment(mark: Mark) -> bytes:
-    payload = _payload(mark)
+    payload = EXTENSION + _payload(mark)
     return SEGMENT + struct.pack(">H", len(payload) + 2) + payload
+
+
+def _is_mark(segment: bytes) -> bool:
+    """Whether a segment of JPEG, marker and length in front, is a mark."""
+    return segment.startswith(SEGMENT) and segment[4:].startswith(EXTENSION + SIGNATURE)
 
 
 def _segments(data: bytes) -> list[bytes]:
@@ -167,13 +176,13 @@ def _find_in_jpeg(file: BinaryIO) -> _Place | None:
     place = 2
     while True:
         file.seek(place)
-        start = file.read(4 + len(SIGNATURE))
+        start = file.read(4 + len(EXTENSION + SIGNATURE))
         # Only what comes before the tables of the picture.
         if len(start) < 4 or start[0] != 0xFF or not (0xE0 <= start[1] <= 0xEF or start[1] == 0xFE):
             return None
         (length,) = struct.unpack_from(">H", start, 2)
-        if start[:2] + start[4:] == SEGMENT + SIGNATURE:
-            return _place(place + 4, length - 2)
+        if _is_mark(start):
+            return _place(place + 4 + len(EXTENSION), length - 2 - len(EXTENSION))
         place += 2 + length
 
 
