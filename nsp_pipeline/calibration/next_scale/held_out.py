@@ -15,8 +15,8 @@ from torch.nn.functional import avg_pool2d
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 from nsp_pipeline.calibration.training.crops import places, to_tensor
 from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.core.noise import measure_noise
 from nsp_pipeline.core.pairs import construct_pairs
-from nsp_pipeline.noise.estimate import estimate_noise
 
 CROPS = 64
 INPUTS = 4
@@ -44,7 +44,8 @@ class HeldOut:
         rng = np.random.default_rng(settings.seed + 1)
         share = CROPS // max(1, len(images))
         for image in images:
-            noise = estimate_noise(image)
+            # Measured in full where it is flat, however coarse: leaking noise is just the coarse one.
+            noise = measure_noise(image)
             for top, left in places(image, side, max(1, share), rng):
                 crop = to_tensor(image[top : top + side, left : left + side])[None]
                 generator = torch.Generator().manual_seed(len(self._inputs))

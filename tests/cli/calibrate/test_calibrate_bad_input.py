@@ -69,7 +69,7 @@ def test_without_a_flat_place_the_usual_settings_are_named(
         Image.fromarray(np.repeat(stripes, 3, 2).astype(np.uint8)).save(tmp_path / "in" / f"{seed}.png")
     made = calibrate(tmp_path / "in")
     assert made.code == 0, made.err
-    assert "to measure their noise; s = 5, pd_factor = 2 are used, as nothing better is known" in made.err
+    assert "to measure their noise; s = 5, pd_factor = 2, as" in made.err
     assert load_profile(tmp_path / "mine.nsp").spec.noise is None
 
 
