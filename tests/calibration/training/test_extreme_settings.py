@@ -1,5 +1,6 @@
 """Whatever settings validation accepts, a training with them does not break down in the middle."""
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -90,10 +91,14 @@ STUDENT: dict[str, list[Any]] = {
 }
 
 
+slow = pytest.mark.skipif(not os.environ.get("NSP_SLOW"), reason="takes minutes; NSP_SLOW=1 runs it")
+
+
 def unlike(values: list[Any]) -> int:
     return len({str(value) for value in values})
 
 
+@slow
 def test_next_scale_prediction_trains_with_all_ends_of_its_settings() -> None:
     photos = [noisy_scene(seed, 80, 70) for seed in range(3)]
     tried = []
@@ -108,6 +113,7 @@ def test_next_scale_prediction_trains_with_all_ends_of_its_settings() -> None:
     assert unlike([settings.s for settings in tried]) >= 4
 
 
+@slow
 def test_students_train_with_all_ends_of_their_settings() -> None:
     clean = [clean_scene(240, 230).astype(np.uint8)]
     tried = []
