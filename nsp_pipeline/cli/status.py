@@ -75,7 +75,7 @@ def _numbers(run: Tally) -> str:
         "done": run.done, "skipped": run.skipped, "failed": run.failed, "left": run.remaining,
         "finished before and not looked at yet": run.unchecked,
     }  # fmt: skip
-    return f"{run.total} photos: " + ", ".join(
+    return f"{run.total} photo{'' if run.total == 1 else 's'}: " + ", ".join(
         f"{count} {word}" for word, count in words.items() if count or word in ("done", "left")
     )
 
