@@ -40,7 +40,7 @@ class EstimatorObjective:
         self._store = store
         self._held_out = held_out
         self._settings = settings
-        self.photos = [[len(store), store.recipe.side, store.recipe.seed]]
+        self.photos = [store.identity]
 
     def stepped(self, network: nn.Module) -> nn.Module:
         """The network itself."""

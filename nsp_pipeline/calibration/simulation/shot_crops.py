@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nsp_pipeline.calibration.simulation.noise_tables import with_measurement_error
 from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.core.noise import TABLE_NODES
 from nsp_pipeline.errors import UsageError
@@ -47,7 +48,23 @@ class ShotCrops:
             raise UsageError("the estimator was not asked about these shots: python -m nsp_pipeline.cli.estimator tell")
         self._store = store
         self._side = side
-        self._tables = store.told if told == "estimate" else store.tables
+        self._estimated = told == "estimate"
+        self._tables = store.told if self._estimated else store.tables
+
+    def draw_batch(
+        self, count: int, rng: np.random.Generator, *, within: float, unknown_share: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Crops of any of the shots: noisy and clean ones (count, 3, side, side), and what a student is told of each.
+
+        True tables get a relative error of `within`; the estimator's have their errors already. `unknown_share` of all
+        become UNKNOWN.
+        """
+        crops = [self.draw(rng) for _ in range(count)]
+        noisy, clean, tables = (
+            torch.cat([getattr(crop, part) for crop in crops]) for part in ("noisy", "clean", "table")
+        )
+        error = 0.0 if self._estimated else within
+        return noisy, clean, with_measurement_error(tables, rng, within=error, unknown_share=unknown_share)
 
     def draw(self, rng: np.random.Generator) -> ShotCrop:
         """A crop of any of the shots."""

@@ -71,6 +71,11 @@ class ShotStore:
     def __len__(self) -> int:
         return self.recipe.shots
 
+    @property
+    def identity(self) -> list[int]:
+        """What tells this store from others, for a training that is resumed: number, side and seed of its shots."""
+        return [self.recipe.shots, self.recipe.side, self.recipe.seed]
+
 
 def make_store(
     folder: Path,

@@ -1,4 +1,7 @@
-"""What a student's base learns: to take noise of any kind off clean pictures, told how much there is."""
+"""What a student's base learns: to take noise of any kind off clean pictures, told how much there is.
+
+Beside noise drawn in a moment it may learn from a store of simulated shots, told of them what the estimator says.
+"""
 
 from collections.abc import Sequence
 
@@ -8,6 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
+from nsp_pipeline.calibration.simulation.shot_crops import ShotCrops
+from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.calibration.student.any_noise import REACH, draw_levels, make_noisy, varied
 from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import SHRINKS, PictureStore, clean_copies
@@ -45,6 +50,7 @@ class AnyNoiseObjective:
         held_out: Sequence[NDArray[np.generic]],
         settings: StudentSettings,
         device: str = "cpu",
+        shots: ShotStore | None = None,
     ) -> None:
         """Shrink the photos and hold what comes of them.
 
@@ -52,12 +58,16 @@ class AnyNoiseObjective:
             clean: photos (H, W, 3) with little noise to learn from, uint8, uint16 or float32 in 0..1.
             held_out: others to judge by; those too small to be judged by are left out.
             device: torch device that the student is trained on; crops are cut and made noisy there.
+            shots: simulated ones, of which the settings' `shots_share` of the crops come.
 
-        Raises UsageError when all photos are too small or too noisy.
+        Raises UsageError when all photos are too small or too noisy, and see `ShotCrops`.
         """
         self._settings = settings
         self._device = device
         self.photos = [list(photo.shape) for photo in (*clean, *held_out)]
+        self._shots = ShotCrops(shots, settings.crop, settings.told) if shots else None
+        if shots:
+            self.photos.append(shots.identity)
         side = settings.crop + 2 * REACH
         pictures = [copy for photo in clean for copy in clean_copies(photo, side)]
         if not pictures:
@@ -77,22 +87,30 @@ class AnyNoiseObjective:
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean loss on new crops."""
         seed = np.random.SeedSequence([self._settings.seed, 3, step, rank])
-        rng = torch.Generator(self._device).manual_seed(int(seed.generate_state(1)[0]))
-        clean = varied(self._store.draw(batch, rng), rng)
-        noisy = make_noisy(clean, draw_levels(clean, rng), rng)
-        table = noise_tables(noisy, clean, torch.ones_like(clean[:, :1])).cpu()
-        told = with_measurement_error(
-            table,
-            np.random.default_rng(seed),
-            within=self._settings.noise_error,
-            unknown_share=self._settings.unconditioned_share,
-        ).to(self._device)
+        errors = np.random.default_rng(seed)
+        shots = int((errors.random(batch) < self._settings.shots_share).sum()) if self._shots else 0
+        parts = [self._made_noisy(batch - shots, seed, errors)] if batch > shots else []
+        if self._shots and shots:
+            parts.append(self._shots.draw_batch(shots, errors, **self._settings.table_errors))
+        noisy, clean, told = (
+            torch.cat([crops.to(self._device) for crops in part]) for part in zip(*parts, strict=True)
+        )
         weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3), keepdim=True).sqrt())
         with autocast(self._device, self._settings):
             image = noisy.contiguous(memory_format=torch.channels_last)
             estimate = network(image, told) if self._settings.noise_conditioned else network(image)
         loss: torch.Tensor = (weight * (estimate.float() - clean).abs()).mean()
         return loss
+
+    def _made_noisy(
+        self, count: int, seed: np.random.SeedSequence, errors: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Crops with noise of any kind, the clean ones, and what is told of them."""
+        rng = torch.Generator(self._device).manual_seed(int(seed.generate_state(1)[0]))
+        clean = varied(self._store.draw(count, rng), rng)
+        noisy = make_noisy(clean, draw_levels(clean, rng), rng)
+        tables = noise_tables(noisy, clean, torch.ones_like(clean[:, :1])).cpu()
+        return noisy, clean, with_measurement_error(tables, errors, **self._settings.table_errors)
 
     @torch.inference_mode()
     def judge(self, network: Backbone) -> Judgement | None:

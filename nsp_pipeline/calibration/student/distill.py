@@ -113,12 +113,12 @@ def _objective(
 ) -> Objective:
     """What the settings want to be learnt; raises UsageError when the photos do not suit it."""
     if settings.noise_kinds == "any":
-        if sources.noisy or sources.shots or not sources.clean:
-            raise UsageError('a recipe with noise_kinds = "any" learns from --clean photos alone: give no others')
+        if sources.noisy or not sources.clean:
+            raise UsageError('a recipe with noise_kinds = "any" learns from --clean photos and --shots: give no others')
         training, held_out = (
             [photo.pixels for photo in part] for part in (sources.clean.training, sources.clean.held_out)
         )
-        return AnyNoiseObjective(training, held_out, settings, device)
+        return AnyNoiseObjective(training, held_out, settings, device, sources.shots)
     teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
     return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
 

@@ -79,7 +79,7 @@ class StudentObjective:
         self.photos = [list(image.shape) for image in (*material.sharp, *material.noisy, *material.held_out)]
         self._shots = ShotCrops(material.shots, settings.crop, settings.told) if material.shots else None
         if material.shots:
-            self.photos.append([len(material.shots), material.shots.recipe.side, material.shots.recipe.seed])
+            self.photos.append(material.shots.identity)
         side = 2 * settings.crop
         rng = np.random.default_rng([settings.seed, 1])
         asked = settings.teacher_crops if teacher and material.noisy else 0
@@ -163,12 +163,11 @@ class StudentObjective:
         rng = np.random.default_rng([settings.seed, 3, step, rank])
         shots = int((rng.random(batch) < settings.shots_share).sum()) if self._shots else 0
         taught = int((rng.random(batch - shots) < settings.teacher_share).sum()) if self._taught else 0
-        parts, known = [], []
-        for _ in range(shots):
-            assert self._shots
-            shot = self._shots.draw(rng)
-            parts.append((shot.noisy, shot.clean, *_coarse_only(shot.clean)))
-            known.append(shot.table)
+        parts, told = [], []
+        if self._shots and shots:
+            noisy, clean, tables = self._shots.draw_batch(shots, rng, **settings.table_errors)
+            parts.append((noisy, clean, *_coarse_only(clean)))
+            told.append(tables)
         if batch > taught + shots:
             sharp = torch.cat([self._sharp_crop(rng) for _ in range(batch - taught - shots)])
             noisy, clean, sharp, stronger = self._camera.photograph(sharp, rng)
@@ -182,13 +181,8 @@ class StudentObjective:
             parts.append((noisy, clean, *_coarse_only(clean)))
         *columns, stronger = (torch.cat(column) for column in zip(*parts, strict=True))
         tables = noise_tables(columns[0][shots:], columns[1][shots:], stronger[shots:])
-        # The estimator's tables of shots have its errors already.
-        shots_error = 0.0 if settings.told == "estimate" else settings.noise_error
-        measured = [
-            with_measurement_error(part, rng, within=error, unknown_share=settings.unconditioned_share)
-            for part, error in ((torch.cat([*known, tables[:0]]), shots_error), (tables, settings.noise_error))
-        ]
-        return [*columns, torch.cat(measured)]
+        told.append(with_measurement_error(tables, rng, **settings.table_errors))
+        return [*columns, torch.cat(told)]
 
     def _sharp_crop(self, rng: np.random.Generator) -> torch.Tensor:
         painted = self._painted and (not self._real or rng.random() < self._settings.painted_share)
@@ -227,9 +221,9 @@ def _shrunk(image: NDArray[np.generic], factor: float) -> NDArray[np.uint8]:
 
 
 def _coarse_only(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A target (1, 3, 2H, 2W) of which finer detail than `clean` has is not known, that it is not, and even noise."""
+    """Targets (B, 3, 2H, 2W) of which finer detail than `clean` has is not known, that it is not, and even noise."""
     fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return fine, torch.zeros(1, 1, 1, 1), torch.ones_like(clean[:, :1])
+    return fine, torch.zeros(len(clean), 1, 1, 1), torch.ones_like(clean[:, :1])
 
 
 def _turned(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:

@@ -26,7 +26,7 @@ class StudentSettings(TrainingSettings, NoiseRange):
     scale: Annotated[int, Field(ge=2, le=2)] = 2
     noise_kinds: Literal["cameras", "any"] = "cameras"
     """What noise is put onto clean photos: that of cameras, or every kind of noise there is, drawn in a moment: then
-    only `clean` photos are learnt from, and what concerns cameras, painted pictures and teachers does not matter."""
+    only `clean` photos and stored shots are learnt from; cameras, painted pictures and teachers do not matter."""
     noise_conditioned: bool = True
     """Whether the network takes a table of the photo's noise as a second input."""
     unconditioned_share: Share = 0.15
@@ -88,6 +88,11 @@ class StudentSettings(TrainingSettings, NoiseRange):
     def pixels_a_step(self) -> int:
         """Pixels of noisy crops that a step sees."""
         return self.batch * self.crop**2
+
+    @property
+    def table_errors(self) -> dict[str, float]:
+        """What `with_measurement_error` takes."""
+        return {"within": self.noise_error, "unknown_share": self.unconditioned_share}
 
     @property
     def backbone_sizes(self) -> dict[str, Any]:

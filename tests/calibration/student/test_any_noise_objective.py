@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from noisy_photos import clean_scene
+from stored_shots import stored_shots
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
@@ -118,6 +119,27 @@ def test_a_trapezoid_resumes_to_the_last_bit_before_and_in_its_fall(tmp_path: Pa
     assert resumed.steps == 12
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_of_stored_shots_a_base_is_told_what_the_estimator_says(tmp_path: Path, share: float) -> None:
+    chosen = settings(shots_share=share, unconditioned_share=0, noise_error=0.5)
+    taught = AnyNoiseObjective(PHOTOS, PHOTOS, chosen, shots=stored_shots(tmp_path))
+    recorder = Recorder()
+    taught.loss(recorder, 8, 1, 0)
+    ((noisy, told),) = recorder.seen
+    # An exposure and white noise on top change what is told as they change the noise.
+    of_shots = told.amin((1, 2)) > 3
+    assert noisy.shape == (8, 3, 32, 32)
+    assert of_shots.any()
+    assert of_shots.all() == (share == 1)
+    assert (told[~of_shots] < 1).all()
+
+
+def test_a_training_goes_on_with_the_same_store_only(tmp_path: Path) -> None:
+    store = stored_shots(tmp_path)
+    assert store.identity in AnyNoiseObjective(PHOTOS, PHOTOS, settings(), shots=store).photos
+    assert store.identity not in objective(settings()).photos
+
+
 def test_the_log_says_pixels_processor_hours_and_what_is_left_of_white_noise(tmp_path: Path) -> None:
     began = time.process_time()
     run(tmp_path / "t", stop_after=8)
@@ -138,9 +160,9 @@ def photo_set(side: int, count: int) -> PhotoSet:
     return PhotoSet(photos[1:], photos[:1], [])
 
 
-def test_a_base_comes_from_clean_photos_alone(tmp_path: Path) -> None:
+def test_a_base_takes_no_noisy_photos(tmp_path: Path) -> None:
     noisy = Sources(clean=photo_set(480, 3), noisy=photo_set(480, 3))
-    with pytest.raises(UsageError, match="--clean photos alone"):
+    with pytest.raises(UsageError, match="--clean photos and --shots"):
         distill(noisy, settings(), tmp_path / "b.nsp", origin=None, make_onnx=None)  # type: ignore[arg-type]
 
 

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from noisy_photos import clean_scene, noisy_scene
+from stored_shots import stored_shots
 from torch import nn
 
 from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
-from nsp_pipeline.calibration.simulation.scenes import Scenes
-from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
 from nsp_pipeline.calibration.student.objective import Material, StudentObjective, shrunk_to_sharp
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.loop import train
@@ -100,10 +99,8 @@ def test_each_crop_has_its_own_noise_table() -> None:
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_a_student_is_told_what_the_estimator_says_of_stored_shots(tmp_path: Path, share: float) -> None:
-    make_store(tmp_path, StoreRecipe(shots=3, side=64, seed=0), Scenes([np.full((150, 150, 3), 120, np.uint8)], [1.0]))
-    save_told(tmp_path, lambda pixels: np.full((1, 4, 8), 9.0, np.float32))
     chosen = settings(shots_share=share, teacher_share=0, unconditioned_share=0, noise_error=0.5)
-    taught = StudentObjective(Material(SHARP, SHARP, shots=ShotStore(tmp_path)), chosen)
+    taught = StudentObjective(Material(SHARP, SHARP, shots=stored_shots(tmp_path)), chosen)
     noisy, clean, fine, known, table = taught._draw(6, 1, 0)
     of_shots = known.flatten() == 0
     assert of_shots.any()
