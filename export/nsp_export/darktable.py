@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from nsp_export.agreement import TOLERANCE, ParityError
+from nsp_export.agreement import TOLERANCE, ParityError, photo_like
 from nsp_export.any_size import INPUT, OUTPUT, with_any_size
 from nsp_export.onnx_file import onnx_bytes
 from nsp_export.opset import oldest_operators
-from nsp_export.variants import Variant, photo_like, variant
+from nsp_export.variants import Variant, variant
 from nsp_pipeline.core.noise_table import StatedNoise
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.engines.onnx.load import import_onnxruntime

@@ -11,7 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nsp_export.agreement import EXAMPLE_SIGMA, LEAST_PSNR, TOLERANCE, ParityError
+from nsp_export.agreement import EXAMPLE_SIGMA, LEAST_PSNR, TOLERANCE, ParityError, check_size, photo_like
+from nsp_export.noise_inside import with_noise_inside
 from nsp_export.stated_noise import with_noise
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
@@ -22,12 +23,10 @@ from nsp_pipeline.engines.onnx.half_precision import to_half
 from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.engines.tensorrt.size_range import Size, as_text
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 
 PIXELS = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16}
 """Types of `image` and `denoised`: 0..1 as float32, or 0 to the largest integer."""
 
-CHECK_SIZE = (128, 192)
 MOST_CHECKED = 512 * 768
 """Pixels. A graph of one larger size is checked through its twin of CHECK_SIZE."""
 
@@ -36,13 +35,15 @@ MOST_CHECKED = 512 * 768
 class Variant:
     """What to make of a float32 graph of any size: precision, one size or any (None), and type of the pixels.
 
-    `noise` is what it is told of every image; None leaves it an input where it is one.
+    `noise` is what it is told of every image; None leaves it an input where it is one. With `noise_inside` it estimates
+    the noise of every image itself.
     """
 
     precision: str = "fp32"
     size: Size | None = None
     pixels: str = "float32"
     noise: StatedNoise | None = None
+    noise_inside: bool = False
 
 
 def variant(content: bytes, request: Variant) -> tuple[bytes, float]:
@@ -50,17 +51,18 @@ def variant(content: bytes, request: Variant) -> tuple[bytes, float]:
 
     Raises:
         ParityError: it does not give the float32 graph's picture: to 1e-4 in fp32, to 55 dB in fp16.
-        UsageError: the size does not suit the network, or it takes no noise.
+        UsageError: the size does not suit the network, or it takes no noise; or see `with_noise_inside`.
     """
     if request.noise:
         return variant(with_noise(content, request.noise), replace(request, noise=None))
-    if request == Variant():
-        return content, float("inf")
+    expected = with_noise_inside(content) if request.noise_inside else content
+    if request == Variant(noise_inside=request.noise_inside):
+        return expected, float("inf")
     made = _made(content, request)
     checked = made
     if request.size and request.size[0] * request.size[1] > MOST_CHECKED:
-        checked = _made(content, Variant(request.precision, _check_size(content), request.pixels))
-    return made, _check(checked, content, request)
+        checked = _made(content, replace(request, size=_check_size(content)))
+    return made, _check(checked, expected, request)
 
 
 def with_size(content: bytes, size: Size) -> bytes:
@@ -107,6 +109,8 @@ def with_integers(content: bytes, pixels: str) -> bytes:
 def _made(content: bytes, request: Variant) -> bytes:
     if request.precision == "fp16":
         content = to_half(content)
+    if request.noise_inside:
+        content = with_noise_inside(content)
     if request.pixels != "float32":
         content = with_integers(content, request.pixels)
     return with_size(content, request.size) if request.size else content
@@ -140,14 +144,6 @@ def _check(made: bytes, content: bytes, request: Variant) -> float:
     return psnr
 
 
-def photo_like(size: Size) -> NDArray[np.float32]:
-    """A noisy photo-like image (1, 3, H, W) in 0..1; repeated where it must be larger than it was drawn."""
-    drawn = add_camera_noise(night_street(256, 384), shot=0.01, read=0.005, seed=0)
-    height, width = size
-    rows, cols = np.arange(height) % drawn.shape[0], np.arange(width) % drawn.shape[1]
-    return np.ascontiguousarray(drawn[np.ix_(rows, cols)].transpose(2, 0, 1)[None], dtype=np.float32)
-
-
 def _run(content: bytes, image: NDArray[np.generic]) -> NDArray[np.generic]:
     runtime = import_onnxruntime()
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -160,10 +156,8 @@ def _run(content: bytes, image: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def _check_size(content: bytes) -> Size:
-    """CHECK_SIZE, rounded up to what the network takes."""
-    multiple = int(_fact(onnx.load_from_string(content), "multiple"))
-    height, width = (-(-side // multiple) * multiple for side in CHECK_SIZE)
-    return height, width
+    """The size that a network is tried on."""
+    return check_size(int(_fact(onnx.load_from_string(content), "multiple")))
 
 
 def _input_size(content: bytes) -> Size | None:

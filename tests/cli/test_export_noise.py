@@ -203,6 +203,33 @@ def test_what_darktable_has_no_use_for_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("--target", "darktable"), "would change from tile to tile"),
+        (("--target", "tensorrt"), "works with --target onnx only"),
+        (("--target", "tensorrt-rtx"), "works with --target onnx only"),
+        (("--mode", "sr"), "works with --mode denoise only, not with sr"),
+    ],
+)
+def test_noise_found_inside_is_for_whole_photos_of_one_size(
+    real_nsp: Nsp, student: Profile, tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    out = tmp_path / ("mine.dtmodel" if "darktable" in overrides else "mine.onnx")
+    ended = real_nsp("export", student.path, "--noise", "inside", *overrides, "--out", out)
+    assert ended.code == 2
+    assert message in " ".join(ended.err.split())
+    assert not out.exists()
+
+
+def test_a_file_that_finds_the_noise_itself_is_written(real_nsp: Nsp, student: Profile, tmp_path: Path) -> None:
+    out = tmp_path / "whole.onnx"
+    ended = real_nsp("export", student.path, "--noise", "inside", "--out", out, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["noise"] == "inside"
+    assert [value.name for value in onnx.load(out).graph.input] == ["image"]
+
+
 def test_a_blind_profile_is_told_nothing(real_nsp: Nsp, tiny_profile: Profile, tmp_path: Path) -> None:
     for way in ((), ("--target", "darktable")):
         out = tmp_path / "mine.dtmodel"

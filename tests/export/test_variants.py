@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 from small_graphs import BACKBONES, small_graph
 
 from nsp_export import variants
-from nsp_export.agreement import LEAST_PSNR, ParityError
+from nsp_export.agreement import CHECK_SIZE, LEAST_PSNR, ParityError
 from nsp_export.variants import Variant, variant, with_integers, with_size
 from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.engines.onnx.half_precision import DENSE, STATISTICS, to_half
@@ -92,7 +92,7 @@ def test_a_large_size_is_made_without_running_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(variants, "_run", noting)
     content, _ = variant(small_graph("student"), Variant(size=(4000, 6000)))
     assert variants._input_size(content) == (4000, 6000)
-    assert sizes == [(1, 3, *variants.CHECK_SIZE)] * 2
+    assert sizes == [(1, 3, *CHECK_SIZE)] * 2
 
 
 @pytest.mark.parametrize("size", [(64, 90), (0, 64), (3, 3)])

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nsp_pipeline.atomic_file import write_atomically
 from nsp_pipeline.cli.export.kept_engines import list_engines, prune_engines
-from nsp_pipeline.cli.export.stated_noise import INPUT, WORDS, stated_noise
+from nsp_pipeline.cli.export.stated_noise import INPUT, INSIDE, WORDS, stated_noise
 from nsp_pipeline.cli.shared.exporting import (
     Exported,
     ExportRequest,
@@ -55,8 +55,9 @@ DARKTABLE_SUFFIX = ".dtmodel"
     "--noise",
     metavar=WORDS,
     help="What the network is told of how noisy every image is. input: it is a second input, for programs that "
-    "measure. A level baked in: SIGMA of camera noise in 8-bit steps, TABLE (a .json file, as of nsp scan --noise "
-    "--json), or the PROFILE whose photos were as noisy. unknown: it judges by what it sees.  [default: input; "
+    "measure. inside: the file estimates it and gives the picture of nsp denoise; for whole photos, not for tiles. A "
+    "level baked in: SIGMA of camera noise in 8-bit steps, TABLE (a .json file, as of nsp scan --noise --json), or the "
+    "PROFILE whose photos were as noisy. unknown: it judges by what it sees.  [default: input; "
     "tensorrt and tensorrt-rtx: unknown; darktable: that of the profile's own photos, else unknown]",
 )
 @click.option(
@@ -163,6 +164,8 @@ def _request(
         raise UsageError(
             f"--noise input works with --target onnx only: {target} gives a network the picture and nothing else"
         )
+    if noise == INSIDE:
+        _require_whole_picture(target, options["mode"])
     if target == "darktable":
         _require_darktable(
             out, sizes=bool(size or min_size or max_size), mode=options["mode"], pixels=options["pixels"]
@@ -171,8 +174,21 @@ def _request(
     def sizes(multiple: int, tile: int | None) -> SizeRange:
         return fixed_size(size, multiple) if size else chosen_range(min_size, max_size, multiple, tile)
 
-    stated = stated_noise(noise) if noise not in (None, INPUT) else None
-    return ExportRequest(sizes=sizes, noise=stated, **options)
+    stated = stated_noise(noise) if noise not in (None, INPUT, INSIDE) else None
+    return ExportRequest(sizes=sizes, noise=stated, noise_inside=noise == INSIDE, **options)
+
+
+def _require_whole_picture(target: str, mode: str) -> None:
+    """Raise UsageError where a noise estimated inside would be that of a tile, or go into a picture of another size."""
+    if target == "darktable":
+        raise UsageError(
+            f"--noise {INSIDE}: darktable gives a network tiles, and the estimate would change from tile to tile; bake "
+            "a level in: --noise SIGMA, TABLE or PROFILE"
+        )
+    if target != "onnx":
+        raise UsageError(f"--noise {INSIDE} works with --target onnx only")
+    if mode != "denoise":
+        raise UsageError(f"--noise {INSIDE} works with --mode denoise only, not with {mode}")
 
 
 def _require_darktable(out: Path, *, sizes: bool, mode: str, pixels: str) -> None:

@@ -14,8 +14,8 @@ from nsp_pipeline.errors import ProfileError, UsageError
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.noise import measured_noise
 
-INPUT, UNKNOWN = "input", "unknown"
-WORDS = f"{INPUT}|{UNKNOWN}|SIGMA|TABLE|PROFILE"
+INPUT, INSIDE, UNKNOWN = "input", "inside", "unknown"
+WORDS = f"{INPUT}|{INSIDE}|{UNKNOWN}|SIGMA|TABLE|PROFILE"
 STRONGEST = 255.0
 
 

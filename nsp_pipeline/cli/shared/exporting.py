@@ -80,7 +80,8 @@ def _difference(profile: Profile, network: "Backbone", mode: str) -> float:
 class ExportRequest:
     """What file to make of a profile; see the options of `nsp export`.
 
-    `noise` is what the network is told of every image; None leaves it to the target.
+    `noise` is what the network is told of every image; None leaves it to the target. With `noise_inside` the file
+    estimates it.
     """
 
     target: str
@@ -92,6 +93,7 @@ class ExportRequest:
     sizes: Callable[[int, int | None], SizeRange]
     capabilities: tuple[str, ...]
     noise: StatedNoise | None = None
+    noise_inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,11 @@ def export_onnx(profile: Profile, request: ExportRequest) -> Exported:
     from nsp_export.variants import Variant, variant
 
     graph = _graph(profile, request)
-    chosen = Variant(request.precision, request.size, request.pixels, request.noise)
+    chosen = Variant(request.precision, request.size, request.pixels, request.noise, request.noise_inside)
     content, psnr = variant(onnx_bytes(graph, _metadata(profile)), chosen)
     size = str(request.sizes(graph.multiple, graph.tile)) if request.size else "any size"
     told = request.noise.source if request.noise else "input" if graph.noise_conditioned else None
+    told = "inside" if request.noise_inside else told
     facts = {"size": size, "multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, "noise": told}
     return Exported(content, {**facts, **_metadata(profile)}, "agrees with PyTorch" + _in_half(request, psnr))
 
@@ -152,7 +155,7 @@ def _graph(profile: Profile, request: ExportRequest) -> "ImageToImage":
 
     inference = profile.spec.inference_with(request.pd).model_dump()
     graph = ImageToImage(_network(profile), mode=request.mode, **inference)
-    if request.noise and not graph.noise_conditioned:
+    if (request.noise or request.noise_inside) and not graph.noise_conditioned:
         raise UsageError(TAKES_NO_NOISE)
     return graph
 

@@ -1,0 +1,147 @@
+"""The noise estimator's windows and pooling, and the blending of denoised photos, in operators of ONNX.
+
+They compute what nsp_pipeline/noise/{windows,estimate,pooling}.py and core/blend.py compute, whose constants they take.
+The functions are ONNX Script: read, not run, and turned into graphs.
+"""
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+from onnxscript import DOUBLE, FLOAT, INT64, script
+from onnxscript import opset20 as op
+
+from nsp_pipeline.core.blend import EDGE_SHARE, TRUST_SEEING, WINDOW_RADIUS
+from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
+from nsp_pipeline.noise.estimate import (
+    ALL_CLIPPED,
+    CLIPPED,
+    END,
+    FAINT,
+    FAINTEST,
+    NOTHING,
+    SPOTLESS,
+    SPOTLESS_FAINT,
+    SURE,
+    WARY,
+)
+from nsp_pipeline.noise.pooling import DRIFT, SHARED_ERROR
+from nsp_pipeline.noise.windows import BLOCK, MOST, SIDE
+
+IMAGE, WINDOWS = FLOAT[1, 3, "H", "W"], FLOAT["windows", 3, "h", "w"]
+SAID, TABLE = FLOAT["windows", 2 * TABLE_ROWS, "rows", "columns"], FLOAT[1, TABLE_ROWS, TABLE_NODES]
+NUMBER, NUMBERS = INT64[1], INT64["numbers"]
+
+LAST_NODE = TABLE_NODES - 1
+_PLACES = np.arange(TABLE_NODES, dtype=np.float32)
+NODES = numpy_helper.from_array(_PLACES)
+NODES_BESIDE = numpy_helper.from_array(_PLACES.reshape(1, -1, 1, 1))
+APART = numpy_helper.from_array((DRIFT * np.abs(_PLACES[:, None] - _PLACES) / LAST_NODE) ** 2)
+KERNEL = [2 * WINDOW_RADIUS + 1] * 2
+MARGIN = [WINDOW_RADIUS] * 4
+FLOAT32 = TensorProto.FLOAT
+TO_THE_END = 1 << 40
+
+
+@script()
+def places(count: NUMBER, length: NUMBER, side: NUMBER, real: NUMBER) -> NUMBERS:
+    """Rows (or columns) of `count` windows, evenly spread; a photo shorter than a window is mirrored."""
+    room = length - side
+    gap = op.Cast(room, to=DOUBLE.dtype) / op.Cast(op.Max(count - 1, [1]), to=DOUBLE.dtype)
+    spread = op.Round(op.Cast(op.Range(0, op.Squeeze(count), 1), to=DOUBLE.dtype) * gap)
+    starts = op.Where(count == 1, room / 2, op.Cast(spread, to=INT64.dtype))
+    place = op.Reshape(op.Unsqueeze(starts, [1]) + op.Range(0, op.Squeeze(side), 1), [-1])
+    return op.Max(op.Where(place >= real, 2 * real - 1 - place, place), [0])
+
+
+@script()
+def cut(image: IMAGE) -> WINDOWS:
+    """The windows that are looked at (see noise/windows.py)."""
+    height, width = op.Shape(image, start=2, end=3), op.Shape(image, start=3, end=4)
+    down = op.Max(op.Min(height / BLOCK * BLOCK, SIDE), BLOCK)
+    across = op.Max(op.Min(width / BLOCK * BLOCK, SIDE), BLOCK)
+    tall, wide = op.Max(height, BLOCK), op.Max(width, BLOCK)
+    down_times = op.Cast(tall, to=DOUBLE.dtype) / op.Cast(down, to=DOUBLE.dtype)
+    across_times = op.Cast(wide, to=DOUBLE.dtype) / op.Cast(across, to=DOUBLE.dtype)
+    rows = op.Cast(op.Ceil(down_times), to=INT64.dtype)
+    columns = op.Cast(op.Ceil(across_times), to=INT64.dtype)
+    root = op.Sqrt(op.Cast(op.Constant(value_int=MOST), to=DOUBLE.dtype) * down_times / across_times)
+    wanted_rows = op.Min(rows, op.Max(op.Cast(op.Round(root), to=INT64.dtype), [1]))
+    wanted_columns = op.Min(columns, MOST / op.Min(wanted_rows, MOST))
+    few = rows * columns <= MOST
+    rows = op.Where(few, rows, op.Min(wanted_rows, MOST / wanted_columns))
+    columns = op.Where(few, columns, wanted_columns)
+    strips = op.Gather(image, places(rows, tall, down, height), axis=2)
+    pieces = op.Gather(strips, places(columns, wide, across, width), axis=3)
+    grid = op.Reshape(pieces, op.Concat([3], rows, down, columns, across, axis=0))
+    shape = op.Concat(rows * columns, [3], down, across, axis=0)
+    return op.Reshape(op.Transpose(grid, perm=[1, 3, 0, 2, 4]), shape)
+
+
+@script()
+def tell(image: IMAGE, windows: WINDOWS, said: SAID) -> TABLE:
+    """From what the network says of the windows to the photo's noise table (see noise/estimate.py, pooling.py)."""
+    ends = op.Or(windows <= END, windows >= 1.0 - END)
+    patches = op.AveragePool(op.Cast(ends, to=FLOAT32), kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH])
+    clipped = op.ReduceMean(patches, [1])
+    size = op.Shape(patches, start=2, end=4)
+    rows, columns = op.Gather(size, [0]), op.Gather(size, [1])
+    shape = op.Concat(
+        [-1], [3], rows, op.Constant(value_ints=[PATCH]), columns, op.Constant(value_ints=[PATCH]), axis=0
+    )
+    apart = op.Reshape(windows, shape)
+    corners = op.Slice(apart, [0, 0], [1, 1], [3, 5])
+    same = op.ReduceMin(op.Cast(apart == corners, to=FLOAT32), [1, 3, 5], keepdims=0)
+    unclipped = op.Cast(clipped < ALL_CLIPPED, to=FLOAT32)
+    even = op.Unsqueeze(same, [1]) * unclipped
+    spotless = op.ReduceSum(even, keepdims=0) / op.Max(op.ReduceSum(unclipped, keepdims=0), 1.0)
+    blocks = op.AveragePool(clipped, kernel_shape=[2, 2], strides=[2, 2])
+    seen = op.Reshape(op.Cast(blocks < CLIPPED, to=FLOAT32), [-1, 1])
+    none = op.MaxPool(even, kernel_shape=[2, 2], strides=[2, 2]) > 0.5
+    level, unsure = op.Split(said, num_outputs=2, axis=1)
+    level = op.Where(none, op.Log(op.Cast(FAINTEST, to=FLOAT32)), level)
+    unsure = op.Where(none, op.Cast(SURE, to=FLOAT32), op.Exp(unsure))
+    level = op.Reshape(op.Transpose(level, perm=[0, 2, 3, 1]), [-1, 4])
+    unsure = op.Reshape(op.Transpose(unsure, perm=[0, 2, 3, 1]), [-1, 4])
+    grey = op.ReduceMean(windows, [1])
+    bright = op.Reshape(op.AveragePool(grey, kernel_shape=[BLOCK, BLOCK], strides=[BLOCK, BLOCK]), [-1, 1])
+    near = op.Max(1 - op.Abs(op.Clip(bright, 0.0, 1.0) * LAST_NODE - op.Constant(value=NODES)), 0.0)
+    weights = op.Transpose(seen / (unsure * unsure))
+    precision = op.MatMul(weights, near)
+    found = precision > 0
+    mean = op.MatMul(weights * op.Transpose(level), near) / op.Max(precision, 1e-9)
+    error = SHARED_ERROR * SHARED_ERROR + 1 / op.Max(precision, 1e-9)
+    share = op.Cast(op.Unsqueeze(found, [1]), to=FLOAT32) / (op.Unsqueeze(error, [1]) + op.Constant(value=APART))
+    total = op.Max(op.ReduceSum(share, [2], keepdims=0), 1e-9)
+    level = op.ReduceSum(share * op.Unsqueeze(mean, [1]), [2], keepdims=0) / total
+    told = op.Exp(2 * (level - WARY / op.Sqrt(total))) - FAINTEST * FAINTEST
+    sigma = op.Sqrt(op.Max(told, 0.0))
+    red, green, blue = op.Split(windows, num_outputs=3, axis=1)
+    colour = op.ReduceMax(op.Abs(red - green) + op.Abs(green - blue), keepdims=0) > 0
+    fine, coarse, colours = op.Split(sigma, [1, 1, 2], axis=0)
+    sigma = op.Concat(fine, coarse, colours * op.Cast(colour, to=FLOAT32), axis=0)
+    faint = op.And(spotless >= SPOTLESS_FAINT, op.ReduceMax(fine, keepdims=0) < FAINT)
+    noiseless = op.Or(op.Or(spotless >= SPOTLESS, faint), op.ReduceMax(sigma, keepdims=0) < NOTHING)
+    sigma = sigma * op.Cast(op.Not(noiseless), to=FLOAT32)
+    shorter = op.ReduceMin(op.Shape(image, start=2, end=4), keepdims=0)
+    known = op.And(op.ReduceSum(seen, keepdims=0) > 0, shorter >= BLOCK / 2)
+    return op.Unsqueeze(op.Where(known, sigma, op.Cast(UNKNOWN, to=FLOAT32)), [0])
+
+
+@script()
+def blend(image: IMAGE, estimated: IMAGE, noise: TABLE) -> IMAGE:
+    """The noisy photo back where more was removed than noise (see core/blend.py); in 0..1, as photos are written."""
+    deviation = op.Max(noise, 0.0)
+    fine, _, colour, _ = op.Split(deviation * deviation, num_outputs=4, axis=1)
+    variance = op.Transpose(3 * (fine + colour), perm=[2, 1, 0])
+    grey = op.ReduceMean(estimated, [1])
+    near = op.Max(1 - op.Abs(op.Clip(grey, 0.0, 1.0) * LAST_NODE - op.Constant(value=NODES_BESIDE)), 0.0)
+    flat = TRUST_SEEING * op.ReduceSum(near * op.Reshape(variance, [1, -1, 1, 1]), [1])
+    beside = op.Slice(grey, [2], op.Constant(value_ints=[TO_THE_END]), [3]) - op.Slice(grey, [0], [-2], [3])
+    below = op.Slice(grey, [2], op.Constant(value_ints=[TO_THE_END]), [2]) - op.Slice(grey, [0], [-2], [2])
+    steep = op.Pad(beside * beside, [0, 0, 0, 1, 0, 0, 0, 1]) + op.Pad(below * below, [0, 0, 1, 0, 0, 0, 1, 0])
+    edges = op.AveragePool(steep / 4, kernel_shape=KERNEL, pads=MARGIN)
+    allowed = flat + 3.0 * EDGE_SHARE * edges
+    change = estimated - image
+    removed = op.ReduceSum(change * change, [1])
+    energy = op.AveragePool(removed, kernel_shape=KERNEL, pads=MARGIN)
+    weight = op.Where(energy > allowed, allowed / op.Max(energy, 1e-20), op.Cast(1.0, to=FLOAT32))
+    return op.Clip(image + op.Where(flat > 0, weight, op.Cast(0.0, to=FLOAT32)) * change, 0.0, 1.0)
