@@ -1,6 +1,7 @@
 """The noise estimator inside a file: one input, and the picture of `nsp denoise` on a whole photo of any size."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,14 +36,14 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     return load_profile(path)
 
 
-def run(content: bytes, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+def run(content: bytes, pixels: NDArray[Any]) -> NDArray[Any]:
     """What a program makes of a photo (H, W, 3) that knows nothing of noise."""
     session = onnxruntime.InferenceSession(content)
     (result,) = session.run(["denoised"], {"image": np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])})
     return np.asarray(result[0].transpose(1, 2, 0))
 
 
-def denoised(profile: Profile, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+def denoised(profile: Profile, pixels: NDArray[Any]) -> NDArray[Any]:
     """What `nsp denoise` makes of it."""
     frame = Frame(pixels, None, Kind.TIFF, Metadata(), Camera())
     engine = open_engine(profile, mode="denoise", engine="onnx", device="cpu", threads=1)
