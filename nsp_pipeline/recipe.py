@@ -4,7 +4,6 @@ A recipe has one table a command ([calibrate], [denoise]) with the same words as
 underscores or hyphens alike. A word that the command does not know is an error, never ignored.
 """
 
-import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.resources import files
@@ -48,6 +47,8 @@ def load_recipe(name_or_path: str, section: str, allowed: Iterable[str]) -> dict
     Raises:
         RecipeError: no such recipe, not TOML, or an unknown word; the message names the nearest known one.
     """
+    import tomllib  # most runs have no recipe, and all would wait for the import at every start
+
     where, text = _recipe_text(name_or_path)
     try:
         document = tomllib.loads(text)

@@ -19,7 +19,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when a profile is first read, not at every start.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class PairSpec(_Strict):

@@ -1,7 +1,6 @@
 """One name for each camera, however its makers spell it."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -45,10 +44,13 @@ def read_aliases(path: Path) -> Mapping[str, str]:
     Raises UsageError, naming the file, when it is no such table.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        import tomllib  # few have such a file, and all would wait for the import at every start
+
+        content = tomllib.loads(text)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8 and no TOML are both ValueErrors
         raise UsageError(f"{path}: cannot be read: {error}") from error
     table = content.pop("aliases", {})
     if content or not isinstance(table, dict) or not all(isinstance(name, str) and name for name in table.values()):
