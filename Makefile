@@ -9,7 +9,7 @@ install:
 	$(BIN)/pip install -q -c constraints.txt -e '.[cpu,train,test]'
 
 test:
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint:
 	$(BIN)/ruff check .
