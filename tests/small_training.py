@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 from tiny import SIZES
 
+from nsp_pipeline.calibration.next_scale import held_out as held_out_crops
 from nsp_pipeline.calibration.next_scale.objective import NextScaleObjective
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 from nsp_pipeline.calibration.training.loop import RunOptions, Trained, train
+
+JUDGED = 8
+"""Crops to judge by, where a real training takes 64: judging takes longer than the few steps of a test."""
 
 
 def noisy_picture(seed: int, side: int = 120, sigma: float = 0.05) -> NDArray[np.uint8]:
@@ -31,5 +36,7 @@ def small_settings(**changes: object) -> NextScaleSettings:
 def train_on(
     images: Sequence[NDArray[Any]], held_out: Sequence[NDArray[Any]], settings: NextScaleSettings, **options: Any
 ) -> Trained:
-    """Train by next-scale prediction; `options` are the run options."""
-    return train(NextScaleObjective(images, held_out, settings), settings, run=RunOptions(**options))
+    """Train by next-scale prediction, judged by few crops; `options` are the run options."""
+    with mock.patch.object(held_out_crops, "CROPS", JUDGED):
+        objective = NextScaleObjective(images, held_out, settings)
+    return train(objective, settings, run=RunOptions(**options))

@@ -42,7 +42,9 @@ class Recorder(nn.Module):
 
 
 def test_it_learns_to_take_noise_away() -> None:
-    chosen = settings(steps=220, batch=8, learning_rate=5e-3, least_sigma=12, most_sigma=20, clean_share=0)
+    chosen = settings(
+        steps=220, judge_every=220, batch=8, learning_rate=5e-3, least_sigma=12, most_sigma=20, clean_share=0
+    )
     chosen_objective = objective(chosen)
     before = chosen_objective.judge(build_backbone("unet", chosen.backbone_sizes))
     trained = train(chosen_objective, chosen)

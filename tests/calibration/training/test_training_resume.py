@@ -64,6 +64,13 @@ def run(folder: Path, *, resume: bool = False, steps: int = 24, stop_after: int 
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+    """The folder and the result of a training that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(folder)
+
+
 def log_rows(folder: Path) -> list[dict[str, str]]:
     """The log without the columns of time."""
     times = ("seconds", "processor_hours")
@@ -75,8 +82,8 @@ def same_weights(one: Trained, other: Trained) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path) -> None:
-    undisturbed = run(tmp_path / "whole")
+def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path, whole: tuple[Path, Trained]) -> None:
+    folder, undisturbed = whole
     killed = tmp_path / "killed"
     killed.mkdir()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(TESTS), *sys.path])}
@@ -93,14 +100,13 @@ def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path) -> None:
 
     assert same_weights(resumed, undisturbed)
     assert resumed.history == undisturbed.history
-    assert log_rows(killed) == log_rows(tmp_path / "whole")
+    assert log_rows(killed) == log_rows(folder)
     assert len(log_rows(killed)) == 6
 
 
-def test_the_best_judged_step_is_kept(tmp_path: Path) -> None:
-    trained = run(tmp_path / "t")
-
-    judged = {int(row["step"]): float(row["held_out_mse"]) for row in read_log(tmp_path / "t") if row["held_out_mse"]}
+def test_the_best_judged_step_is_kept(whole: tuple[Path, Trained]) -> None:
+    folder, trained = whole
+    judged = {int(row["step"]): float(row["held_out_mse"]) for row in read_log(folder) if row["held_out_mse"]}
     assert judged[trained.best_step] == min(judged.values())
     assert dict(trained.history) == pytest.approx(judged, rel=1e-5)
     assert trained.judgement is not None
@@ -208,30 +214,30 @@ def test_a_time_limit_shortens_the_schedule(tmp_path: Path) -> None:
     assert len(planned) <= 20 or planned[-1].steps < 1_000_000
 
 
-def test_pictures_and_tables_are_left_to_look_at(tmp_path: Path) -> None:
-    run(tmp_path / "t")
-
-    assert [path.name for path in sorted((tmp_path / "t").glob("*.png"))] == [
+def test_pictures_and_tables_are_left_to_look_at(whole: tuple[Path, Trained]) -> None:
+    folder, _ = whole
+    assert [path.name for path in sorted(folder.glob("*.png"))] == [
         f"held-out-{step:06}.png" for step in (4, 8, 12, 16, 20, 24)
     ]
-    board = EventAccumulator(str(tmp_path / "t" / BOARD))
+    board = EventAccumulator(str(folder / BOARD))
     board.Reload()
     assert {"loss", "held_out_mse", "drift", "leak"} <= set(board.Tags()["scalars"])
     assert [event.step for event in board.Scalars("held_out_mse")] == [4, 8, 12, 16, 20, 24]
-    rates = [float(row["learning_rate"]) for row in read_log(tmp_path / "t")]
+    rates = [float(row["learning_rate"]) for row in read_log(folder)]
     assert np.argmax(rates) < 2
     assert rates[-1] == min(rates)
 
 
-def test_a_checkpoint_of_an_older_version_that_lacked_a_setting_is_resumed(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole")
+def test_a_checkpoint_of_an_older_version_that_lacked_a_setting_is_resumed(
+    tmp_path: Path, whole: tuple[Path, Trained]
+) -> None:
     run(tmp_path / "t", stop_after=8)
     path = tmp_path / "t" / CHECKPOINT_FILE
     state = load_checkpoint(path)
     settings = json.loads(state["settings"])
     del settings["cooldown"]
     save_checkpoint(path, {**state, "settings": json.dumps(settings)})
-    assert same_weights(run(tmp_path / "t", resume=True), whole)
+    assert same_weights(run(tmp_path / "t", resume=True), whole[1])
     save_checkpoint(path, {**state, "settings": json.dumps({**settings, "unheard_of": 1})})
     with pytest.raises(UsageError, match="other settings"):
         run(tmp_path / "t", resume=True)
