@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests share."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,19 @@ def _float32() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino_cpu, "computes_in_bf16", lambda: False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _exported_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no graph be exported twice, once a test has imported the export (which takes seconds in itself)."""
+    module = sys.modules.get("nsp_export.onnx_file")
+    if module and not hasattr(module._export, "__wrapped__"):
+        from exported_once import exported_once
+
+        ours = tmp_path_factory.getbasetemp()
+        folder = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "exported"
+        folder.mkdir(exist_ok=True)
+        module._export = exported_once(module._export, folder)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +88,11 @@ def tiny_builtin(tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iter
 def real_nsp(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
     """Run `nsp` in this process, on its real engine."""
     return lambda *args: run_here(capfd, *args)
+
+
+@pytest.fixture
+def quick_nsp(real_nsp: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """`nsp` whose trainings put words where the graphs belong: a real export takes far longer than the training."""
+    for command in ("calibrate.one", "distill"):
+        monkeypatch.setattr(f"nsp_pipeline.cli.{command}.make_onnx", lambda network, mode, *_: mode.encode())
+    return real_nsp

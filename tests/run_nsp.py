@@ -50,6 +50,16 @@ def start_python(
     )
 
 
+WITHOUT_EXPORT = "from nsp_pipeline.cli.calibrate import one; one.make_onnx = lambda network, mode, *_: mode.encode()"
+"""Words in the place of a profile's graphs: a real export takes far longer than the training of a test."""
+
+
+def start_training(*args: str | Path, first: str = "pass") -> "subprocess.Popen[str]":
+    """Start `nsp` as a process that trains, and exports nothing; `first` is the program that runs in it first."""
+    call = "import sys; from nsp_pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    return start_python("-c", f"{WITHOUT_EXPORT}\n{first}\n{call}", *args)
+
+
 def finish(process: "subprocess.Popen[str]") -> Finished:
     """Wait for a process."""
     out, err = process.communicate(timeout=120)

@@ -82,10 +82,10 @@ def test_a_students_bundle_holds_nothing_twice_and_no_digits_beyond_need(
 
 
 def test_a_student_of_a_cameras_photos_is_that_cameras(
-    tmp_path: Path, recipe: Path, real_nsp: Nsp, tiny_profile: Profile
+    tmp_path: Path, recipe: Path, quick_nsp: Nsp, tiny_profile: Profile
 ) -> None:
     noisy = save_archive(tmp_path / "noisy", 3, iso=800, size=(128, 96))
-    made = real_nsp(
+    made = quick_nsp(
         "distill", noisy, "--teacher", tiny_profile.path, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json"
     )
     assert made.code == 0, made.err
@@ -98,14 +98,14 @@ def test_a_student_of_a_cameras_photos_is_that_cameras(
     assert settings["most_sigma"] == pytest.approx(15 / 3**0.5 * 2, rel=0.25)
 
 
-def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, real_nsp: Nsp) -> None:
+def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, quick_nsp: Nsp) -> None:
     clean = save_archive(tmp_path / "clean", 3, size=(128, 96))
-    first = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "a.nsp")
+    first = quick_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "a.nsp")
     assert first.code == 0, first.err
     reckless = tmp_path / "reckless.toml"
     reckless.write_text(RECIPE + "learning_rate = 0.9\n")
     start = ("--base", tmp_path / "a.nsp", "--out", tmp_path / "b.nsp")
-    second = real_nsp("distill", "--clean", clean, "--recipe", reckless, *start, "--json")
+    second = quick_nsp("distill", "--clean", clean, "--recipe", reckless, *start, "--json")
     assert second.code == 0, second.err
     scores = json.loads(second.out)["scores"]
     assert scores["accepted"] is False
@@ -117,26 +117,30 @@ def test_a_base_that_is_not_beaten_stays(tmp_path: Path, recipe: Path, real_nsp:
     assert "not accepted" in second.err
 
 
-def test_a_base_of_any_noise_is_widened_by_the_next_training(tmp_path: Path, recipe: Path, real_nsp: Nsp) -> None:
+def test_a_base_of_any_noise_is_widened_by_the_next_training(
+    tmp_path: Path, recipe: Path, quick_nsp: Nsp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Judging whole crops takes longer than the trainings.
+    monkeypatch.setattr("nsp_pipeline.calibration.student.any_noise_objective.JUDGED_SIDE", 64)
     clean = tmp_path / "clean"
     clean.mkdir()
     for number in range(3):
         Image.fromarray(clean_scene(420, 440 + number).astype(np.uint8)).save(clean / f"{number}.png")
     any_noise = RECIPE + 'noise_kinds = "any"\nschedule = "trapezoid"\n'
     recipe.write_text(any_noise)
-    made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "a.nsp", "--json")
+    made = quick_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "a.nsp", "--json")
     assert made.code == 0, made.err
     assert "painted" not in made.err
     recipe.write_text(any_noise.replace("[4, 8]", "[6, 8]"))
     start = ("--base", tmp_path / "a.nsp", "--out", tmp_path / "b.nsp", "--threads", "1")
-    wider = real_nsp("distill", "--clean", clean, "--recipe", recipe, *start, "--json")
+    wider = quick_nsp("distill", "--clean", clean, "--recipe", recipe, *start, "--json")
     assert wider.code == 0, wider.err
     first, second = json.loads(made.out), json.loads(wider.out)
     assert second["backbone"]["sizes"]["channels"] == [6, 8]
     assert second["scores"]["base_noise_left"] == pytest.approx(first["scores"]["noise_left"], rel=1e-3)
     # And never back: what is wide cannot be a base of what is narrow.
     recipe.write_text(any_noise)
-    refused = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--base", tmp_path / "b.nsp", "--out", "c.nsp")
+    refused = quick_nsp("distill", "--clean", clean, "--recipe", recipe, "--base", tmp_path / "b.nsp", "--out", "c.nsp")
     assert refused.code == 2
     assert "another network than the recipe asks for: it has channels [6, 8]" in refused.err
 
@@ -153,7 +157,7 @@ def test_a_base_of_any_noise_is_widened_by_the_next_training(tmp_path: Path, rec
     ],
 )
 def test_trainings_that_cannot_be_are_refused(
-    tmp_path: Path, recipe: Path, real_nsp: Nsp, tiny_profile: Profile, arguments: list[str], message: str
+    tmp_path: Path, recipe: Path, quick_nsp: Nsp, tiny_profile: Profile, arguments: list[str], message: str
 ) -> None:
     places = {
         "CLEAN": save_archive(tmp_path / "clean", 2, size=(128, 96)),
@@ -163,10 +167,10 @@ def test_trainings_that_cannot_be_are_refused(
         "TINY": tiny_profile.path,
     }
     if "STUDENT" in arguments:
-        made = real_nsp("distill", "--clean", places["CLEAN"], "--recipe", recipe, "--out", places["STUDENT"])
+        made = quick_nsp("distill", "--clean", places["CLEAN"], "--recipe", recipe, "--out", places["STUDENT"])
         assert made.code == 0, made.err
     chosen = [] if "--recipe" in arguments else ["--recipe", recipe]
-    ended = real_nsp("distill", *(places.get(each, each) for each in arguments), *chosen, "--out", tmp_path / "o.nsp")
+    ended = quick_nsp("distill", *(places.get(each, each) for each in arguments), *chosen, "--out", tmp_path / "o.nsp")
     assert ended.code == 2, ended.err
     assert message in ended.err
     assert not (tmp_path / "o.nsp").exists()

@@ -110,16 +110,16 @@ def test_scan_names_a_folder_that_may_not_be_read(
     assert f"left out: {archive}/other: the folder cannot be read: Permission denied" in result.err
 
 
-def test_calibrate(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
-    result = real_nsp("calibrate", archive, *CHOICE, "--out", tmp_path / "x.nsp", "--recipe", recipe)
+def test_calibrate(quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+    result = quick_nsp("calibrate", archive, *CHOICE, "--out", tmp_path / "x.nsp", "--recipe", recipe)
     assert "reading 4 photos" in result.err
     said(result, archive)
 
 
 @pytest.mark.parametrize("source", ["PHOTOS", "--clean"])
-def test_distill(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, source: str) -> None:
+def test_distill(quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, source: str) -> None:
     photos = ["--clean", archive] if source == "--clean" else [archive]
-    result = real_nsp("distill", *photos, *CHOICE, "--out", tmp_path / "x.nsp", "--recipe", recipe)
+    result = quick_nsp("distill", *photos, *CHOICE, "--out", tmp_path / "x.nsp", "--recipe", recipe)
     assert "reading 4 photos" in result.err
     said(result, archive)
 

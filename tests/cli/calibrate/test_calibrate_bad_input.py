@@ -26,11 +26,11 @@ pd-factor = "auto"
 
 
 @pytest.fixture
-def calibrate(real_nsp: Nsp, tmp_path: Path) -> Callable[[Path], Finished]:
+def calibrate(quick_nsp: Nsp, tmp_path: Path) -> Callable[[Path], Finished]:
     """Calibrate from a folder, starting from nothing, into mine.nsp."""
     recipe = tmp_path / "quick.toml"
     recipe.write_text(RECIPE)
-    return lambda photos: real_nsp("calibrate", photos, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+    return lambda photos: quick_nsp("calibrate", photos, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
 
 
 def test_one_photo_trains_a_network_that_nothing_can_be_judged_by(
@@ -92,29 +92,29 @@ def test_noise_that_no_s_parts_is_refused_unless_the_recipe_insists(
 
 
 def test_a_camera_may_call_itself_anything(
-    real_nsp: Nsp, calibrate: Callable[[Path], Finished], tmp_path: Path
+    quick_nsp: Nsp, calibrate: Callable[[Path], Finished], tmp_path: Path
 ) -> None:
     photos = save_archive(tmp_path / "in", 3, iso=800, camera=("../../Ma/ker", "📷 X/1 | [b]"))
-    made = real_nsp(
+    made = quick_nsp(
         "calibrate", photos, "--out", tmp_path / "made", "--recipe", tmp_path / "quick.toml", "--split", "camera"
     )
     assert made.code == 0, made.err
     (profile,) = (tmp_path / "made").glob("*.nsp")
     assert load_profile(profile).spec.camera_model == "📷 X/1 | [b]"
     assert {path.name for path in tmp_path.iterdir()} == {"in", "made", "quick.toml"}
-    shown = real_nsp("profiles", "show", profile)
+    shown = quick_nsp("profiles", "show", profile)
     assert "X/1 | [b]" in shown.out.replace("\\", "")
 
 
 def test_a_base_that_nothing_could_beat_is_refused_before_the_training(
-    real_nsp: Nsp, calibrate: Callable[[Path], Finished], tmp_path: Path
+    quick_nsp: Nsp, calibrate: Callable[[Path], Finished], tmp_path: Path
 ) -> None:
     photos = save_archive(tmp_path / "in", 2, iso=800)
     assert calibrate(photos).code == 0
     recipe = tmp_path / "quick.toml"
     recipe.write_text("[calibrate]\ncrop = 20\nbatch = 2\nsteps = 2\npd-factor = 1\n")
     base = ("--base", tmp_path / "mine.nsp", "--recipe", recipe)
-    refused = real_nsp("calibrate", photos, "--out", tmp_path / "next.nsp", *base)
+    refused = quick_nsp("calibrate", photos, "--out", tmp_path / "next.nsp", *base)
     assert refused.code == 2
     assert "too few to train from mine: none is left to be kept out of training" in refused.err
     assert "--pair A B" in refused.err

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from noisy_photos import noisy_scene, save_archive
 from PIL import Image
-from run_nsp import Finished, finish, start_python
+from run_nsp import WITHOUT_EXPORT, Finished, finish, start_python, start_training
 
 from nsp_pipeline.profiles.bundle import load_profile
 
@@ -78,23 +78,27 @@ def test_photos_in_profile_out_and_the_profile_denoises(
     assert (tmp_path / "clean.jpg").stat().st_size > 0
 
 
-def test_photos_of_one_camera_are_picked(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
-    made = real_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--iso", "800-900", "--json")
+def test_photos_of_one_camera_are_picked(quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+    made = quick_nsp(
+        "calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--iso", "800-900", "--json"
+    )
     assert made.code == 0, made.err
     assert (json.loads(made.out)["iso_min"], json.loads(made.out)["iso_max"]) == (800, 900)
-    refused = real_nsp("calibrate", archive, "--out", tmp_path / "n.nsp", "--recipe", recipe, "--camera", "Nikon")
+    refused = quick_nsp("calibrate", archive, "--out", tmp_path / "n.nsp", "--recipe", recipe, "--camera", "Nikon")
     assert refused.code == 2
     assert "no photo is of that --camera and --iso" in refused.err
 
 
-def test_an_archive_gives_a_profile_for_each_camera(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+def test_an_archive_gives_a_profile_for_each_camera(
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+) -> None:
     Image.fromarray(noisy_scene(9)).save(archive / "no-metadata.png")
     (archive / "broken.jpg").write_bytes(b"")
     signed = Image.Exif()
     signed[305] = "GIMP 2.10"
     Image.fromarray(noisy_scene(8)).save(archive / "edited.jpg", exif=signed)
     arguments = ["--out", tmp_path / "made", "--recipe", recipe, "--split", "camera", "--json"]
-    made = real_nsp("calibrate", archive, *arguments)
+    made = quick_nsp("calibrate", archive, *arguments)
     assert made.code == 0, made.err
     (profile,) = json.loads(made.out)
     assert (profile["camera_model"], profile["data"]["photos"]) == ("Maker One", 2)
@@ -103,22 +107,22 @@ def test_an_archive_gives_a_profile_for_each_camera(real_nsp: Nsp, archive: Path
     assert "left out: no metadata, ISO ?, PNG 64×48: 1 photos, at least 3 are needed" in made.err
     path = tmp_path / "made" / "maker-one-iso-800-1000-jpeg-64x48.nsp"
     assert load_profile(path).name == path.stem
-    again = real_nsp("calibrate", archive, *arguments)
+    again = quick_nsp("calibrate", archive, *arguments)
     assert again.code == 0
     assert "is there already" in again.err
 
 
-def test_a_pair_of_shots_says_nothing_of_many_cameras(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+def test_a_pair_of_shots_says_nothing_of_many_cameras(quick_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
     pair = ("--pair", archive / "0.jpg", archive / "1.jpg")
-    refused = real_nsp("calibrate", archive, "--out", tmp_path / "made", "--split", "group", *pair)
+    refused = quick_nsp("calibrate", archive, "--out", tmp_path / "made", "--split", "group", *pair)
     assert refused.code == 2
     assert "--pair shows one camera" in refused.err
 
 
-def test_noise_decides_what_a_recipe_leaves_open(real_nsp: Nsp, recipe: Path, tmp_path: Path) -> None:
+def test_noise_decides_what_a_recipe_leaves_open(quick_nsp: Nsp, recipe: Path, tmp_path: Path) -> None:
     archive = save_archive(tmp_path / "in", 3, iso=800, size=(640, 480))
     recipe.write_text(RECIPE.replace("pd-factor = 1", 'pd-factor = "auto"') + 's = "auto"\njudge_every = 1\n')
-    made = real_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--json")
+    made = quick_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--json")
     assert made.code == 0, made.err
     spec = json.loads(made.out)
     # The noise of neighbouring pixels is independent: the smallest s. A network that learnt for three steps makes
@@ -128,21 +132,23 @@ def test_noise_decides_what_a_recipe_leaves_open(real_nsp: Nsp, recipe: Path, tm
     assert "PD at inference: " in made.err
     assert len(spec["noise"]) == 3
     assert len(spec["noise_correlation"]) == 10
-    shown = real_nsp("profiles", "show", tmp_path / "m.nsp")
+    shown = quick_nsp("profiles", "show", tmp_path / "m.nsp")
     assert "noise σ, green" in shown.out
     page = tmp_path / "m.html"
-    assert real_nsp("profiles", "show", tmp_path / "m.nsp", "--report", page).code == 0
+    assert quick_nsp("profiles", "show", tmp_path / "m.nsp", "--report", page).code == 0
     html = page.read_text()
     # Noise of three channels, correlation, and the error step by step.
     assert [picture.count("<polyline") for picture in html.split("<figure>")[1:]] == [3, 1, 1]
     assert [step for step, _ in spec["scores"]["history"]] == [1, 2, 3]
     assert "noise σ, green" in html
-    refused = real_nsp("profiles", "show", tmp_path / "m.nsp", "--report", tmp_path / "no" / "m.html")
+    refused = quick_nsp("profiles", "show", tmp_path / "m.nsp", "--report", tmp_path / "no" / "m.html")
     assert (refused.code, "cannot be written" in refused.err) == (4, True)
 
 
 def test_two_processes_make_one_profile(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nsp_pipeline"]
+    program = tmp_path / "file"
+    program.write_text(f"{WITHOUT_EXPORT}\nimport sys\nfrom nsp_pipeline.cli.main import main\nsys.exit(main())\n")
+    torchrun: list[str | Path] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", program]
     arguments: list[str | Path] = ["calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe]
     made = finish(start_python(*torchrun, *arguments, OMP_NUM_THREADS="1"))
     assert made.code == 0, made.err
@@ -159,11 +165,14 @@ def until(process: Any, words: str) -> None:
     raise AssertionError(f"it ended without saying '{words}'")
 
 
+SLOW_EXPORT = "import time; one.make_onnx = lambda *_: time.sleep(100)"
+
+
 @pytest.fixture
-def training(archive: Path, recipe: Path, tmp_path: Path) -> Any:
-    """A training that would take hours, under way."""
+def training(request: pytest.FixtureRequest, archive: Path, recipe: Path, tmp_path: Path) -> Any:
+    """A training that would take hours, under way; its parameter is a program that runs in its process first."""
     arguments: list[str | Path] = ["--recipe", recipe, "--max-steps", "10000000", "--out", tmp_path / "mine.nsp"]
-    process = start_python("-m", "nsp_pipeline", "calibrate", archive, *arguments)
+    process = start_training("calibrate", archive, *arguments, first=getattr(request, "param", "pass"))
     until(process, "step 100/10000000")
     yield process
     process.kill()
@@ -180,6 +189,7 @@ def test_an_interrupt_writes_the_profile_so_far(training: Any, tmp_path: Path) -
     assert 100 <= load_profile(tmp_path / "mine.nsp").spec.training.steps < 10_000_000
 
 
+@pytest.mark.parametrize("training", [SLOW_EXPORT], indirect=True)
 def test_a_second_interrupt_gives_up_and_leaves_no_profile(training: Any, tmp_path: Path) -> None:
     training.send_signal(signal.SIGINT)
     until(training, "stopping; writing the profile so far")
@@ -208,10 +218,10 @@ def test_a_second_interrupt_gives_up_and_leaves_no_profile(training: Any, tmp_pa
     ],
 )
 def test_a_wrong_recipe_is_refused_before_any_photo_is_read(
-    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, change: tuple[str, str], message: str
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
     recipe.write_text(RECIPE.replace(*change))
-    ended = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+    ended = quick_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
 
     assert ended.code == 2
     assert ended.err.startswith("nsp: ")
@@ -220,15 +230,15 @@ def test_a_wrong_recipe_is_refused_before_any_photo_is_read(
     assert left(tmp_path) == set()
 
 
-def test_an_unknown_recipe_names_the_known_ones(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
-    ended = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", "camrea")
+def test_an_unknown_recipe_names_the_known_ones(quick_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    ended = quick_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", "camrea")
     assert ended.code == 2
     assert "there is no recipe 'camrea'; shipped ones: " in ended.err
     assert "camera" in ended.err
 
 
 def test_photos_that_cannot_serve_are_refused_with_the_reason(
-    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "in" / "empty").mkdir()
     (tmp_path / "in" / "texts").mkdir()
@@ -240,14 +250,14 @@ def test_photos_that_cannot_serve_are_refused_with_the_reason(
         ("small", f"no photo to calibrate on:\n  {archive / 'small' / '0.png'}: 40×12 pixels are too few"),
         ("nowhere", "there is no such file or folder"),
     ]:
-        ended = real_nsp("calibrate", archive / folder, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+        ended = quick_nsp("calibrate", archive / folder, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
         assert ended.code == 2, folder
         assert message in ended.err
         assert left(tmp_path) == set(), folder
 
 
 def test_an_output_that_cannot_be_is_refused_before_the_training(
-    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_bytes(b"theirs")
     for out, message in [
@@ -255,7 +265,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_training(
         (tmp_path / "file" / "mine.nsp", f"the profile cannot be written: {tmp_path / 'file'} is no folder"),
         (Path("/proc/mine.nsp"), "the profile cannot be written"),
     ]:
-        ended = real_nsp("calibrate", archive, "--out", out, "--recipe", recipe)
+        ended = quick_nsp("calibrate", archive, "--out", out, "--recipe", recipe)
         assert ended.code == 4
         assert f"nsp: {out}: {message}" in ended.err
         assert "reading" not in ended.err
@@ -263,8 +273,8 @@ def test_an_output_that_cannot_be_is_refused_before_the_training(
     assert left(tmp_path) == set()
 
 
-def test_a_device_that_is_not_there_is_wrong_usage(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
-    ended = real_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--device", "cuda:99")
+def test_a_device_that_is_not_there_is_wrong_usage(quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+    ended = quick_nsp("calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe, "--device", "cuda:99")
     assert ended.code == 2
     assert "--device cuda:99: PyTorch cannot use it here: " in ended.err
 
@@ -284,14 +294,14 @@ def test_without_what_training_needs_the_command_that_mends_it_is_named(
 
 
 def test_a_folder_beside_the_profile_keeps_what_is_not_ours(
-    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mine.nsp.training"
     folder.mkdir()
     (folder / "diary.txt").write_text("my own")
     (folder / "held-out-000999.png").write_bytes(b"of an earlier training")
 
-    made = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe, "--max-steps", "2")
+    made = quick_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe, "--max-steps", "2")
 
     assert made.code == 0, made.err
     assert {path.name for path in folder.iterdir()} >= {"diary.txt", "log.csv", "held-out-000002.png"}
@@ -300,13 +310,13 @@ def test_a_folder_beside_the_profile_keeps_what_is_not_ours(
 
 
 def test_a_training_that_was_cut_off_is_not_thrown_away(
-    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
     checkpoint = tmp_path / "mine.nsp.training" / "checkpoint.pt"
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"a night's work")
 
-    refused = real_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
+    refused = quick_nsp("calibrate", archive, "--out", tmp_path / "mine.nsp", "--recipe", recipe)
 
     assert refused.code == 2
     assert "--resume goes on with it" in refused.err
@@ -314,33 +324,33 @@ def test_a_training_that_was_cut_off_is_not_thrown_away(
     assert not (tmp_path / "mine.nsp").exists()
 
 
-def test_a_student_is_no_base(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
-    refused = real_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--base", "standard")
+def test_a_student_is_no_base(quick_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    refused = quick_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--base", "standard")
     assert refused.code == 2
     assert "standard is a student" in refused.err
     assert "nsp distill --base" in refused.err
     assert not list(tmp_path.glob("x.nsp*"))
 
 
-def test_a_base_of_another_network_is_refused(real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_base_of_another_network_is_refused(quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path) -> None:
     base = tmp_path / "base.nsp"
-    assert real_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1").code == 0
+    assert quick_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1").code == 0
     recipe.write_text(RECIPE.replace("base_channels = 4", "backbone = 'dbsn'\nbase_channels = 6"))
 
-    refused = real_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--recipe", recipe, "--base", base)
+    refused = quick_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--recipe", recipe, "--base", base)
 
     assert refused.code == 2
     assert "another network than the recipe asks for: it has base_channels 4" in refused.err
 
 
 def test_a_profile_that_does_not_beat_its_base_keeps_the_base_s_weights(
-    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
     base, terms = tmp_path / "base.nsp", ("--licence", "research only")
-    assert real_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1", *terms).code == 0
+    assert quick_nsp("calibrate", archive, "--out", base, "--recipe", recipe, "--max-steps", "1", *terms).code == 0
     recipe.write_text("[calibrate]\ncrop = 20\nbatch = 2\nsteps = 1\npd-factor = 1\nlearning-rate = 1e-9\n")
 
-    made = real_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--recipe", recipe, "--base", base)
+    made = quick_nsp("calibrate", archive, "--out", tmp_path / "x.nsp", "--recipe", recipe, "--base", base)
 
     assert made.code == 0, made.err
     assert "not accepted, the weights of base stay: not better than the base" in made.err
@@ -354,13 +364,13 @@ def test_a_profile_that_does_not_beat_its_base_keeps_the_base_s_weights(
     assert "Not accepted" in load_profile(tmp_path / "x.nsp").read("CARD.md").decode()
 
 
-def test_two_shots_of_one_scene_decide(tmp_path: Path, archive: Path, recipe: Path, real_nsp: Nsp) -> None:
+def test_two_shots_of_one_scene_decide(tmp_path: Path, archive: Path, recipe: Path, quick_nsp: Nsp) -> None:
     save_archive(tmp_path / "pair", 2, size=(320, 280))
     pair = ("--pair", tmp_path / "pair" / "0.png", tmp_path / "pair" / "1.png")
-    first = real_nsp("calibrate", archive, "--recipe", recipe, "--base", "none", "--out", tmp_path / "a.nsp", *pair)
+    first = quick_nsp("calibrate", archive, "--recipe", recipe, "--base", "none", "--out", tmp_path / "a.nsp", *pair)
     assert first.code == 0, first.err
     assert "on the pairs of shots:" in first.err
-    second = real_nsp(
+    second = quick_nsp(
         "calibrate", archive, "--recipe", recipe, "--base", tmp_path / "a.nsp", "--out", tmp_path / "b.nsp", *pair
     )
     assert second.code == 0, second.err

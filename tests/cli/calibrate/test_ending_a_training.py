@@ -1,16 +1,13 @@
 """A training is asked to end by any signal, cleans up behind itself, and behind those that could not."""
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from noisy_photos import save_archive
-from run_nsp import REPOSITORY, finish, start_python
+from run_nsp import finish, start_training
 
 from nsp_pipeline.profiles.bundle import load_profile
 
@@ -18,7 +15,7 @@ RECIPE = """
 [calibrate]
 base_channels = 4
 modules = 1
-crop = 40
+crop = 20
 batch = 1
 steps = 10000000
 pd-factor = 1
@@ -44,9 +41,8 @@ def started() -> Iterator[list[Any]]:
         process.communicate()
 
 
-def start(started: list[Any], arguments: list[str | Path], before: str = "pass") -> Any:
-    code = f"import signal, sys; {before}; from nsp_pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    process = start_python("-c", code, *arguments)
+def start(started: list[Any], arguments: list[str | Path], first: str = "pass") -> Any:
+    process = start_training(*arguments, first=first)
     started.append(process)
     return process
 
@@ -82,7 +78,7 @@ def test_a_signal_before_the_training_cleans_up(
     tmp_path: Path, arguments: list[str | Path], started: list[Any]
 ) -> None:
     slow = (
-        "import time; from nsp_pipeline.calibration.archive import survey; "
+        "import sys, time; from nsp_pipeline.calibration.archive import survey; "
         "survey.measure_patches = lambda cut: (print('measuring', file=sys.stderr, flush=True), time.sleep(600))"
     )
     training = start(started, arguments, slow)
@@ -98,7 +94,9 @@ def test_a_signal_before_the_training_cleans_up(
 def test_signals_that_nohup_ignores_stay_ignored(
     tmp_path: Path, arguments: list[str | Path], started: list[Any]
 ) -> None:
-    ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    ignoring = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    )
     training = start(started, arguments, ignoring)
     until(training, "step 100/")
     training.send_signal(signal.SIGINT)
@@ -128,14 +126,11 @@ def test_what_a_killed_training_cached_goes_at_the_next_start_and_what_a_living_
 
 def test_reading_and_judging_count_in_the_time(tmp_path: Path, arguments: list[str | Path]) -> None:
     """The steps get what reading has left of the time: next to nothing here."""
-    code = (
-        "import sys, time; from nsp_pipeline.calibration.archive import survey; measure = survey.measure_patches\n"
-        "def slow(cut):\n    time.sleep(6)\n    return measure(cut)\n"
-        "survey.measure_patches = slow\n"
-        "from nsp_pipeline.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    slow = (
+        "import time; from nsp_pipeline.calibration.archive import survey; measure = survey.measure_patches\n"
+        "def slow(cut):\n    time.sleep(2.5)\n    return measure(cut)\n"
+        "survey.measure_patches = slow"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "export")])}
-    command = [sys.executable, "-c", code, *map(str, arguments), "--max-time", "5s"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = finish(start_training(*arguments, "--max-time", "2s", first=slow))
+    assert done.code == 0, done.err
     assert load_profile(tmp_path / "mine.nsp").spec.training.steps <= 2
