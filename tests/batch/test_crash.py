@@ -104,7 +104,7 @@ def test_an_interrupt_ends_cleanly_and_the_same_command_continues(
     many: Path, undisturbed: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "out"
-    process = start("denoise", many, out, NSP_FAKE_SECONDS="0.1")
+    process = start("denoise", many, out, NSP_FAKE_SECONDS="0.3")
     wait_for(lambda: (out / "camera0").exists() and len(finished(out)) >= 2, process)
     process.send_signal(number)
     ended = finish(process)
@@ -123,8 +123,8 @@ def test_an_interrupt_ends_cleanly_and_the_same_command_continues(
 def test_a_second_interrupt_kills(many: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start("denoise", many, out, NSP_FAKE_SECONDS="30")
-    wait_for((out / ".nsp" / "lock").exists, process)
-    time.sleep(0.5)
+    wait_for((out / ".nsp" / "activity-0.json").exists, process)
+    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert process.poll() is None
@@ -136,7 +136,7 @@ def test_time_that_is_up_leaves_the_rest_for_the_next_run(
     many: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    ended = finish(start("denoise", many, out, "--max-duration", "0.5s", NSP_FAKE_SECONDS="0.1"))
+    ended = finish(start("denoise", many, out, "--max-duration", "1.5s", NSP_FAKE_SECONDS="0.25"))
     assert ended.code == 5
     left = 20 - len(hashes(out))
     assert f"time is up (--max-duration): {left} photos are left; run the same command again to continue" in ended.err

@@ -88,11 +88,12 @@ def test_shards_at_work_are_added_up(archive: Path, tmp_path: Path) -> None:
         wait_until_done(shard, out, 1, number)
     with standing_still(*shards):
         document = status(out)
+        notes = [json.loads((out / ".nsp" / f"activity-{number}.json").read_text()) for number in (1, 2)]
     for shard in shards:
         shard.send_signal(signal.SIGINT)
     assert [finish(shard).code for shard in shards] == [130, 130]
     assert document["run"]["total"] == 10
-    assert len(document["pace"]["in_work"]) == 2
+    assert len(document["pace"]["in_work"]) == sum(len(note["in_work"]) for note in notes) >= 2
     assert status(out)["run"]["total"] == 10
 
 
