@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from nsp_pipeline import __version__
@@ -15,9 +15,7 @@ from nsp_pipeline.batch.output.record import Row, Stamp, Status
 from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
 from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.denoise.photo import Inferred, denoise_frame
-from nsp_pipeline.denoise.plausible import require_its_colours
-from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.denoise.trusted import InferenceContext, denoise_trusted
 from nsp_pipeline.errors import (
     DamagedPhotoError,
     DecoderFailedError,
@@ -55,19 +53,6 @@ class Ready:
     frame: Frame
     source: Stamp
     seconds: float
-
-
-@dataclass(frozen=True)
-class InferenceContext:
-    """What inference of one photo runs on, and whom it tells."""
-
-    engine: Engine
-    reference: Callable[[], Engine | None]
-    """Opens the engine that stands in where the first one's result cannot be trusted; gives None if there is none."""
-    on_tile: Callable[[int, int], None]
-    """Takes (tiles done, tiles in all)."""
-    say: Callable[[str], None]
-    """Takes a line for the user."""
 
 
 @dataclass(frozen=True)
@@ -161,17 +146,7 @@ class PhotoSteps:
         Raises UntrustedResultError or EngineFailedError when that one does no better, or is not to be used.
         """
         began = time.monotonic()
-        info = context.engine.info
-        try:
-            inferred = self._denoised(ready, context.engine, context)
-        except (UntrustedResultError, EngineFailedError) as error:
-            trouble = f"{info.name} ({info.provider}, {info.precision}): {error}"
-            reference = context.reference()
-            if reference is None or reference.info.provider == info.provider:
-                raise type(error)(f"{trouble}; try another --engine, --precision or --profile") from error
-            context.say(f"{ready.task.job.name}: {trouble}; made again on {reference.info.provider}")
-            inferred = self._denoised(ready, reference, context)
-            info = replace(reference.info, fallback=trouble)
+        inferred, info = denoise_trusted(ready.frame, self.settings.inference, context, ready.task.job.name)
         height, width = ready.frame.pixels.shape[:2]
         made = Provenance(
             engine=info.name,
@@ -186,14 +161,6 @@ class PhotoSteps:
             damaged=ready.frame.damage,
         )
         return Made(ready.task, ready.source, inferred.frame, made)
-
-    def _denoised(self, ready: Ready, engine: Engine, context: InferenceContext) -> Inferred:
-        def on_smaller(side: int) -> None:
-            context.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
-
-        inferred = denoise_frame(ready.frame, engine, self.settings.inference, context.on_tile, on_smaller)
-        require_its_colours(ready.frame.pixels, inferred.frame.pixels, inferred.noise_before)
-        return inferred
 
     def publish(self, made: Made) -> Result:
         """Write a photo and record it; raises as Publisher.publish does."""

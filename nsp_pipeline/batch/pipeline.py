@@ -27,7 +27,8 @@ from nsp_pipeline.batch.listeners.listener import Reporter
 from nsp_pipeline.batch.outcome import Ended, Result
 from nsp_pipeline.batch.output.activity import Activity
 from nsp_pipeline.batch.output.publish import Stopped
-from nsp_pipeline.batch.photo import InferenceContext, Made, PhotoSteps, Ready
+from nsp_pipeline.batch.photo import Made, PhotoSteps, Ready
+from nsp_pipeline.denoise.trusted import InferenceContext
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import MissingCapabilityError, NspError, OutputError
 

@@ -1,5 +1,6 @@
 """A whole run, in the order it happens: assign profiles, open the engine, lock the output, work, record."""
 
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -42,11 +43,17 @@ class Foreseen:
     why: str | None = None
 
 
-def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter, sources: Sources = INSTALLED) -> Summary:
+def run_batch(
+    plan: Plan,
+    settings: RunSettings,
+    reporter: Reporter,
+    sources: Sources = INSTALLED,
+    cancel: threading.Event | None = None,
+) -> Summary:
     """Do a whole run.
 
-    Returns a summary; failures of single photos are in it, and what stopped the run. The first interrupt (Ctrl-C,
-    SIGTERM, SIGHUP) ends the run early and cleanly; a second one kills it.
+    Returns a summary; failures of single photos are in it, and what stopped the run. Setting `cancel` ends the run
+    early and cleanly. Without it, the first interrupt (Ctrl-C, SIGTERM, SIGHUP) does, and a second one kills.
 
     Raises:
         UsageError, ProfileError, MissingCapabilityError: refused before any work.
@@ -55,7 +62,8 @@ def run_batch(plan: Plan, settings: RunSettings, reporter: Reporter, sources: So
     began = time.monotonic()
     tasks = _assign(plan, settings, sources)
     total = len(tasks) + len(plan.refused)
-    with _engine_pool(settings, sources, reporter) as engines, interruptible() as interrupted:
+    listening = nullcontext(cancel) if cancel else interruptible()
+    with _engine_pool(settings, sources, reporter) as engines, listening as interrupted:
         if tasks and tasks[0].profile:
             engines.get(tasks[0].profile)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root, reporter.say) as manifest:

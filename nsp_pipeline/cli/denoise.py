@@ -1,23 +1,21 @@
 """`nsp denoise`: noisy photos in, clean photos out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.console import Console
 
 from nsp_pipeline.batch.clashes import OnClash
-from nsp_pipeline.batch.job import Shard
+from nsp_pipeline.batch.folder import FolderOptions, FolderRun, plan_folder
 from nsp_pipeline.batch.listeners.json_log import EventLog
 from nsp_pipeline.batch.listeners.listener import Everybody
 from nsp_pipeline.batch.listeners.terminal import PatientConsole, summary_lines, terminal_reporter
 from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
-from nsp_pipeline.batch.output.publish import Encoding
-from nsp_pipeline.batch.plan import Plan, PlanRules, make_plan
-from nsp_pipeline.batch.run import Foreseen, foresee, run_batch
-from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.batch.plan import Plan
+from nsp_pipeline.batch.run import Foreseen
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.cli.shared.engine_options import engine_options
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
@@ -25,7 +23,7 @@ from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, 
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
-from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
+from nsp_pipeline.cli.shared.strength_options import strength_options
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
@@ -153,32 +151,29 @@ def command(
     Exit codes: 0 all done; 1 some photos failed; 2 wrong usage, or an INPUT without any photo; 3 this machine cannot do
     it; 4 OUTPUT cannot be written; 5 the time of --max-duration was up and photos are left; 130 interrupted.
     """
-    _refuse_contradictions(options)
-    rules, settings = _rules(options), _settings(options)
-    limit_libraries(settings.threads, over_environment=True)
-    sources = sources or Sources()
-    plan = make_plan(inputs, output, rules)
+    limit_libraries(options["threads"], over_environment=True)
+    run = plan_folder(inputs, output, sources or Sources(), **_folder_options(options))
+    plan = run.plan
     console = PatientConsole(stderr=True)
     _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
     if dry_run:
-        _tell_ahead(foresee(plan, settings, sources), as_json)
-        _require_photos(plan)
+        _tell_ahead(run.foresee(), as_json)
+        run.require_photos()
         return
+    summary = _work(run, console, _log_path(options["log_json"], plan))
     if plan.jobs or plan.refused:
-        summary = _run(plan, settings, sources, console, _log_path(options["log_json"], plan))
         _say_all(console, summary_lines(summary))
     else:
-        summary = Summary(plan.root, (), 0, 0.0, Ended.COMPLETE)
         _say_all(console, [] if plan.found.nothing else ["nothing to do: no photos fall to this shard"])
     if as_json:
         print_json({**summary.as_json(), "search": search_document(plan.found)})
-    _exit(summary, plan)
+    _exit(summary, run)
 
 
-def _run(plan: Plan, settings: RunSettings, sources: Sources, console: Console, log_path: Path | None) -> Summary:
+def _work(run: FolderRun, console: Console, log_path: Path | None) -> Summary:
     log_context = EventLog(log_path) if log_path else nullcontext()
     with log_context as log, terminal_reporter(console) as terminal:
-        summary = run_batch(plan, settings, Everybody(terminal, log) if log else terminal, sources)
+        summary = run.work(Everybody(terminal, log) if log else terminal)
         if log:
             log.end(summary.as_json()["summary"])
         return summary
@@ -189,70 +184,28 @@ def _say_all(console: Console, lines: Iterable[str]) -> None:
         say(console, line)
 
 
-def _exit(summary: Summary, plan: Plan) -> None:
+def _exit(summary: Summary, run: FolderRun) -> None:
     if summary.fatal:
         raise summary.fatal
     if summary.ended == Ended.INTERRUPTED:
         raise SystemExit(ExitCode.INTERRUPTED)
-    _require_photos(plan)
+    run.require_photos()
     if summary.ended == Ended.TIME_UP and summary.remaining:
         raise SystemExit(ExitCode.TIME_UP)
     if summary.of(Outcome.FAILED):
         raise SystemExit(ExitCode.SOME_FAILED)
 
 
-def _require_photos(plan: Plan) -> None:
-    """A disk that is not mounted must not look like success, even where the other INPUTs are done."""
-    if trouble := plan.found.nothing or plan.found.without_photos:
-        raise UsageError(trouble)
-
-
-def _refuse_contradictions(options: dict[str, Any]) -> None:
-    """Refuse options that would silently do nothing."""
-    kind, depth = options["kind"], options["bit_depth"]
-    if kind == "jpeg" and depth in ("16", "32"):
-        raise UsageError(f"--format jpeg stores 8 bits; --bit-depth {depth} needs --format png or tiff")
-    if kind == "png" and depth == "32":
-        raise UsageError("--format png stores 8 or 16 bits; --bit-depth 32 needs --format tiff")
-    if kind in ("png", "tiff") and options["quality"] is not None:
-        raise UsageError(f"--quality is of JPEG; --format {kind} loses nothing")
-    if any(character in options["suffix"] for character in "/\\\0"):
-        raise UsageError(f"--suffix '{options['suffix']}' must not contain slashes")
-
-
-def _rules(options: dict[str, Any]) -> PlanRules:
-    shard: Shard | None = options["shard"]
-    return PlanRules(
-        recursive=options["recursive"],
-        include=options["include"],
-        exclude=options["exclude"],
-        kind=OutputKind(options["kind"]),
-        suffix=options["suffix"],
-        shard=shard,
-        on_clash=OnClash(options["on_name_clash"]),
-    )
-
-
-def _settings(options: dict[str, Any]) -> RunSettings:
+def _folder_options(options: Mapping[str, Any]) -> FolderOptions:
+    """The options of the command line by the names that a library's user has for them."""
     depth = options["bit_depth"]
-    return RunSettings(
-        inference=inference_settings(options),
-        encoding=Encoding(None if depth == "keep" else int(depth), options["quality"]),
-        profile=options["profile"],
-        on_missing=options["on_missing_profile"],
-        engine=options["engine"],
-        device=options["device"],
-        precision=options["precision"],
-        require_gpu=options["require_gpu"],
-        memory=options["memory"],
-        workers=options["workers"],
-        threads=options["threads"],
-        overwrite=options["overwrite"],
-        retry_failed=options["retry_failed"],
-        damaged=options["damaged"],
-        max_seconds=options["max_duration"],
-        shard=options["shard"],
-    )
+    named: Any = {name: value for name, value in options.items() if name in FolderOptions.__annotations__}
+    named |= {
+        "format": options["kind"],
+        "bit_depth": None if depth == "keep" else int(depth),
+        "max_seconds": options["max_duration"],
+    }
+    return cast(FolderOptions, named)
 
 
 def _log_path(path: Path | None, plan: Plan) -> Path | None:

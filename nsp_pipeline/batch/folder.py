@@ -1,0 +1,229 @@
+"""Denoising folders, as the command line and other programs ask for it: from named options to a summary."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+from nsp_pipeline.batch.clashes import OnClash
+from nsp_pipeline.batch.job import Shard
+from nsp_pipeline.batch.listeners.callback import Callback, FolderProgress
+from nsp_pipeline.batch.listeners.listener import Reporter
+from nsp_pipeline.batch.outcome import Ended, Summary
+from nsp_pipeline.batch.output.publish import Encoding
+from nsp_pipeline.batch.plan import Plan, PlanRules, make_plan
+from nsp_pipeline.batch.run import INSTALLED, Foreseen, foresee, run_batch
+from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.batch.sources import Sources
+from nsp_pipeline.core.modes import MODES
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.write import OutputKind
+from nsp_pipeline.profiles.spec import PD_WORDS
+
+USUAL_MEMORY = 768 << 20
+
+CHOICES: Mapping[str, Sequence[object]] = {
+    "on_missing_profile": ("nearest", "builtin", "skip", "error"),
+    "mode": MODES,
+    "pd": PD_WORDS,
+    "format": tuple(str(kind) for kind in OutputKind),
+    "bit_depth": (None, 8, 16, 32),
+    "on_name_clash": tuple(str(way) for way in OnClash),
+    "damaged": ("fail", "keep"),
+}
+"""What options that are words may say."""
+RANGES = {"workers": (1, 64), "quality": (1, 100), "tile": (32, 1 << 20), "threads": (1, 1 << 10)}
+"""What options that are whole numbers may be."""
+
+
+class FolderOptions(TypedDict, total=False):
+    """How a folder is denoised; names, values and defaults are those of `nsp denoise`. None is "auto", or "keep"."""
+
+    profile: str | os.PathLike[str]
+    on_missing_profile: Literal["nearest", "builtin", "skip", "error"]
+    mode: Literal["denoise", "sr", "sr-direct"]
+    strength: float | None
+    chroma: float | None
+    detail: float
+    pd: Literal["auto", "off", "on", "blend"]
+    engine: str
+    device: str
+    precision: str
+    require_gpu: bool
+    tile: int | None
+    memory: int
+    """Bytes."""
+    threads: int | None
+    workers: int
+    recursive: bool
+    include: Sequence[str]
+    exclude: Sequence[str]
+    on_name_clash: Literal["error", "number"]
+    format: Literal["keep", "jpeg", "png", "tiff"]
+    bit_depth: Literal[8, 16, 32] | None
+    quality: int | None
+    suffix: str
+    overwrite: bool
+    retry_failed: bool
+    damaged: Literal["fail", "keep"]
+    max_seconds: float | None
+    shard: Shard | None
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """What is to be done; nothing has been written yet."""
+
+    plan: Plan
+    settings: RunSettings
+    sources: Sources
+
+    def foresee(self) -> list[Foreseen]:
+        """Say what `work` would do, photo by photo; see batch.run.foresee."""
+        return foresee(self.plan, self.settings, self.sources)
+
+    def work(self, reporter: Reporter, cancel: threading.Event | None = None) -> Summary:
+        """Do it; see batch.run.run_batch."""
+        if not self.plan.jobs and not self.plan.refused:
+            return Summary(self.plan.root, (), 0, 0.0, Ended.COMPLETE)
+        return run_batch(self.plan, self.settings, reporter, self.sources, cancel)
+
+    def require_photos(self) -> None:
+        """Raise UsageError where an INPUT has no photo.
+
+        A disk that is not mounted must not look like success, even where the other INPUTs are done.
+        """
+        if trouble := self.plan.found.nothing or self.plan.found.without_photos:
+            raise UsageError(trouble)
+
+
+def plan_folder(
+    inputs: Sequence[Path], output: Path, sources: Sources = INSTALLED, **options: Unpack[FolderOptions]
+) -> FolderRun:
+    """Plan a run from its options.
+
+    Raises:
+        TypeError: an option that there is not.
+        UsageError: a value that does not fit, options that would do nothing, or what make_plan refuses.
+    """
+    _refuse_wrong(options)
+    return FolderRun(make_plan(inputs, output, _rules(options)), _settings(options), sources)
+
+
+def denoise_folder(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    progress: Callable[[FolderProgress], object] | None = None,
+    cancel: threading.Event | None = None,
+    sources: Sources = INSTALLED,
+    **options: Unpack[FolderOptions],
+) -> Summary:
+    """Denoise folders and files into a folder, as `nsp denoise` does, with its manifest; a second call continues.
+
+    >>> import numpy as np, nsp_pipeline as nsp
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> noisy = np.random.default_rng(0).normal(120, 20, (64, 96, 3)).clip(0, 255).astype(np.uint8)
+    >>> with TemporaryDirectory() as folder:
+    ...     photos = Path(folder, "photos")
+    ...     photos.mkdir()
+    ...     Image.fromarray(noisy).save(photos / "a.png")
+    ...     first = nsp.denoise_folder(photos, Path(folder, "clean"), profile="fast")
+    ...     again = nsp.denoise_folder(photos, Path(folder, "clean"), profile="fast", progress=lambda now: print(
+    ...         now.finished, now.total, now.latest.outcome, now.latest.reason))
+    1 1 skipped already done
+    >>> first.counts()["done"], again.counts()["skipped"], str(first.ended)
+    (1, 1, 'complete')
+
+    Signals are left alone: KeyboardInterrupt ends the call, as cleanly as `cancel` does.
+
+    Args:
+        inputs: files or folders; the tree below a folder is kept.
+        output: the folder of the results, or a file where the only input is one.
+        progress: called when a photo has come to its end, one call at a time, from any thread. What it raises ends
+            the run and is raised here.
+        cancel: set it, from any thread or from `progress`, to end the run soon; the summary's `ended` says
+            "interrupted".
+        sources: profiles and engines in the place of those that are installed.
+        options: see FolderOptions.
+
+    Returns:
+        What became of every photo. Those that failed are in it, and raise nothing.
+
+    Raises:
+        UsageError, ProfileError: refused before any work, or an input without any photo.
+        MissingCapabilityError: this machine lacks the engine or device.
+        OutputError: the output cannot be written; what was finished stays, and a second call continues.
+    """
+    single = isinstance(inputs, str | os.PathLike)
+    paths = [Path(inputs)] if single else [Path(path) for path in inputs]  # type: ignore[arg-type,union-attr]
+    run = plan_folder(paths, Path(output), sources, **options)
+    cancel = cancel or threading.Event()
+    callback = Callback(progress or (lambda now: None), cancel)
+    summary = run.work(callback, cancel)
+    if callback.error:
+        raise callback.error
+    if summary.fatal:
+        raise summary.fatal
+    run.require_photos()
+    return summary
+
+
+def _refuse_wrong(options: FolderOptions) -> None:
+    if unknown := set(options) - set(FolderOptions.__annotations__):
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+    for name, words in CHOICES.items():
+        if (value := options.get(name, words[0])) not in words:
+            raise UsageError(f"{name} '{value}' is none of: {', '.join(map(str, words))}")
+    for name, (least, most) in RANGES.items():
+        value = options.get(name)
+        if value is not None and not (isinstance(value, int) and least <= value <= most):
+            raise UsageError(f"{name} {value} is no whole number from {least} to {most}")
+    _refuse_contradictions(options)
+
+
+def _refuse_contradictions(options: FolderOptions) -> None:
+    """Refuse options that would silently do nothing."""
+    kind, depth, suffix = options.get("format"), options.get("bit_depth"), options.get("suffix", "")
+    if kind == "jpeg" and depth in (16, 32):
+        raise UsageError(f"--format jpeg stores 8 bits; --bit-depth {depth} needs --format png or tiff")
+    if kind == "png" and depth == 32:
+        raise UsageError("--format png stores 8 or 16 bits; --bit-depth 32 needs --format tiff")
+    if kind in ("png", "tiff") and options.get("quality") is not None:
+        raise UsageError(f"--quality is of JPEG; --format {kind} loses nothing")
+    if any(character in suffix for character in "/\\\0"):
+        raise UsageError(f"--suffix '{suffix}' must not contain slashes")
+    if options.get("pd", "auto") != "auto" and options.get("mode", "denoise") != "denoise":
+        raise UsageError(f"--pd works with --mode denoise only, not with {options['mode']}")
+
+
+def _rules(options: FolderOptions) -> PlanRules:
+    return PlanRules(
+        kind=OutputKind(options.get("format", "keep")),
+        on_clash=OnClash(options.get("on_name_clash", "error")),
+        include=tuple(options.get("include", ())),
+        exclude=tuple(options.get("exclude", ())),
+        **_given(options, "recursive", "suffix", "shard"),
+    )
+
+
+def _settings(options: FolderOptions) -> RunSettings:
+    return RunSettings(
+        inference=InferenceSettings(**_given(options, "mode", "strength", "tile", "chroma", "detail", "pd")),
+        encoding=Encoding(**_given(options, "bit_depth", "quality")),
+        profile=os.fspath(options.get("profile", "auto")),
+        on_missing=options.get("on_missing_profile", "nearest"),
+        memory=options.get("memory", USUAL_MEMORY),
+        **_given(options, "engine", "device", "precision", "require_gpu", "workers", "threads"),
+        **_given(options, "overwrite", "retry_failed", "damaged", "max_seconds", "shard"),
+    )
+
+
+def _given(options: FolderOptions, *names: str) -> dict[str, Any]:
+    """Those of the options that were given; what they are otherwise, the settings know."""
+    return {name: value for name, value in options.items() if name in names}

@@ -1,0 +1,56 @@
+"""One photo through its engine, and again on the reference where that breaks down or gives another picture."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame
+from nsp_pipeline.denoise.plausible import require_its_colours
+from nsp_pipeline.engines.engine import Engine, EngineInfo
+from nsp_pipeline.errors import EngineFailedError, UntrustedResultError
+from nsp_pipeline.frames.frame import Frame
+
+
+@dataclass(frozen=True)
+class InferenceContext:
+    """What inference of one photo runs on, and whom it tells."""
+
+    engine: Engine
+    reference: Callable[[], Engine | None]
+    """Opens the engine that stands in where the first one's result cannot be trusted; gives None if there is none."""
+    on_tile: Callable[[int, int], None]
+    """Takes (tiles done, tiles in all)."""
+    say: Callable[[str], None]
+    """Takes a line for the user."""
+
+
+def denoise_trusted(
+    frame: Frame, settings: InferenceSettings, context: InferenceContext, name: str
+) -> tuple[Inferred, EngineInfo]:
+    """Denoise a photo, and say what made it.
+
+    Args:
+        name: what the photo is called in lines for the user.
+
+    Raises:
+        UntrustedResultError, EngineFailedError: the reference does no better, or is not to be used.
+        EngineOutOfMemoryError: see denoise_frame.
+    """
+    info = context.engine.info
+    try:
+        return _denoised(frame, context.engine, settings, context), info
+    except (UntrustedResultError, EngineFailedError) as error:
+        trouble = f"{info.name} ({info.provider}, {info.precision}): {error}"
+        reference = context.reference()
+        if reference is None or reference.info.provider == info.provider:
+            raise type(error)(f"{trouble}; try another --engine, --precision or --profile") from error
+        context.say(f"{name}: {trouble}; made again on {reference.info.provider}")
+        return _denoised(frame, reference, settings, context), replace(reference.info, fallback=trouble)
+
+
+def _denoised(frame: Frame, engine: Engine, settings: InferenceSettings, context: InferenceContext) -> Inferred:
+    def on_smaller(side: int) -> None:
+        context.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
+
+    inferred = denoise_frame(frame, engine, settings, context.on_tile, on_smaller)
+    require_its_colours(frame.pixels, inferred.frame.pixels, inferred.noise_before)
+    return inferred
