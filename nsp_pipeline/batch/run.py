@@ -72,7 +72,7 @@ def run_batch(
             unfinished = _unfinished(plan, wanted, manifest)
             shard = settings.shard
             part = f"{shard.index}/{shard.count}" if shard else None
-            manifest.start_run(__version__, part, total, {pair for pair in wanted.values() if pair})
+            manifest.start_run(__version__, part, total, _all_wanted(tasks, settings))
             with Activity.of_run(plan.root, shard, total, len(unfinished)) as activity:
                 publisher = Publisher(manifest, lock, settings.encoding, settings.overwrite, interrupted.is_set)
                 steps = PhotoSteps(settings, manifest, publisher, manifest.deaths())
@@ -156,6 +156,12 @@ def _settle_the_past(
     folders = {job.output.parent for job in plan.jobs} | {plan.root}
     if strays := remove_strays(folders, manifest, lock):
         reporter.say(f"removed {strays} unfinished files of a run that was killed", strays=strays)
+
+
+def _all_wanted(tasks: Sequence[Task], settings: RunSettings) -> set[tuple[str, str]]:
+    """Hashes of settings and profile that photos of this run, sound and damaged, are made with."""
+    with_profile = [task for task in tasks if task.profile]
+    return {settings.wanted(task, damaged=damaged) for task in with_profile for damaged in (False, True)}
 
 
 def _unfinished(plan: Plan, wanted: Mapping[str, tuple[str, str] | None], manifest: Manifest) -> set[str]:

@@ -7,7 +7,8 @@ import click
 
 from nsp_pipeline.batch.listeners.terminal import duration
 from nsp_pipeline.batch.output.manifest import read_manifest
-from nsp_pipeline.batch.progress import Pace, Progress, Tally, look_at
+from nsp_pipeline.batch.output.up_to_date import GONE
+from nsp_pipeline.batch.status.progress import Pace, Progress, Tally, look_at
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
@@ -18,11 +19,13 @@ MOST_NAMED = 20
 
 @click.command(name="status")
 @click.argument("output", type=click.Path(path_type=Path))
+@click.option("--failed", is_flag=True, help="Name every photo that failed, one a line, with its reason, and no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def command(output: Path, as_json: bool) -> None:
+def command(output: Path, failed: bool, as_json: bool) -> None:
     """Say what is done in OUTPUT, what failed and why; of a run at work, how fast it is and when it will be done.
 
-    Changes nothing.
+    Where no run is at work, also what the next run of the same command would make again, and why. Of photos that no
+    run has seen yet, `nsp denoise --dry-run` tells. Shards are added up. Changes nothing.
 
     Exit codes: 0 said; 2 no run ever worked there; 4 the record cannot be read.
     """
@@ -32,10 +35,14 @@ def command(output: Path, as_json: bool) -> None:
             raise UsageError(f"{printable(output)}: nsp has no record there; name the OUTPUT of an earlier run")
         progress = look_at(folder, manifest)
     if as_json:
-        print_json(progress.as_json())
+        print_json(progress.failures_as_json() if failed else progress.as_json())
     else:
-        for line in _lines(progress):
+        for line in _failure_lines(progress) if failed else _lines(progress):
             print_line(line)
+
+
+def _failure_lines(progress: Progress) -> list[str]:
+    return [f"{row.input}: {reason}" for reason, rows in progress.failures_by_reason.items() for row in rows]
 
 
 def _lines(progress: Progress) -> list[str]:
@@ -50,7 +57,18 @@ def _lines(progress: Progress) -> list[str]:
     for reason, rows in progress.failures_by_reason.items():
         lines.append(f"  {len(rows)} failed: {reason}")
         lines += _named([row.input for row in rows])
-    return [*lines, *_lines_of_run(progress)]
+    return [*lines, *_lines_of_run(progress), *_lines_of_next_run(progress)]
+
+
+def _lines_of_next_run(progress: Progress) -> list[str]:
+    lines: list[str] = []
+    for reason, entries in progress.due_by_reason.items():
+        if reason != GONE:  # named above
+            lines.append(f"the next run makes {len(entries)} again: {reason}")
+            lines += _named([entry.input for entry in entries])
+    if progress.lasting and not progress.running:
+        lines.append(f"the next run leaves {progress.lasting} that failed alone; --retry-failed tries them again")
+    return lines
 
 
 def _named(names: list[str]) -> list[str]:

@@ -201,10 +201,73 @@ def test_of_a_record_of_an_older_nsp_what_is_known_is_said(tmp_path: Path) -> No
     document = status(tmp_path)
     counts = {key: document[key] for key in ("done", "failed", "left-out", "running")}
     assert counts == {"done": 1, "failed": 1, "left-out": 1, "running": False}
-    assert document["failures"] == [{"input": "/in/b.jpg", "output": "b.jpg", "error": "the file is empty"}]
+    failure = {"input": "/in/b.jpg", "output": "b.jpg", "error": "the file is empty", "tried_again": True}
+    assert document["failures"] == [failure]
     assert (document["run"], document["gone"]) == (None, ["a.jpg"])
     with Manifest.open(tmp_path) as manifest:
         manifest.start_run("0.1.0", None, 9, [])
         manifest.end_run("time up", {"done": 1, "skipped": 0, "failed": 1, "remaining": 7, "unchecked": 0})
     assert "time up\n  9 photos: 1 done, 1 failed, 7 left" in finish(start("status", tmp_path)).out
     assert hashes(tmp_path) == {}
+
+
+def redo(out: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in status(out)["next_run"]:
+        found.setdefault(entry["reason"], []).append(entry["output"])
+    return found
+
+
+def test_what_the_next_run_makes_again_is_named_with_its_reason_and_comes_true(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert finish(start("denoise", archive, out)).code == 1
+    assert redo(out) == {}
+    assert (
+        "the next run leaves 2 that failed alone; --retry-failed tries them again" in finish(start("status", out)).out
+    )
+    (out / "0.png").unlink()
+    save_photo(archive / "1.png", 100, size=(200, 100))
+    (archive / "2.png").unlink()
+    os.utime(archive / "3.png")
+    save_photo(archive / "x.png", 101)
+    (archive / "a.heic").write_bytes(b"")
+    with Manifest.open(out) as manifest:
+        error = "not enough memory"
+        manifest.record_unmade(Row("z.png", str(archive / "z.png"), Status.FAILED, error=error, why="the only one"))
+        manifest.record_unmade(Row("a.heic", str(archive / "a.heic"), Status.FAILED, error="format not supported"))
+    save_photo(archive / "z.png", 102)
+    expected = {
+        "its output is gone": ["0.png"],
+        "the photo changed": ["1.png", "x.png"],
+        "failed for a reason that may be gone by now": ["z.png"],
+    }
+    said = redo(out)
+    text = finish(start("status", out)).out
+    assert said == expected
+    assert f"the next run makes 2 again: the photo changed\n    {archive / '1.png'}\n" in text
+    again = finish(start("denoise", archive, out, "--json"))
+    made = {Path(photo["output"]).name for photo in json.loads(again.out)["photos"] if photo["outcome"] == "done"}
+    assert made == {name for names in said.values() for name in names}
+    assert redo(out) == {}
+
+
+def test_photos_made_with_settings_of_before_are_due(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(start("denoise", archive, out))
+    finish(start("denoise", archive, out, "--strength", "0.5", "--max-duration", "0.0001s"))
+    ((reason, names),) = redo(out).items()
+    assert (reason, len(names)) == ("the last run had other settings or another profile", 10)
+    assert "leaves" not in finish(start("status", out)).out, "what failed may not fail with other settings"
+
+
+def test_failed_names_every_failure_and_nothing_else(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for number in range(30):
+        (archive / f"bad{number}.png").write_bytes(b"")
+    finish(start("denoise", archive, out))
+    lines = finish(start("status", out, "--failed")).out.splitlines()
+    assert len(lines) == 32
+    assert f"{archive / 'x.png'}: the file is empty (0 bytes)" in lines
+    document = json.loads(finish(start("status", out, "--failed", "--json")).out)
+    assert set(document) == {"failures", "failures_by_reason"}
+    assert {failure["tried_again"] for failure in document["failures"]} == {False}

@@ -14,6 +14,7 @@ from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.file_names import absolute_name, printable
 
 NOT_OURS = "exists already and was not written by nsp (or was changed since); --overwrite replaces it"
+NEW, GONE, CHANGED = "new", "its output is gone", "the photo changed"
 RECOGNISED = "recognised by the mark that nsp leaves in its outputs; the manifest knew nothing of it"
 """Why a photo's profile was chosen, where only its output could tell."""
 
@@ -69,7 +70,7 @@ def decide(
     ):
         return Decision(Action.FAIL, f"{failure.error} (failed before; --retry-failed tries again)", repeated=True)
     if not os.path.lexists(job.output):
-        return Decision(Action.MAKE, "its output is gone" if row else "new")
+        return Decision(Action.MAKE, GONE if row else NEW)
     if job.output.is_dir():
         return Decision(Action.FAIL, f"a folder stands where its output should be: {printable(job.output)}")
     ours = our_output(job.output, row)
@@ -84,7 +85,7 @@ def decide(
         reason = f"its output is the result of another photo{other}; --overwrite replaces it"
         return Decision(Action.FAIL, reason)
     if known is None:
-        return Decision(Action.MAKE, "the photo changed")
+        return Decision(Action.MAKE, CHANGED)
     if not _matches(known, wanted):
         return Decision(Action.MAKE, "settings or profile changed")
     return Decision(Action.SKIP, "already done", replace(known, output_mtime_ns=ours.mtime_ns))

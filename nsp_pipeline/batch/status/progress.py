@@ -3,17 +3,20 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nsp_pipeline.batch.outcome import Outcome
 from nsp_pipeline.batch.output.activity import read_activities
 from nsp_pipeline.batch.output.lock import is_running, running_shards
 from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.status.next_run import Due, what_is_due
 from nsp_pipeline.file_names import from_printable, printable
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,24 @@ class Progress:
     """Of the run that is at work, else of the last one; None where no record is left of it."""
     pace: Pace | None
     """Of the run that is at work."""
+    due: tuple[Due, ...] | None
+    """Photos on record that the next run of the same command would make again; None while a run is at work."""
+
+    @property
+    def due_by_reason(self) -> dict[str, list[Due]]:
+        """The most frequent reason first."""
+        return _grouped([(entry.reason, entry) for entry in self.due or ()])
+
+    @property
+    def lasting(self) -> int:
+        """Photos that failed and would fail again: the next run does not try them."""
+        named = {entry.output for entry in self.due or ()}
+        return sum(row.lasting and row.output not in named for row in self.failures)
 
     @property
     def failures_by_reason(self) -> dict[str, list[Row]]:
         """The most frequent reason first."""
-        reasons: dict[str, list[Row]] = {}
-        for row in self.failures:
-            reasons.setdefault(row.error or "for a reason that was not recorded", []).append(row)
-        return dict(sorted(reasons.items(), key=lambda entry: -len(entry[1])))
+        return _grouped([(row.error or "for a reason that was not recorded", row) for row in self.failures])
 
     def as_json(self) -> dict[str, Any]:
         """The document that --json prints."""
@@ -83,11 +96,22 @@ class Progress:
             **self.counts,
             "gone": list(self.gone),
             "made_with_other_settings": self.other_settings,
-            "failures": [{"input": row.input, "output": row.output, "error": row.error} for row in self.failures],
-            "failures_by_reason": {reason: len(rows) for reason, rows in self.failures_by_reason.items()},
+            **self.failures_as_json(),
             "last_run": last,
             "run": asdict(self.run) if self.run else None,
             "pace": asdict(self.pace) if self.pace else None,
+            "next_run": None if self.due is None else [asdict(entry) for entry in self.due],
+            "next_run_by_reason": {reason: len(entries) for reason, entries in self.due_by_reason.items()},
+        }
+
+    def failures_as_json(self) -> dict[str, Any]:
+        """The part of the document that says what failed; `tried_again` is whether the next run tries it."""
+        return {
+            "failures": [
+                {"input": row.input, "output": row.output, "error": row.error, "tried_again": not row.lasting}
+                for row in self.failures
+            ],
+            "failures_by_reason": {reason: len(rows) for reason, rows in self.failures_by_reason.items()},
         }
 
 
@@ -109,6 +133,7 @@ def look_at(root: Path, manifest: Manifest) -> Progress:
         last_run=runs[0] if runs else None,
         run=_added([_tally(one) for one in working]) if working else _over(runs, list(activities.values())),
         pace=_pace(working) if working else None,
+        due=None if alive else tuple(what_is_due(root, manifest, wanted)),
     )
 
 
@@ -143,6 +168,14 @@ def _tally(activity: Mapping[str, Any]) -> Tally:
     missed = activity["total"] - done - skipped - failed
     remaining = min(activity["left"], missed)
     return Tally(activity["total"], done, skipped, failed, remaining, missed - remaining)
+
+
+def _grouped(entries: Iterable[tuple[str, Item]]) -> dict[str, list[Item]]:
+    """Entries by reason, the most frequent first."""
+    groups: dict[str, list[Item]] = {}
+    for reason, entry in entries:
+        groups.setdefault(reason, []).append(entry)
+    return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
 
 def _added(tallies: Sequence[Tally]) -> Tally:

@@ -1,0 +1,66 @@
+"""What the next run of the same command would make again, and why; from the record and the files as they are now."""
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from nsp_pipeline.batch.job import Job
+from nsp_pipeline.batch.output.manifest import Manifest
+from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.output.up_to_date import CHANGED, NEW, Action, Wanted, decide
+from nsp_pipeline.file_names import from_printable
+
+OTHER_SETTINGS = "the last run had other settings or another profile"
+AGAIN = "failed for a reason that may be gone by now"
+
+
+@dataclass(frozen=True)
+class Due:
+    """One photo that the next run would make, and why."""
+
+    input: str
+    output: str
+    reason: str
+
+
+def what_is_due(root: Path, manifest: Manifest, wanted: Collection[tuple[str, str]]) -> list[Due]:
+    """Say which photos on record the next run would make; contents are read only where times alone differ.
+
+    Photos that are gone are none of them, and neither are failures that would come again. Of photos that no run has
+    seen yet the record knows nothing.
+
+    Args:
+        wanted: hashes of settings and profile that the last run worked with; empty: not known, and taken for the same.
+    """
+    unmade = {(row.output, row.input): row for row in manifest.rows() if row.status == Status.FAILED}
+    made = {row.output: row for row in manifest.made()}
+    due = []
+    for row in made.values():
+        if reason := _why_again(root, row, row, unmade.get((row.output, row.input)), wanted):
+            due.append(Due(row.input, row.output, reason))
+    named = {entry.output for entry in due}
+    for row in unmade.values():
+        # What was refused for its name or its format, before any profile was looked for, would be refused again.
+        if row.output not in named and row.why and (reason := _why_again(root, row, made.get(row.output), row, wanted)):
+            due.append(Due(row.input, row.output, (CHANGED if row.lasting else AGAIN) if reason == NEW else reason))
+    return sorted(due, key=lambda entry: entry.output)
+
+
+def _why_again(
+    root: Path, row: Row, made: Row | None, unmade: Row | None, wanted: Collection[tuple[str, str]]
+) -> str | None:
+    """Why the photo of `row` is made by the next run; None where it is not."""
+    if not _is_there(row.input):
+        return None
+    same = not wanted or (row.settings, row.profile_sha256) in wanted
+    as_it_is = Wanted(row.settings or "", row.settings or "", row.profile_sha256 or "")
+    job = Job(Path(from_printable(row.input)), root / from_printable(row.output), row.output)
+    decision = decide(job, made, unmade, as_it_is, overwrite=False, retry_failed=False)
+    if decision.action == Action.MAKE:
+        return decision.reason
+    return OTHER_SETTINGS if not same and (decision.action == Action.SKIP or decision.repeated) else None
+
+
+def _is_there(printed: str) -> bool:
+    return os.path.lexists(from_printable(printed))
