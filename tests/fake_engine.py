@@ -73,30 +73,35 @@ class FakeEngine:
         self.closed = True
 
 
+def choose_fake(camera: Any, *, on_missing: str, mode: str) -> Choice:
+    """Choose among the fakes by the camera's name."""
+    if camera.model == "Unknown" and on_missing == "skip":
+        return Choice(None, "no profile for Unknown, ISO unknown")
+    if camera.model == "Unknown" and on_missing == "error":
+        raise UsageError("no profile for Unknown")
+    if camera.model == "Other":
+        return Choice(fake_profile("other", "1" * 64), "made for Other")
+    return Choice(fake_profile("fake", os.environ.get("NSP_FAKE_PROFILE", "0" * 64)), "the only one")
+
+
+def open_fake(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
+    """Open the fake engine, which says the device that it was opened for."""
+    device = options.get("device", "auto")
+    return FakeEngine(profile, mode, device if "cuda:" in device else "FakeCPUProvider")
+
+
+def open_fake_reference(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
+    """Open the fake in the place of the reference."""
+    return FakeEngine(profile, mode, REFERENCE)
+
+
 def fake_sources(**others: Any) -> Sources:
     """The fakes, for a run to take in the place of what is installed; `others` replace single functions."""
-    sha256 = os.environ.get("NSP_FAKE_PROFILE", "0" * 64)
-
-    def choose_profile(camera: Any, *, on_missing: str, mode: str) -> Choice:
-        if camera.model == "Unknown" and on_missing == "skip":
-            return Choice(None, "no profile for Unknown, ISO unknown")
-        if camera.model == "Unknown" and on_missing == "error":
-            raise UsageError("no profile for Unknown")
-        if camera.model == "Other":
-            return Choice(fake_profile("other", "1" * 64), "made for Other")
-        return Choice(fake_profile("fake", sha256), "the only one")
-
-    def open_engine(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
-        return FakeEngine(profile, mode)
-
-    def open_reference(profile: Profile, *, mode: str, **options: Any) -> FakeEngine:
-        return FakeEngine(profile, mode, REFERENCE)
-
     fakes = {
-        "choose_profile": choose_profile,
+        "choose_profile": choose_fake,
         "find_profile": fake_profile,
-        "open_engine": open_engine,
-        "open_reference": open_reference,
+        "open_engine": open_fake,
+        "open_reference": open_fake_reference,
     }
     return Sources(**{**fakes, **others})
 

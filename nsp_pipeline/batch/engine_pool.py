@@ -5,7 +5,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.with_pd import open_with_pd
+from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import Profile
 
 OPEN_ENGINES = 2
@@ -48,3 +52,39 @@ class EnginePool:
     ) -> None:
         for engine in self._open.values():
             engine.close()
+
+
+def engine_pool(settings: RunSettings, sources: Sources, say: Callable[[str], None]) -> EnginePool:
+    """The pool of a run; `say` takes a line for the user when an engine has to be built first."""
+    on_gpu = settings.require_gpu or settings.device.startswith("cuda")
+    # Who asks for the GPU is not to wait for the CPU.
+    reference = None if on_gpu else lambda profile: _open_reference(profile, settings, sources)
+    return EnginePool(lambda profile: _open(profile, settings, sources, say), reference)
+
+
+def _open_reference(profile: Profile, settings: RunSettings, sources: Sources) -> Engine:
+    def open_mode(mode: str) -> Engine:
+        return sources.open_reference(profile, mode=mode, threads=settings.threads)
+
+    return open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
+
+
+def _open(profile: Profile, settings: RunSettings, sources: Sources, say: Callable[[str], None]) -> Engine:
+    def open_mode(mode: str) -> Engine:
+        return sources.open_engine(
+            profile,
+            mode=mode,
+            engine=settings.engine,
+            device="cuda" if settings.require_gpu and settings.device == "auto" else settings.device,
+            precision=settings.precision,
+            threads=settings.threads,
+            on_build=say,
+        )
+
+    engine = open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
+    if settings.require_gpu and "CPU" in engine.info.provider:
+        engine.close()
+        raise MissingCapabilityError(
+            f"--require-gpu: {engine.info.name} would run on {engine.info.provider}; `nsp doctor` says what is missing"
+        )
+    return engine

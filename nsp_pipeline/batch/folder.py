@@ -1,6 +1,7 @@
 """Denoising folders, as the command line and other programs ask for it: from named options to a summary."""
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.engines.cuda_driver import all_gpus
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.profiles.spec import PD_WORDS
@@ -37,6 +39,8 @@ CHOICES: Mapping[str, Sequence[object]] = {
 """What options that are words may say."""
 RANGES = {"workers": (1, 64), "quality": (1, 100), "tile": (32, 1 << 20), "threads": (1, 1 << 10)}
 """What options that are whole numbers may be."""
+
+DEVICES = re.compile(r"auto|cpu|all|cuda(:\d+(,\d+)*)?")
 
 
 class FolderOptions(TypedDict, total=False):
@@ -69,8 +73,10 @@ class FolderOptions(TypedDict, total=False):
     overwrite: bool
     retry_failed: bool
     damaged: Literal["fail", "keep"]
+    max_megapixels: float | None
     max_seconds: float | None
     shard: Shard | None
+    cluster: str | None
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,11 @@ def _refuse_wrong(options: FolderOptions) -> None:
         value = options.get(name)
         if value is not None and not (isinstance(value, int) and least <= value <= most):
             raise UsageError(f"{name} {value} is no whole number from {least} to {most}")
+    device = options.get("device", "auto")
+    if not DEVICES.fullmatch(device):
+        raise UsageError(f"device '{device}' is no device; there are auto, cpu, cuda, cuda:N, cuda:N,M and all")
+    if len(set(numbers := device.partition(":")[2].split(","))) < len(numbers):
+        raise UsageError(f"device '{device}' names a GPU twice")
     _refuse_contradictions(options)
 
 
@@ -196,6 +207,8 @@ def _refuse_contradictions(options: FolderOptions) -> None:
         raise UsageError("--format png stores 8 or 16 bits; --bit-depth 32 needs --format tiff")
     if kind in ("png", "tiff") and options.get("quality") is not None:
         raise UsageError(f"--quality is of JPEG; --format {kind} loses nothing")
+    if options.get("cluster") and options.get("device", "auto") not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--cluster takes every GPU there is; --device {options['device']} is of one machine")
     if any(character in suffix for character in "/\\\0"):
         raise UsageError(f"--suffix '{suffix}' must not contain slashes")
     if options.get("pd", "auto") != "auto" and options.get("mode", "denoise") != "denoise":
@@ -219,8 +232,9 @@ def _settings(options: FolderOptions) -> RunSettings:
         profile=os.fspath(options.get("profile", "auto")),
         on_missing=options.get("on_missing_profile", "nearest"),
         memory=options.get("memory", USUAL_MEMORY),
-        **_given(options, "engine", "device", "precision", "require_gpu", "workers", "threads"),
-        **_given(options, "overwrite", "retry_failed", "damaged", "max_seconds", "shard"),
+        device=all_gpus() if options.get("device") == "all" else options.get("device", "auto"),
+        **_given(options, "engine", "precision", "require_gpu", "workers", "threads"),
+        **_given(options, "overwrite", "retry_failed", "damaged", "max_megapixels", "max_seconds", "shard", "cluster"),
     )
 
 

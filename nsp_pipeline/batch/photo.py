@@ -2,15 +2,15 @@
 
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.job import RECORD_FOLDER, Refused
 from nsp_pipeline.batch.outcome import Outcome, Result
 from nsp_pipeline.batch.output.manifest import Death, Manifest
-from nsp_pipeline.batch.output.publish import NotOursError, Publisher
+from nsp_pipeline.batch.output.publish import NotOursError, Publisher, Written
 from nsp_pipeline.batch.output.record import Row, Stamp, Status
 from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
 from nsp_pipeline.batch.provenance import Provenance
@@ -27,11 +27,15 @@ from nsp_pipeline.errors import (
 )
 from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
-from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.frames.read import read_facts, read_frame
 
 ERROR_LOG = "errors.log"
 MOST_DEATHS = 2
 """So many runs may die over one photo; then it is the photo's fault."""
+
+
+class TooLargeError(PhotoError):
+    """The photo has more pixels than the run is to take."""
 
 
 class ChangedError(PhotoError):
@@ -39,7 +43,7 @@ class ChangedError(PhotoError):
 
 
 PASSING = (
-    *(NotOursError, ChangedError, DecoderFailedError, MemoryError, OSError),
+    *(NotOursError, TooLargeError, ChangedError, DecoderFailedError, MemoryError, OSError),
     *(EngineFailedError, EngineOutOfMemoryError, UntrustedResultError),
 )
 """Causes that may be gone the next time; any other failure would come again."""
@@ -67,13 +71,28 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a photo failed."""
+
+    reason: str
+    passing: bool
+    """Whether the cause may be gone the next time."""
+    details: str | None = None
+    """For the error log."""
+    traceback: str | None = None
+    """Of a bug of ours."""
+    damage: str | None = None
+    """What is wrong with the picture."""
+
+
+@dataclass(frozen=True)
 class PhotoSteps:
     """The steps that every photo goes through, each leaving its record in the manifest."""
 
     settings: RunSettings
     manifest: Manifest
     publisher: Publisher
-    deaths: Mapping[str, Death] = field(default_factory=dict)
+    deaths: dict[str, Death] = field(default_factory=dict)
     """Photos that were in work when runs died, by output."""
 
     def refuse(self, entry: Refused) -> Result:
@@ -106,6 +125,10 @@ class PhotoSteps:
             self.manifest.published(known)
         return self._result(task, Outcome.SKIPPED, decision.reason)
 
+    def learn_deaths(self) -> None:
+        """Take in what the manifest says of deaths by now."""
+        self.deaths.update(self.manifest.deaths())
+
     def is_suspect(self, task: Task) -> bool:
         """Whether a run died while this photo was in work, and the photo has not changed since."""
         death, present = self.deaths.get(task.job.key), stamp(task.job.input)
@@ -128,39 +151,11 @@ class PhotoSteps:
 
     def read(self, task: Task) -> Ready:
         """Read a photo; raises PhotoError."""
-        began = time.monotonic()
-        path = task.job.input
-        before = stamp(path)
-        try:
-            digest = hash_file(path)
-        except OSError as error:
-            raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
-        frame = read_frame(path, keep_damaged=self.settings.damaged == "keep")
-        if before is None or stamp(path) != before:
-            raise ChangedError(path, "changed while it was read; run again when it is complete")
-        return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
+        return read_photo(task, self.settings)
 
     def infer(self, ready: Ready, context: InferenceContext) -> Made:
-        """Denoise a photo that was read; again on the reference where the engine broke down, or gave another picture.
-
-        Raises UntrustedResultError or EngineFailedError when that one does no better, or is not to be used.
-        """
-        began = time.monotonic()
-        inferred, info = denoise_trusted(ready.frame, self.settings.inference, context, ready.task.job.name)
-        height, width = ready.frame.pixels.shape[:2]
-        made = Provenance(
-            engine=info.name,
-            provider=info.provider,
-            precision=info.precision,
-            fallback=info.fallback or None,
-            seconds=ready.seconds + time.monotonic() - began,
-            megapixels=height * width / 1e6,
-            strength=inferred.strength,
-            noise_before=inferred.noise_before,
-            noise_after=inferred.noise_after,
-            damaged=ready.frame.damage,
-        )
-        return Made(ready.task, ready.source, inferred.frame, made)
+        """Denoise a photo that was read; see denoise_trusted."""
+        return infer_photo(ready, self.settings, context)
 
     def publish(self, made: Made) -> Result:
         """Write a photo and record it; raises as Publisher.publish does."""
@@ -170,51 +165,27 @@ class PhotoSteps:
         whole = replace(made.made, seconds=(made.made.seconds or 0.0) + time.monotonic() - began)
         return replace(self._result(made.task, Outcome.DONE, None), made=whole)
 
+    def place(self, task: Task, source: Stamp, made: Provenance, written: Written) -> Result:
+        """Give a photo that another process wrote its name, and record it; raises as Publisher.place does."""
+        self.manifest.keep_settings(self.settings.fingerprint(task, damaged=bool(made.damaged)))
+        self.publisher.place(written, task.job, row_of(task, self.settings, source, made))
+        return replace(self._result(task, Outcome.DONE, None), made=made)
+
     def fail(self, task: Task, error: Exception) -> Result:
         """Record a photo that a step gave up on; bugs, and what libraries say, go to the error log."""
-        details = damage = None
-        if isinstance(error, DamagedPhotoError) and self.settings.damaged == "fail":
-            damage = error.reason
-            reason = f"{damage} (--damaged keep takes what can be read)"
-            self._log(task, error.details)
-        elif isinstance(error, PhotoError):
-            reason = error.reason
-            self._log(task, error.details)
-        elif isinstance(error, EngineFailedError):
-            details = "".join(traceback.format_exception(error))
-            reason = f"{error} (traceback in {RECORD_FOLDER}/{ERROR_LOG})"
-            self._log(task, details)
-        elif isinstance(error, NspError):
-            reason = str(error)
-        elif isinstance(error, MemoryError):
-            reason = "not enough memory for this photo; close other programs, or try a smaller --tile"
-        else:
-            details = "".join(traceback.format_exception(error))
-            reason = f"{type(error).__name__}: {error} (a bug in nsp; traceback in {RECORD_FOLDER}/{ERROR_LOG})"
-            self._log(task, details)
-        passing = isinstance(error, PASSING) or isinstance(error.__cause__, PASSING)
+        return self.record_failure(task, explain(error, self.settings))
+
+    def record_failure(self, task: Task, failure: Failure) -> Result:
+        """Record a failure that may have happened in another process."""
+        self._log(task, failure.details)
+        passing, damage = failure.passing, failure.damage
         row = self._row(task, None if passing else _whole_stamp(task), Provenance(damaged=damage))
-        self.manifest.record_unmade(replace(row, error=reason, lasting=not passing and row.input_sha256 is not None))
-        return replace(self._result(task, Outcome.FAILED, reason), traceback=details)
+        lasting = not passing and row.input_sha256 is not None
+        self.manifest.record_unmade(replace(row, error=failure.reason, lasting=lasting))
+        return replace(self._result(task, Outcome.FAILED, failure.reason), traceback=failure.traceback)
 
     def _row(self, task: Task, source: Stamp | None = None, made: Provenance | None = None) -> Row:
-        """A record of failure, to be made better."""
-        damaged = bool(made and made.damaged)
-        settings, profile_sha256 = self.settings.wanted(task, damaged=damaged) if task.profile else (None, None)
-        return Row(
-            output=task.job.key,
-            input=absolute_name(task.job.input),
-            status=Status.FAILED,
-            input_size=source.size if source else None,
-            input_mtime_ns=source.mtime_ns if source else None,
-            input_sha256=source.sha256 if source else None,
-            settings=settings,
-            profile=task.profile.name if task.profile else None,
-            profile_sha256=profile_sha256,
-            why=task.why,
-            version=__version__,
-            made=made or Provenance(),
-        )
+        return row_of(task, self.settings, source, made)
 
     def _result(self, task: Task, outcome: Outcome, reason: str | None) -> Result:
         profile = task.profile.name if task.profile else None
@@ -239,3 +210,88 @@ def _whole_stamp(task: Task) -> Stamp | None:
         return replace(present, sha256=hash_file(task.job.input)) if present else None
     except OSError:
         return None
+
+
+def read_photo(task: Task, settings: RunSettings) -> Ready:
+    """Read a photo; raises PhotoError."""
+    began = time.monotonic()
+    path = task.job.input
+    before = stamp(path)
+    try:
+        digest = hash_file(path)
+    except OSError as error:
+        raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
+    if settings.max_megapixels is not None and (size := read_facts(path).size):
+        _require_size(path, *size, settings.max_megapixels)
+    frame = read_frame(path, keep_damaged=settings.damaged == "keep")
+    if settings.max_megapixels is not None:  # RAW says before only how large its preview is
+        _require_size(path, frame.pixels.shape[1], frame.pixels.shape[0], settings.max_megapixels)
+    if before is None or stamp(path) != before:
+        raise ChangedError(path, "changed while it was read; run again when it is complete")
+    return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
+
+
+def _require_size(path: Path, width: int, height: int, most: float) -> None:
+    if width * height > most * 1e6:
+        size = f"{width}×{height} is {width * height / 1e6:.4g} megapixels"
+        raise TooLargeError(path, f"{size}; --max-megapixels {most:g} refuses it")
+
+
+def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext) -> Made:
+    """Denoise a photo that was read; raises as denoise_trusted does."""
+    began = time.monotonic()
+    inferred, info = denoise_trusted(ready.frame, settings.inference, context, ready.task.job.name)
+    height, width = ready.frame.pixels.shape[:2]
+    made = Provenance(
+        engine=info.name,
+        provider=info.provider,
+        precision=info.precision,
+        fallback=info.fallback or None,
+        seconds=ready.seconds + time.monotonic() - began,
+        megapixels=height * width / 1e6,
+        strength=inferred.strength,
+        noise_before=inferred.noise_before,
+        noise_after=inferred.noise_after,
+        damaged=ready.frame.damage,
+    )
+    return Made(ready.task, ready.source, inferred.frame, made)
+
+
+def explain(error: Exception, settings: RunSettings) -> Failure:
+    """What an error says of its photo."""
+    passing = isinstance(error, PASSING) or isinstance(error.__cause__, PASSING)
+    if isinstance(error, DamagedPhotoError) and settings.damaged == "fail":
+        reason = f"{error.reason} (--damaged keep takes what can be read)"
+        return Failure(reason, passing, error.details, damage=error.reason)
+    if isinstance(error, PhotoError):
+        return Failure(error.reason, passing, error.details)
+    if isinstance(error, EngineFailedError):
+        trace = "".join(traceback.format_exception(error))
+        return Failure(f"{error} (traceback in {RECORD_FOLDER}/{ERROR_LOG})", passing, trace, trace)
+    if isinstance(error, NspError):
+        return Failure(str(error), passing)
+    if isinstance(error, MemoryError):
+        return Failure("not enough memory for this photo; close other programs, or try a smaller --tile", passing)
+    trace = "".join(traceback.format_exception(error))
+    reason = f"{type(error).__name__}: {error} (a bug in nsp; traceback in {RECORD_FOLDER}/{ERROR_LOG})"
+    return Failure(reason, passing, trace, trace)
+
+
+def row_of(task: Task, settings: RunSettings, source: Stamp | None = None, made: Provenance | None = None) -> Row:
+    """A record of failure, to be made better."""
+    damaged = bool(made and made.damaged)
+    wanted, profile_sha256 = settings.wanted(task, damaged=damaged) if task.profile else (None, None)
+    return Row(
+        output=task.job.key,
+        input=absolute_name(task.job.input),
+        status=Status.FAILED,
+        input_size=source.size if source else None,
+        input_mtime_ns=source.mtime_ns if source else None,
+        input_sha256=source.sha256 if source else None,
+        settings=wanted,
+        profile=task.profile.name if task.profile else None,
+        profile_sha256=profile_sha256,
+        why=task.why,
+        version=__version__,
+        made=made or Provenance(),
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task, assign_profiles
-from nsp_pipeline.batch.engine_pool import EnginePool
+from nsp_pipeline.batch.engine_pool import engine_pool
 from nsp_pipeline.batch.interrupt import interruptible
 from nsp_pipeline.batch.listeners.listener import Reporter
 from nsp_pipeline.batch.outcome import Ended, Summary
@@ -22,11 +22,9 @@ from nsp_pipeline.batch.pipeline import Pipeline, Watch
 from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
-from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.engines.with_pd import open_with_pd
-from nsp_pipeline.errors import MissingCapabilityError, OutputError
+from nsp_pipeline.batch.workers.pipeline import WorkersPipeline
+from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_names import absolute_name, printable
-from nsp_pipeline.profiles.bundle import Profile
 
 INSTALLED = Sources()
 
@@ -63,8 +61,8 @@ def run_batch(
     tasks = _assign(plan, settings, sources)
     total = len(tasks) + len(plan.refused)
     listening = nullcontext(cancel) if cancel else interruptible()
-    with _engine_pool(settings, sources, reporter) as engines, listening as interrupted:
-        if tasks and tasks[0].profile:
+    with engine_pool(settings, sources, reporter.say) as engines, listening as interrupted:
+        if tasks and tasks[0].profile and not settings.in_other_processes:
             engines.get(tasks[0].profile)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root, reporter.say) as manifest:
             _settle_the_past(plan, settings, manifest, lock, reporter)
@@ -73,11 +71,14 @@ def run_batch(
             shard = settings.shard
             part = f"{shard.index}/{shard.count}" if shard else None
             manifest.start_run(__version__, part, total, _all_wanted(tasks, settings))
-            with Activity.of_run(plan.root, shard, total, len(unfinished)) as activity:
+            blames = not settings.in_other_processes
+            with Activity.of_run(plan.root, shard, total, len(unfinished), blames=blames) as activity:
                 publisher = Publisher(manifest, lock, settings.encoding, settings.overwrite, interrupted.is_set)
                 steps = PhotoSteps(settings, manifest, publisher, manifest.deaths())
                 watch = Watch(reporter, activity, interrupted, unfinished)
                 pipeline = Pipeline(steps, engines, watch)
+                if settings.in_other_processes:
+                    pipeline = WorkersPipeline(steps, engines, watch, sources, plan.root)
                 reporter.begin(total)
                 _work(pipeline, steps, plan, tasks, watch)
             summary = _summarise(plan, pipeline, unfinished, time.monotonic() - began)
@@ -109,41 +110,6 @@ def _assign(plan: Plan, settings: RunSettings, sources: Sources) -> list[Task]:
         if task.profile and pd != "auto":
             task.profile.spec.inference_with(pd)  # a student's PD is refused before any work
     return tasks
-
-
-def _engine_pool(settings: RunSettings, sources: Sources, reporter: Reporter) -> EnginePool:
-    on_gpu = settings.require_gpu or settings.device.startswith("cuda")
-    # Who asks for the GPU is not to wait for the CPU.
-    reference = None if on_gpu else lambda profile: _open_reference(profile, settings, sources)
-    return EnginePool(lambda profile: _open(profile, settings, sources, reporter), reference)
-
-
-def _open_reference(profile: Profile, settings: RunSettings, sources: Sources) -> Engine:
-    def open_mode(mode: str) -> Engine:
-        return sources.open_reference(profile, mode=mode, threads=settings.threads)
-
-    return open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
-
-
-def _open(profile: Profile, settings: RunSettings, sources: Sources, reporter: Reporter) -> Engine:
-    def open_mode(mode: str) -> Engine:
-        return sources.open_engine(
-            profile,
-            mode=mode,
-            engine=settings.engine,
-            device="cuda" if settings.require_gpu and settings.device == "auto" else settings.device,
-            precision=settings.precision,
-            threads=settings.threads,
-            on_build=reporter.say,
-        )
-
-    engine = open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
-    if settings.require_gpu and "CPU" in engine.info.provider:
-        engine.close()
-        raise MissingCapabilityError(
-            f"--require-gpu: {engine.info.name} would run on {engine.info.provider}; `nsp doctor` says what is missing"
-        )
-    return engine
 
 
 def _settle_the_past(

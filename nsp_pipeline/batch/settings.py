@@ -37,8 +37,23 @@ class RunSettings:
     retry_failed: bool = False
     damaged: str = "fail"
     """What to do with a photo whose picture is damaged: "fail", or "keep" what can be read of it."""
+    max_megapixels: float | None = None
+    """Larger photos are refused, by their header where it tells; None: up to what frames/limits.py says."""
     max_seconds: float | None = None
     shard: Shard | None = None
+    cluster: str | None = None
+    """Address of a Ray cluster that makes the photos, or "auto"; None: this process makes them."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices of `device`, which names several GPUs as "cuda:0,1"."""
+        kind, _, numbers = self.device.partition(":")
+        return tuple(f"{kind}:{number}" for number in numbers.split(",")) if "," in numbers else (self.device,)
+
+    @property
+    def in_other_processes(self) -> bool:
+        """Whether photos are made by other processes than the one that leads the run."""
+        return self.cluster is not None or len(self.devices) > 1
 
     def fingerprint(self, task: Task, *, damaged: bool = False) -> str:
         """What decides a photo's result, in words; where and how fast it is computed is no part of it.

@@ -1,6 +1,6 @@
 """`nsp denoise`: noisy photos in, clean photos out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -10,14 +10,16 @@ from rich.console import Console
 
 from nsp_pipeline.batch.clashes import OnClash
 from nsp_pipeline.batch.folder import FolderOptions, FolderRun, plan_folder
+from nsp_pipeline.batch.interrupt import interruptible
 from nsp_pipeline.batch.listeners.json_log import EventLog
 from nsp_pipeline.batch.listeners.listener import Everybody
-from nsp_pipeline.batch.listeners.terminal import PatientConsole, summary_lines, terminal_reporter
+from nsp_pipeline.batch.listeners.terminal import Lines, PatientConsole, duration, summary_lines, terminal_reporter
 from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
 from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.run import Foreseen
 from nsp_pipeline.batch.sources import Sources
-from nsp_pipeline.cli.shared.engine_options import engine_options
+from nsp_pipeline.batch.watch.watch import FolderWatch
+from nsp_pipeline.cli.shared.engine_options import engine_options_for_several
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
@@ -53,7 +55,7 @@ from nsp_pipeline.machine.cpus import limit_libraries
     "--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr, sr-direct: double the size too."
 )
 @strength_options
-@engine_options
+@engine_options_for_several
 @click.option("--require-gpu", is_flag=True, help="Stop with exit code 3 rather than compute on the CPU.")
 @click.option(
     "--tile",
@@ -122,6 +124,12 @@ from nsp_pipeline.machine.cpus import limit_libraries
     show_default=True,
     help="Photos whose picture is damaged: refuse them, or denoise what can be read and mark them.",
 )
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(0, 512, min_open=True),
+    metavar="N",
+    help="Refuse larger photos, before memory is taken for them.  [default: 512]",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @click.option(
     "--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append a line of JSON to FILE for each event."
@@ -134,6 +142,16 @@ from nsp_pipeline.machine.cpus import limit_libraries
 )
 @click.option(
     "--shard", type=ShardType(), metavar="I/N", help="Do part I of N only, so that several runs can share the work."
+)
+@click.option(
+    "--cluster",
+    metavar="auto|ADDRESS",
+    help="Work on all machines of a Ray cluster, which must see the same folders. auto: the one of this machine.",
+)
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Go on: take photos that come later as soon as they are completely written, until Ctrl-C or SIGTERM.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.pass_obj
@@ -155,6 +173,14 @@ def command(
     run = plan_folder(inputs, output, sources or Sources(), **_folder_options(options))
     plan = run.plan
     console = PatientConsole(stderr=True)
+    if options["watch"]:
+        _refuse_with_watch({"--dry-run": dry_run, "--json": as_json})
+
+        def again() -> FolderRun:
+            return plan_folder(inputs, output, run.sources, **_folder_options(options))
+
+        _watch(again, console, _log_path(options["log_json"], plan))
+        return
     _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
     if dry_run:
         _tell_ahead(run.foresee(), as_json)
@@ -177,6 +203,27 @@ def _work(run: FolderRun, console: Console, log_path: Path | None) -> Summary:
         if log:
             log.end(summary.as_json()["summary"])
         return summary
+
+
+def _refuse_with_watch(given: Mapping[str, bool]) -> None:
+    for name in (name for name, is_given in given.items() if is_given):
+        instead = "; --log-json writes a line for each photo" if name == "--json" else ""
+        raise UsageError(f"--watch does not go with {name}, which needs an end{instead}")
+
+
+def _watch(again: Callable[[], FolderRun], console: Console, log_path: Path | None) -> None:
+    """Follow the INPUT; ends with 0 when asked to, and with 5 when time is up and photos are left."""
+    log_context = EventLog(log_path) if log_path else nullcontext()
+    say(console, "watching for photos; Ctrl-C or SIGTERM ends it")
+    with log_context as log, interruptible() as cancel:
+        lines = Lines(console)
+        watched = FolderWatch(again, Everybody(lines, log) if log else lines, cancel).follow()
+        counts = ", ".join(f"{watched.counts[outcome]} {outcome}" for outcome in map(str, Outcome))
+        say(console, f"stopped watching: {counts} in {duration(watched.seconds)}")
+        if log:
+            log.end(dict(watched.counts))
+    if watched.left and not cancel.is_set():
+        raise SystemExit(ExitCode.TIME_UP)
 
 
 def _say_all(console: Console, lines: Iterable[str]) -> None:

@@ -57,6 +57,12 @@ def require_gpu(index: int) -> CudaDriver:
     return driver
 
 
+def all_gpus() -> str:
+    """All GPUs of this machine as one device, such as "cuda:0,1"; raises MissingCapabilityError where there is none."""
+    count = len(require_gpu(0).devices)
+    return "cuda:" + ",".join(map(str, range(count)))
+
+
 def _load() -> Any:
     return ctypes.CDLL(LIBRARY)
 

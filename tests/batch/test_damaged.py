@@ -5,12 +5,15 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from batch_runs import hashes, save_photo
 from PIL import Image
 from run_nsp import Finished
 
+import nsp_pipeline.batch.photo
 from nsp_pipeline.frames.decoders import isolated
 
 Nsp = Callable[..., Finished]
@@ -92,3 +95,24 @@ def test_a_killed_decoder_is_tried_again_by_the_next_run(
     assert "the RAW file is damaged" in healthy.err or "ends early" in healthy.err
     again = nsp("denoise", tmp_path / "in", tmp_path / "out", *profile)
     assert "failed before; --retry-failed tries again" in again.err
+
+
+def test_photos_larger_than_asked_for_are_refused_by_their_header_and_tried_again(
+    nsp: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suffix in (".jpg", ".png", ".tif"):
+        save_photo(tmp_path / "in" / f"large{suffix}", size=(400, 300))
+    save_photo(tmp_path / "in" / "small.png")
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        read = nsp_pipeline.batch.photo.read_frame
+
+        def only_small(path: Path, **options: Any) -> Any:
+            assert path.stem == "small", "the picture of a large one is never decoded"
+            return read(path, **options)
+
+        patch.setattr(nsp_pipeline.batch.photo, "read_frame", only_small)
+        ended = nsp("denoise", tmp_path / "in", out, "--max-megapixels", "0.1")
+    assert (ended.code, list(hashes(out))) == (1, ["small.png"])
+    assert ended.err.count("400×300 is 0.12 megapixels; --max-megapixels 0.1 refuses it") >= 3
+    assert nsp("denoise", tmp_path / "in", out).code == 0, "another run may take them"

@@ -14,10 +14,10 @@ from run_nsp import Finished
 
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.pipeline
-import nsp_pipeline.denoise.trusted
 from nsp_pipeline.batch import headroom
 from nsp_pipeline.batch.engine_pool import EnginePool
 from nsp_pipeline.batch.headroom import Headroom, photo_memory
+from nsp_pipeline.denoise import trusted
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 
 Nsp = Callable[..., Finished]
@@ -34,7 +34,7 @@ def dozen(tmp_path: Path) -> Path:
 def test_reading_runs_ahead_by_no_more_than_its_workers(
     nsp: Nsp, dozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    read, infer = nsp_pipeline.batch.photo.read_frame, nsp_pipeline.denoise.trusted.denoise_frame
+    read, infer = nsp_pipeline.batch.photo.read_frame, trusted.denoise_frame
     started, inferred, ahead = 0, 0, []
 
     def counting_read(path: Path, **options: Any) -> Any:
@@ -50,7 +50,7 @@ def test_reading_runs_ahead_by_no_more_than_its_workers(
         return infer(*args)
 
     monkeypatch.setattr(nsp_pipeline.batch.photo, "read_frame", counting_read)
-    monkeypatch.setattr(nsp_pipeline.denoise.trusted, "denoise_frame", counting_infer)
+    monkeypatch.setattr(trusted, "denoise_frame", counting_infer)
     assert nsp("denoise", dozen, tmp_path / "out", "--workers", str(workers)).code == 0
     assert started == 12
     # One more may have begun between the queue and the count.
@@ -169,7 +169,7 @@ def test_a_bug_outside_the_photos_keeps_its_traceback(
 def test_not_enough_memory_for_one_photo_is_said_and_tried_again_next_time(
     nsp: Nsp, dozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    infer = nsp_pipeline.denoise.trusted.denoise_frame
+    infer = trusted.denoise_frame
     calls = 0
 
     def hungry(*args: Any) -> Any:
@@ -179,7 +179,7 @@ def test_not_enough_memory_for_one_photo_is_said_and_tried_again_next_time(
             raise MemoryError
         return infer(*args)
 
-    monkeypatch.setattr(nsp_pipeline.denoise.trusted, "denoise_frame", hungry)
+    monkeypatch.setattr(trusted, "denoise_frame", hungry)
     first = nsp("denoise", dozen, tmp_path / "out")
     assert (first.code, "not enough memory for this photo" in first.err) == (1, True)
     assert nsp("denoise", dozen, tmp_path / "out").code == 0

@@ -31,25 +31,34 @@ WRITE_SECONDS = 0.5
 class Activity:
     """A run's file; its methods may be called from any thread."""
 
-    def __init__(self, path: Path, total: int, left: int) -> None:
-        """Begin: `total` photos, of which `left` are to be made as far as the record knows; raises OutputError."""
+    def __init__(self, path: Path, total: int, left: int, *, blames: bool = True) -> None:
+        """Begin: `total` photos, of which `left` are to be made as far as the record knows; raises OutputError.
+
+        `blames` is whether the death of this process says something about the photos in work.
+        """
         self._path = path
         self._guard = threading.Lock()
         self._in_work: dict[str, dict[str, Any]] = {}
         self._accusing = True
         self._written, self._length = 0.0, 0
         self._facts: dict[str, Any] = {"run": uuid.uuid4().hex, "pid": os.getpid(), "started": time.time()}
-        self._facts |= {"total": total, "left": left, "megapixels": 0.0, **{str(outcome): 0 for outcome in Outcome}}
+        self._facts |= {
+            "total": total,
+            "left": left,
+            "blames": blames,
+            "megapixels": 0.0,
+            **{str(outcome): 0 for outcome in Outcome},
+        }
         with _explained(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         self._write()
 
     @classmethod
     @contextmanager
-    def of_run(cls, root: Path, shard: Shard | None, total: int, left: int) -> Iterator[Self]:
+    def of_run(cls, root: Path, shard: Shard | None, total: int, left: int, *, blames: bool = True) -> Iterator[Self]:
         """The file of a run that holds OUTPUT's lock, removed when the run ends, however it does but by death."""
         path = root / RECORD_FOLDER / f"activity-{shard.index if shard else 0}.json"
-        activity = cls(path, total, left)
+        activity = cls(path, total, left, blames=blames)
         try:
             yield activity
         finally:
@@ -125,7 +134,8 @@ def settle_deaths(root: Path, manifest: Manifest, lock: OutputLock) -> None:
     for index, facts in read_activities(root).items():
         if lock.is_alive(index):
             continue
-        in_work = {key: (file["size"], file["mtime_ns"]) for key, file in facts["in_work"].items()}
+        blamed = facts["in_work"] if facts.get("blames", True) else {}
+        in_work = {key: (file["size"], file["mtime_ns"]) for key, file in blamed.items()}
         manifest.count_deaths(facts["run"], in_work)
         (root / RECORD_FOLDER / f"activity-{index}.json").unlink(missing_ok=True)
 

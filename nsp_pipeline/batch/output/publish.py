@@ -4,8 +4,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -50,6 +50,24 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """Whose temporary files are: the manifest's identity, and the shard's number (0: a run over everything)."""
+
+    identity: str
+    shard: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A whole, checked file under a temporary name."""
+
+    partial: Path
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Publisher:
     """Puts photos in their places, one at a time."""
 
@@ -69,71 +87,41 @@ class Publisher:
             OutputError: the disk cannot be written; nothing else will do better.
             Stopped: the run is ending.
         """
-        partial = self.partial_path(job)
-        try:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
-            self._write(partial, job, frame, mark_of(row))
-            self._check(partial, job, frame)
-            keep_times_and_permissions(partial, job.input, row.input_mtime_ns)
+        return self.place(write_partial(self.partial_path(job), job, frame, row, self.encoding), job, row)
+
+    def place(self, written: Written, job: Job, row: Row) -> Row:
+        """Give a written file its name; returns and raises as publish does."""
+        with _explained(written.partial, job):
             if self.stopping():
                 raise Stopped
-            return self._rename(partial, job, row)
-        except OSError as error:
-            remove(partial)
-            # An encoder's own complaint has no number.
-            if error.errno is None or error.errno in ABOUT_ONE_FILE:
-                raise PhotoError(job.input, f"its output cannot be written: {error.strerror or error}") from error
-            raise OutputError(_cannot_write(job.output, error)) from error
-        except BaseException:
-            remove(partial)
-            raise
+            return self._rename(written, job, row)
 
     def partial_path(self, job: Job) -> Path:
         """The temporary name: in the same folder, short whatever the photo's own name is."""
-        shard = self.lock.shard.index if self.lock.shard else 0
-        digest = sha256(job.key.encode()).hexdigest()[:16]
-        return job.output.with_name(f".nsp-part-{self.manifest.identity}-{shard}-{os.getpid()}-{digest}")
+        return partial_path(job, self.owner)
 
-    def _write(self, partial: Path, job: Job, frame: Frame, mark: Mark) -> None:
-        # Until it has the permissions of its original, nobody else may look.
-        with open(partial, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            write_frame(
-                with_room(frame, mark),
-                file,
-                kind=job.kind,
-                bit_depth=self.encoding.bit_depth,
-                quality=self.encoding.quality,
-            )
-            seal(file, mark)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _check(self, partial: Path, job: Job, frame: Frame) -> None:
-        try:
-            verify_written(partial, frame, kind=job.kind, bit_depth=self.encoding.bit_depth)
-        except OutputError as error:
-            # One photo that does not survive its own format must not end the night's work on all others.
-            reason = str(error).replace(str(partial), printable(job.output))
-            raise PhotoError(job.input, f"what was written does not read back: {reason}") from error
+    @property
+    def owner(self) -> Owner:
+        """Whose its temporary files are."""
+        return Owner(self.manifest.identity, self.lock.shard.index if self.lock.shard else 0)
 
     def _is_ours(self, job: Job, row: Row) -> bool:
         recorded = our_output(job.output, self.manifest.find(job.key))
         return recorded is not None or marked_output(job.output, row.input_sha256) is not None
 
-    def _rename(self, partial: Path, job: Job, row: Row) -> Row:
-        written = partial.stat()
+    def _rename(self, written: Written, job: Job, row: Row) -> Row:
         row = replace(
             row,
             status=Status.DONE,
-            output_size=written.st_size,
-            output_mtime_ns=written.st_mtime_ns,
-            output_sha256=hash_file(partial),
+            output_size=written.size,
+            output_mtime_ns=written.mtime_ns,
+            output_sha256=written.sha256,
         )
         if not self.overwrite and os.path.lexists(job.output) and not self._is_ours(job, row):
             raise NotOursError(job.input)
         self.manifest.publishing(row)
         try:
-            os.replace(partial, job.output)  # noqa: PTH105
+            os.replace(written.partial, job.output)  # noqa: PTH105
         except OSError:
             self.manifest.forget_publishing(job.key)
             raise
@@ -141,6 +129,61 @@ class Publisher:
         row = replace(row, output_mtime_ns=job.output.stat().st_mtime_ns)
         self.manifest.published(row)
         return row
+
+
+def partial_path(job: Job, owner: Owner) -> Path:
+    """The temporary name of a photo in this process."""
+    digest = sha256(job.key.encode()).hexdigest()[:16]
+    return job.output.with_name(f".nsp-part-{owner.identity}-{owner.shard}-{os.getpid()}-{digest}")
+
+
+def write_partial(partial: Path, job: Job, frame: Frame, row: Row, encoding: Encoding) -> Written:
+    """Write a photo under a temporary name, flush it to the disk, open it again and check it.
+
+    Raises PhotoError and OutputError as Publisher.publish does; nothing is left then.
+    """
+    with _explained(partial, job):
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        _write(partial, job, frame, mark_of(row), encoding)
+        _check(partial, job, frame, encoding)
+        keep_times_and_permissions(partial, job.input, row.input_mtime_ns)
+        written = partial.stat()
+        return Written(partial, written.st_size, written.st_mtime_ns, hash_file(partial))
+
+
+def _write(partial: Path, job: Job, frame: Frame, mark: Mark, encoding: Encoding) -> None:
+    # Until it has the permissions of its original, nobody else may look.
+    with open(partial, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        kept = with_room(frame, mark)
+        write_frame(kept, file, kind=job.kind, bit_depth=encoding.bit_depth, quality=encoding.quality)
+        seal(file, mark)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check(partial: Path, job: Job, frame: Frame, encoding: Encoding) -> None:
+    try:
+        verify_written(partial, frame, kind=job.kind, bit_depth=encoding.bit_depth)
+    except OutputError as error:
+        # One photo that does not survive its own format must not end the night's work on all others.
+        reason = str(error).replace(str(partial), printable(job.output))
+        raise PhotoError(job.input, f"what was written does not read back: {reason}") from error
+
+
+@contextmanager
+def _explained(partial: Path, job: Job) -> Iterator[None]:
+    """Leave no file behind when something fails, and say what that means for photo or run."""
+    try:
+        yield
+    except OSError as error:
+        remove(partial)
+        # An encoder's own complaint has no number.
+        if error.errno is None or error.errno in ABOUT_ONE_FILE:
+            raise PhotoError(job.input, f"its output cannot be written: {error.strerror or error}") from error
+        raise OutputError(_cannot_write(job.output, error)) from error
+    except BaseException:
+        remove(partial)
+        raise
 
 
 def mark_of(row: Row) -> Mark:

@@ -8,6 +8,16 @@ import click
 from nsp_pipeline.cli.shared.quantities import DeviceType
 from nsp_pipeline.engines.choose import ENGINES, PRECISIONS
 
+SEVERAL_GPUS = click.option(
+    "--device",
+    type=DeviceType(several=True),
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N,…]|all",
+    help="auto: the GPU if there is one. With cuda nothing runs on the CPU. cuda:0,1 and all use several GPUs, with a "
+    "process for each.",
+)
+
 OPTIONS = (
     click.option(
         "--engine",
@@ -37,5 +47,12 @@ OPTIONS = (
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a click command the three options."""
     for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def engine_options_for_several(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command the three options, of which `--device` may name several GPUs."""
+    for option in reversed((OPTIONS[0], SEVERAL_GPUS, OPTIONS[2])):
         command = option(command)
     return command

@@ -109,14 +109,19 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]
 
 
 class DeviceType(click.ParamType):  # type: ignore[type-arg]
-    """A device: "auto", "cpu", "cuda" or "cuda:1"."""
+    """A device: "auto", "cpu", "cuda" or "cuda:1"; where a command can use several GPUs also "cuda:0,1" and "all"."""
 
     name = "device"
 
+    def __init__(self, *, several: bool = False) -> None:
+        self._pattern = r"auto|cpu|all|cuda(:\d+(,\d+)*)?" if several else r"auto|cpu|cuda(:\d+)?"
+        self._more = ", cuda:N,M and all" if several else ""
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check a device's name; whether it is there, the engine says."""
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)):
-            self.fail(f"'{value}' is no device; there are auto, cpu, cuda and cuda:N", param, ctx)
+        if not re.fullmatch(self._pattern, str(value)):
+            there = "auto, cpu, cuda, cuda:N" if self._more else "auto, cpu, cuda and cuda:N"
+            self.fail(f"'{value}' is no device; there are {there}{self._more}", param, ctx)
         return str(value)
 
 

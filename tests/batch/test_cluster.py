@@ -1,0 +1,201 @@
+"""`--cluster`: a real Ray cluster of two nodes on this machine, whose workers, nodes and driver are really killed."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from batch_runs import hashes, save_photo, start, strays
+from fake_engine import DEADLY_LEVEL
+from PIL import Image
+from run_nsp import REPOSITORY, Finished, finish
+
+from nsp_pipeline.batch.job import Job
+from nsp_pipeline.batch.workers.shared_folders import proof_of, what_differs
+
+PHOTOS = 14
+
+
+def test_another_machine_must_see_the_same_folders(tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    (root / ".nsp").mkdir(parents=True)
+    photos = [save_photo(tmp_path / "in" / name, 1) for name in ("a.png", "sub/b.png")]
+    with proof_of(root, [Job(photo, root / "x", "x") for photo in photos]) as proof:
+        assert what_differs(proof) is None
+        save_photo(photos[1], 2)
+        assert what_differs(proof) == f"its {photos[1]} is another photo"
+        photos[1].unlink()
+        assert what_differs(proof) == f"it does not see the photo {photos[1]}"
+        proof.token.write_text("of another folder")
+        assert what_differs(proof) == f"its {root} is another folder than OUTPUT"
+        proof.token.unlink()
+        assert what_differs(proof) == f"it does not see OUTPUT {root} (No such file or directory)"
+    assert not list((root / ".nsp").iterdir())
+
+
+def test_without_ray_the_command_to_install_it_is_named(tmp_path: Path) -> None:
+    save_photo(tmp_path / "in" / "a.png")
+    (tmp_path / "no" / "ray.py").parent.mkdir()
+    (tmp_path / "no" / "ray.py").write_text("raise ImportError('not here')")
+    paths = os.pathsep.join([str(tmp_path / "no"), str(REPOSITORY)])
+    ended = finish(start("denoise", tmp_path / "in", tmp_path / "out", "--cluster", "auto", PYTHONPATH=paths))
+    assert (ended.code, "pip install 'nsp-pipeline[cluster]'" in ended.err) == (3, True), ended.err
+    assert not hashes(tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head and another node, of one processor each."""
+    if "NSP_SLOW" not in os.environ:
+        pytest.skip("starting clusters takes a minute; NSP_SLOW=1 does it")
+    pytest.importorskip("ray", reason="Ray is not installed (extra cluster)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        patch.setenv("NSP_FAKE_SECONDS", "0.4")
+        from ray.cluster_utils import Cluster
+
+        started = Cluster()
+        add_node(started, include_dashboard=False)
+        add_node(started)
+        yield started
+        started.shutdown()
+
+
+def add_node(cluster: Any, **options: Any) -> None:
+    """Ray gives a node half a minute to come up, which a busy machine may exceed."""
+    for last in (False, False, True):
+        try:
+            cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **options)
+        except Exception as error:
+            if last or "timed out during startup" not in str(error):
+                raise
+        else:
+            return
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    for number in range(PHOTOS):
+        save_photo(tmp_path / "in" / f"{number:02}.png", number)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def expected(archive: Path, tmp_path: Path) -> dict[str, str]:
+    """What one machine makes of the photos."""
+    assert finish(start("denoise", archive, tmp_path / "alone")).code == 0
+    return hashes(tmp_path / "alone")
+
+
+def run(cluster: Any, archive: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
+    return start("denoise", archive, out, "--cluster", cluster.address, "--json", *options)
+
+
+def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + 110
+    while not condition():
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def workers() -> list[int]:
+    """Processes of actors."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                title = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if title.startswith(b"ray::PhotoWorker"):
+                found.append(int(process.name))
+    return found
+
+
+def made_by(ended: Finished) -> dict[str, int]:
+    """Photos by outcome."""
+    summary = json.loads(ended.out)["summary"]
+    return {name: summary[name] for name in ("done", "skipped", "failed", "remaining")}
+
+
+def test_two_nodes_make_what_one_machine_makes_and_only_the_driver_writes_the_record(
+    cluster: Any, archive: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ended = finish(run(cluster, archive, out))
+    assert ended.code == 0, ended.err
+    assert hashes(out) == expected
+    assert made_by(ended) == {"done": PHOTOS, "skipped": 0, "failed": 0, "remaining": 0}
+    assert ended.err.count("of the cluster") == 2, "both nodes worked"
+    assert sorted(path.name for path in (out / ".nsp").iterdir()) == ["lock", "manifest.sqlite"]
+    with sqlite3.connect(out / ".nsp" / "manifest.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM photos").fetchone() == (PHOTOS,)
+    alone = finish(start("denoise", archive, out, "--json"))
+    assert made_by(alone)["skipped"] == PHOTOS, "one machine goes on where a cluster was"
+
+
+def test_the_photos_of_a_killed_worker_are_made_by_others(
+    cluster: Any, archive: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = run(cluster, archive, out)
+    until(lambda: len(hashes(out)) >= 2 and len(workers()) == 2, process)
+    os.kill(workers()[0], signal.SIGKILL)
+    ended = finish(process)
+    assert ended.code == 0, ended.err
+    assert "a worker died" in ended.err
+    assert hashes(out) == expected
+    assert not strays(out)
+
+
+def test_a_photo_that_kills_its_worker_twice_has_failed(cluster: Any, archive: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 20, 3), DEADLY_LEVEL, np.uint8)).save(archive / "01.png")
+    out = tmp_path / "out"
+    ended = finish(run(cluster, archive, out))
+    assert ended.code == 1, ended.err
+    assert made_by(ended) == {"done": PHOTOS - 1, "skipped": 0, "failed": 1, "remaining": 0}
+    assert "nsp died twice while working on this photo" in ended.err
+    assert not strays(out)
+
+
+def test_a_node_that_goes_away_and_a_driver_that_dies_lose_nothing(
+    cluster: Any, archive: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = run(cluster, archive, out)
+    until(lambda: len(hashes(out)) >= 2 and len(workers()) == 2, process)
+    (node, *_) = cluster.worker_nodes
+    cluster.remove_node(node, allow_graceful=False)
+    until(lambda: len(hashes(out)) >= 6, process)
+    process.kill()
+    finish(process)
+    before = {name: (out / name).stat().st_ino for name in hashes(out) if "nsp-part" not in name}
+    assert len(before) < PHOTOS
+    add_node(cluster)
+    ended = finish(run(cluster, archive, out))
+    assert ended.code == 0, ended.err
+    assert hashes(out) == expected
+    assert {name: (out / name).stat().st_ino for name in before} == before, "nothing was made twice"
+    assert not strays(out)
+
+
+def test_an_interrupt_ends_it_cleanly(cluster: Any, archive: Path, expected: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = run(cluster, archive, out)
+    until(lambda: len(hashes(out)) >= 2, process)
+    process.send_signal(signal.SIGTERM)
+    ended = finish(process)
+    assert ended.code == 130, ended.err
+    assert 0 < made_by(ended)["remaining"] < PHOTOS
+    assert not strays(out)
+    assert finish(run(cluster, archive, out)).code == 0
+    assert hashes(out) == expected
