@@ -1,0 +1,210 @@
+"""What a night of work promises, side by side in one run.
+
+    python benchmarks/overnight.py planning [--photos 20000]
+    python benchmarks/overnight.py overhead [--photos 100] [--profile fast]
+    python benchmarks/overnight.py memory
+    python benchmarks/overnight.py cluster [--photos 60]        (needs Ray: extra cluster)
+
+planning: a run over photos that are all finished, and `nsp status` of them; wall time, and what of it a processor
+worked. overhead: a whole run, with reading, writing and record, against the bare engine on the same tiles. memory: peak
+resident memory of 200 photos against 20. cluster: two Ray nodes of one processor each against one such node, both after
+their workers have started.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from shutil import copyfile
+
+import numpy as np
+from PIL import Image
+
+from nsp_pipeline.batch.assign import Task
+from nsp_pipeline.batch.folder import plan_folder
+from nsp_pipeline.batch.output.manifest import Manifest
+from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.output.up_to_date import hash_file
+from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.core.tiling import plan_tiles
+from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
+from nsp_pipeline.profiles.choose import find_profile
+
+SIDES = 1200, 1600
+
+
+def main() -> None:
+    """Measure one promise and print it."""
+    parser = argparse.ArgumentParser(description="Measure what a night of work promises.")
+    parser.add_argument("promise", choices=["planning", "overhead", "memory", "cluster"])
+    parser.add_argument("--photos", type=int)
+    parser.add_argument("--profile", default="fast")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure: dict[str, Callable[[], None]] = {
+            "planning": lambda: planning(Path(folder), asked.photos or 20_000),
+            "overhead": lambda: overhead(Path(folder), asked.photos or 100, asked.profile),
+            "memory": lambda: memory(Path(folder), asked.profile),
+            "cluster": lambda: cluster(Path(folder), asked.photos or 60, asked.profile),
+        }
+        measure[asked.promise]()
+
+
+def planning(folder: Path, count: int) -> None:
+    """Finished photos are only looked at."""
+    photos, out = folder / "photos", folder / "out"
+    for number in range(count):
+        for top in (photos, out):
+            (top / f"{number // 500:03}").mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (32, 24), (90, 90, 90)).save(folder / "one.jpg", exif=Image.Exif())
+    digest = hash_file(folder / "one.jpg")
+    run = plan_folder([folder / "one.jpg"], folder / "one-out", profile="fast")
+    profile = find_profile("fast")
+    settings = run.settings.fingerprint(Task(run.plan.jobs[0], profile, ""))
+    with Manifest.open(out) as manifest:
+        known = manifest.keep_settings(settings)
+        rows = [_finished(folder / "one.jpg", photos, out, number, digest, known) for number in range(count)]
+        manifest._connection.execute("PRAGMA synchronous = OFF")
+        for row in rows:
+            manifest.published(replace(row, profile="fast", profile_sha256=profile.sha256))
+    seconds = timed("denoise", photos, out, "--profile", "fast", "--json", expect=("skipped", count))
+    dry = timed("denoise", photos, out, "--profile", "fast", "--dry-run")
+    auto = timed("denoise", photos, out, "--dry-run")
+    status = timed("status", out)
+    print(
+        f"{count} finished photos: the run {seconds}; --dry-run {dry}, with profiles by the metadata of each {auto}; "
+        f"status {status}"
+    )
+
+
+def overhead(folder: Path, count: int, profile: str) -> None:
+    """The same tiles: of the photos in a run, and of one photo again and again at the engine."""
+    photos = make_photos(folder / "photos", count)
+    engine = open_engine(find_profile(profile), mode="denoise")
+    pixels = to_unit(np.asarray(Image.open(photos / "0.jpg")))
+    halo, multiple, noise = engine.info.halo, engine.info.multiple, NoiseLevel.unknown().table
+    side = engine.info.tile or min(max(512, 12 * halo), 1024)
+    tiles = list(plan_tiles(*SIDES, tile=side, halo=halo, multiple=multiple))
+    windows = [
+        np.ascontiguousarray(pixels[t.rows.start : t.rows.stop, t.cols.start : t.cols.stop].transpose(2, 0, 1))[None]
+        for t in tiles
+    ]
+    table = (noise,) if engine.info.noise_conditioned else ()
+    engine.run(windows[0], *table)
+    begun = time.perf_counter()
+    for _ in range(max(1, count // 10)):
+        for window in windows:
+            engine.run(window, *table)
+    bare = (time.perf_counter() - begun) / max(1, count // 10)
+    engine.close()
+    document = run_json("denoise", photos, folder / "out", "--profile", profile, "--json")
+    whole = document["summary"]["seconds"] / count
+    print(
+        f"{profile}, {count} photos of {np.prod(SIDES) / 1e6:.1f} MP: {whole:.3f} s a photo in a whole run, "
+        f"{bare:.3f} s at the bare engine: {bare / whole:.1%} of its speed"
+    )
+
+
+def memory(folder: Path, profile: str) -> None:
+    """Many photos take no more than few."""
+    peaks = {}
+    for count in (20, 200):
+        photos = make_photos(folder / f"photos{count}", count)
+        args = [sys.executable, "-m", "nsp_pipeline", "denoise", photos, folder / f"out{count}", "--profile", profile]
+        process = subprocess.Popen(args, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
+        peaks[count] = usage.ru_maxrss / 1024
+    print(f"peak of 20 photos {peaks[20]:.0f} MiB, of 200 {peaks[200]:.0f} MiB: ratio {peaks[200] / peaks[20]:.3f}")
+
+
+def cluster(folder: Path, count: int, profile: str) -> None:
+    """One node, then two; each is timed from the first photo that came home to the last."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    photos = make_photos(folder / "photos", count)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    rates = []
+    for machines in (1, 2):
+        if machines == 2:
+            nodes.add_node(num_cpus=1)
+        log = folder / f"log{machines}"
+        run_json(
+            *("denoise", photos, folder / f"out{machines}", "--profile", profile, "--json"),
+            *("--cluster", nodes.address, "--log-json", log),
+        )
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        ready = [event["time"] for event in events if event["event"] == "engine"][machines - 1]
+        ends = [event["time"] for event in events if event["event"] == "photo" and event["time"] > ready]
+        rates.append((len(ends) - 1) / (ends[-1] - ends[0]))
+    nodes.shutdown()
+    print(
+        f"{count} photos: one node {rates[0]:.3f} photos/s, two nodes {rates[1]:.3f}: {rates[1] / rates[0]:.2f} times"
+    )
+
+
+def make_photos(folder: Path, count: int) -> Path:
+    """One noisy street at night, under so many names."""
+    folder.mkdir()
+    picture = add_camera_noise(night_street(*SIDES), shot=0.01, read=0.005, seed=0)
+    Image.fromarray(from_unit(picture, np.dtype(np.uint8))).save(folder / "0.jpg", quality=92)
+    for number in range(1, count):
+        copyfile(folder / "0.jpg", folder / f"{number}.jpg")
+    return folder
+
+
+def run_json(*args: object) -> dict[str, dict[str, float]]:
+    """Run `nsp` and return its document."""
+    command = [sys.executable, "-m", "nsp_pipeline", *map(str, args)]
+    document: dict[str, dict[str, float]] = json.loads(
+        subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    )
+    return document
+
+
+def timed(*args: object, expect: tuple[str, int] | None = None) -> str:
+    """Wall time of `nsp` from its start to its end, and processor time."""
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "nsp_pipeline", *map(str, args)]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if expect:
+        assert json.loads(out)["summary"][expect[0]] == expect[1], out[:500]
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{seconds:.1f} s ({worked:.1f} worked)"
+
+
+def _finished(one: Path, photos: Path, out: Path, number: int, digest: str, settings: str) -> Row:
+    """A photo and its output, which is the same file, and the record that says so."""
+    key = f"{number // 500:03}/{number}.jpg"
+    copyfile(one, photos / key)
+    copyfile(one, out / key)
+    source, target = (photos / key).stat(), (out / key).stat()
+    return Row(
+        output=key,
+        input=str(photos / key),
+        status=Status.DONE,
+        input_size=source.st_size,
+        input_mtime_ns=source.st_mtime_ns,
+        input_sha256=digest,
+        settings=settings,
+        why="asked for as fast",
+        version="0.1.0",
+        output_size=target.st_size,
+        output_mtime_ns=target.st_mtime_ns,
+        output_sha256=digest,
+    )
+
+
+if __name__ == "__main__":
+    main()
