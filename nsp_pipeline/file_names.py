@@ -36,6 +36,8 @@ def shown(name: str) -> str:
 def printable(path: PurePath | str) -> str:
     """Return a path as text that every terminal, log, database and JSON reader takes (see the module)."""
     text = path.as_posix() if isinstance(path, PureWindowsPath) else str(path)
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text  # nearly all, and a plan has many thousands
     return "".join(map(_escaped, os.fsencode(text).decode("utf-8", "surrogateescape")))
 
 

@@ -60,8 +60,10 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         patch.setenv("NSP_FAKE_SECONDS", "0.4")
+        from ray._private import services
         from ray.cluster_utils import Cluster
 
+        patch.setattr(services, "get_node", patiently(services.get_node))
         started = Cluster()
         add_node(started, include_dashboard=False)
         add_node(started)
@@ -70,15 +72,23 @@ def cluster() -> Iterator[Any]:
 
 
 def add_node(cluster: Any, **options: Any) -> None:
+    cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **options)
+
+
+def patiently(look: Callable[..., Any]) -> Callable[..., Any]:
     """Ray gives a node half a minute to come up, which a busy machine may exceed."""
-    for last in (False, False, True):
-        try:
-            cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **options)
-        except Exception as error:
-            if last or "timed out during startup" not in str(error):
-                raise
-        else:
-            return
+
+    def looking(*args: Any) -> Any:
+        end = time.monotonic() + 200
+        while True:
+            try:
+                return look(*args)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    return looking
 
 
 @pytest.fixture
