@@ -119,7 +119,16 @@ def memory(folder: Path, profile: str) -> None:
     peaks = {}
     for count in (20, 200):
         photos = make_photos(folder / f"photos{count}", count)
-        args = [sys.executable, "-m", "nsp_pipeline", "denoise", photos, folder / f"out{count}", "--profile", profile]
+        args = [
+            sys.executable,
+            "-m",
+            "nsp_pipeline",
+            "denoise",
+            str(photos),
+            str(folder / f"out{count}"),
+            "--profile",
+            profile,
+        ]
         process = subprocess.Popen(args, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0
