@@ -2,9 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from nsp_pipeline.errors import MissingCapabilityError
@@ -39,9 +40,12 @@ def connected(address: str) -> Iterator[Any]:
     for number, handler in handlers.items():
         signal.signal(number, handler)
     try:
-        yield ray
+        # Ray tells of workers that died wherever it likes; what a run prints there is one JSON document.
+        with redirect_stdout(sys.stderr):
+            yield ray
     finally:
-        ray.shutdown()
+        with redirect_stdout(sys.stderr):
+            ray.shutdown()
 
 
 def _handlers() -> dict[int, Any]:
