@@ -214,3 +214,25 @@ def test_an_interrupt_ends_it_cleanly(cluster: Any, archive: Path, expected: dic
     assert not strays(out)
     assert finish(run(cluster, archive, out)).code == 0
     assert hashes(out) == expected
+
+
+def listening() -> set[tuple[str, str]]:
+    """Address and port that something on this machine listens at, as the kernel writes them."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {(address, port) for fields in lines if fields[3] == "0A" for address, _, port in [fields[1].partition(":")]}
+
+
+def test_without_an_address_ray_listens_on_the_loopback_device_alone(archive: Path, tmp_path: Path) -> None:
+    if "NSP_SLOW" not in os.environ:
+        pytest.skip("starting Ray takes half a minute; NSP_SLOW=1 does it")
+    pytest.importorskip("ray", reason="Ray is not installed (extra cluster)")
+    before, seen = listening(), set[tuple[str, str]]()
+    process = start("denoise", archive, tmp_path / "out", "--cluster", "auto", NSP_FAKE_SECONDS="0.5")
+    while process.poll() is None:
+        seen |= listening() - before
+        time.sleep(0.3)
+    ended = finish(process)
+    assert ended.code == 0, ended.err
+    assert len(hashes(tmp_path / "out")) == PHOTOS
+    assert len(seen) > 3
+    assert {address for address, _ in seen} <= {"0100007F", "0000000000000000FFFF00000100007F"}, "127.0.0.1"

@@ -36,7 +36,7 @@ def connected(address: str) -> Iterator[Any]:
             raise MissingCapabilityError(
                 f"--cluster {address}: no Ray answers there ({error}); start one with `ray start --head`"
             ) from error
-        ray.init(address="local", _node_ip_address=LOOPBACK, include_dashboard=False, **quiet)
+        _start_on_loopback(ray, quiet)
     for number, handler in handlers.items():
         signal.signal(number, handler)
     try:
@@ -46,6 +46,14 @@ def connected(address: str) -> Iterator[Any]:
     finally:
         with redirect_stdout(sys.stderr):
             ray.shutdown()
+
+
+def _start_on_loopback(ray: Any, quiet: dict[str, Any]) -> None:
+    from ray._private import ray_constants
+
+    # Where Ray takes a machine for one of a cluster, it listens on all devices, whatever address it is told.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(address="local", _node_ip_address=LOOPBACK, include_dashboard=False, **quiet)
 
 
 def _handlers() -> dict[int, Any]:
