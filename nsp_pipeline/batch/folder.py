@@ -190,6 +190,9 @@ def _refuse_wrong(options: FolderOptions) -> None:
         value = options.get(name)
         if value is not None and not (isinstance(value, int) and least <= value <= most):
             raise UsageError(f"{name} {value} is no whole number from {least} to {most}")
+    most = options.get("max_megapixels")
+    if most is not None and not most > 0:
+        raise UsageError(f"max_megapixels {most} is no number above 0")
     device = options.get("device", "auto")
     if not DEVICES.fullmatch(device):
         raise UsageError(f"device '{device}' is no device; there are auto, cpu, cuda, cuda:N, cuda:N,M and all")

@@ -21,7 +21,7 @@ from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.batch.watch.watch import FolderWatch
 from nsp_pipeline.cli.shared.engine_options import engine_options_for_several
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
-from nsp_pipeline.cli.shared.quantities import DurationType, OrWord, ShardType, SizeType
+from nsp_pipeline.cli.shared.quantities import DurationType, NumberType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
@@ -126,7 +126,7 @@ from nsp_pipeline.machine.cpus import limit_libraries
 )
 @click.option(
     "--max-megapixels",
-    type=click.FloatRange(0, 512, min_open=True),
+    type=NumberType(0, 512, min_open=True),
     metavar="N",
     help="Refuse larger photos, before memory is taken for them.  [default: 512]",
 )

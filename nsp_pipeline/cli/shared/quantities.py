@@ -60,18 +60,22 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]
         return size
 
 
-class ShareType(click.FloatRange):
-    """A number from 0 to 1, which "nan" is not, though no comparison says so."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 1)
+class NumberType(click.FloatRange):
+    """A number within bounds, which "nan" is not, though no comparison says so."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"'{value}' is no number from 0 to 1", param, ctx)
+            self.fail(f"'{value}' is no number from {self.min:g} to {self.max:g}", param, ctx)
         return number
+
+
+class ShareType(NumberType):
+    """A number from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
 
 
 class HeightWidthType(click.ParamType):  # type: ignore[type-arg]
