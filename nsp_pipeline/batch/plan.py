@@ -24,6 +24,8 @@ KIND_OF_SUFFIX = {
     ".jpg": OutputKind.JPEG,
     ".jpeg": OutputKind.JPEG,
     ".jpe": OutputKind.JPEG,
+    ".jif": OutputKind.JPEG,
+    ".jfif": OutputKind.JPEG,
     ".png": OutputKind.PNG,
     ".tif": OutputKind.TIFF,
     ".tiff": OutputKind.TIFF,

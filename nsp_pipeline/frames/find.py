@@ -5,6 +5,7 @@
 - What is named outright is taken at its word, whatever it is called; the rules begin below it.
 - Links to folders and to files are followed. No folder is entered twice, whatever names and links lead to it: its own
   place wins over a link's, so a link back up the tree leads nowhere.
+- Files are known by their suffix; those without any, by how they begin.
 - What cannot be entered or looked at, and links that lead nowhere, are named, and the rest is found.
 - Globs: see find_rules.FindRules.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.find_rules import EVERYTHING, FindRules, system_kind
-from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES
+from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, begins_like_photo
 
 MOST_REASONS = 5
 NOT_REGULAR = "not a regular file"
@@ -290,7 +291,8 @@ class _Search:
             return
         found = FoundFile(path, folder.root, relative)
         suffix = path.suffix.lower()
-        is_picture = suffix in PHOTO_SUFFIXES or suffix in OTHER_IMAGE_SUFFIXES
+        is_photo = suffix in PHOTO_SUFFIXES or (not suffix and _is_plain(entry) and begins_like_photo(path))
+        is_picture = is_photo or suffix in OTHER_IMAGE_SUFFIXES
         reason = None if _is_plain(entry) else _why_not_regular(path, link=is_link)
         # A link that leads nowhere may have been one to a folder, whatever its name: it is always named.
         if reason and (is_picture or reason != NOT_REGULAR):
@@ -302,7 +304,7 @@ class _Search:
             self._with_photos.add(folder.root)
         elif not (is_link and self._is_kept_out(path)):
             self._with_photos.add(folder.root)
-            (self._photos if suffix in PHOTO_SUFFIXES else self._others).append(found)
+            (self._photos if is_photo else self._others).append(found)
 
     def _leave_out(self, entry: "os.DirEntry[str]", root: Path) -> None:
         """Count what a glob excludes, if it is a photo or may hold some."""

@@ -11,7 +11,8 @@ from nsp_pipeline.frames.formats.jpeg_layout import parse_layout
 from nsp_pipeline.frames.formats.png import read_png_header
 from nsp_pipeline.frames.formats.png_data import CHANNELS, PALETTE
 from nsp_pipeline.frames.formats.raw import read_raw_size
-from nsp_pipeline.frames.formats.tiff import full_page, making_sense
+from nsp_pipeline.frames.formats.tiff import making_sense
+from nsp_pipeline.frames.formats.tiff_pages import choose_page
 from nsp_pipeline.frames.frame import Kind
 from nsp_pipeline.frames.metadata.ifd import FileSlices
 from nsp_pipeline.frames.sniff import sniff
@@ -54,7 +55,7 @@ def read_footprint(path: Path) -> Footprint | None:
 def _of_tiff(path: Path, file: BinaryIO) -> Footprint:
     file.seek(0)
     with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
-        page: Any = full_page(path, tiff)[0]
+        page: Any = choose_page(path, tiff).page
         # Halves become floats, as they are computed with; numbers of few bits become whole bytes.
         itemsize = 4 if np.dtype(page.dtype).kind == "f" else 1 if page.bitspersample <= 8 else 2
         samples = 3 if page.photometric == PALETTE else page.samplesperpixel

@@ -6,6 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from nsp_pipeline.frames.metadata.ifd import Directory
+
+CONTENT_CREDENTIALS = "content credentials (C2PA), which no changed picture can keep"
+
 
 class Kind(StrEnum):
     """What a file's content is, whatever the file is called."""
@@ -66,6 +70,16 @@ class PngSource:
 
 
 @dataclass(frozen=True)
+class CarriedPage:
+    """A page of a TIFF that goes along as it is (a scanner's infrared, a mask): its tags, and its strips or tiles."""
+
+    name: str
+    tags: Directory
+    offsets_tag: int
+    segments: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
 class TiffSource:
     """How a TIFF was stored."""
 
@@ -76,6 +90,7 @@ class TiffSource:
     white_is_zero: bool
     half: bool
     """Stored as 16-bit floats."""
+    pages: tuple[CarriedPage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,8 @@ class Metadata:
 
     `exif` is TIFF-structured: byte order mark, IFD0 and the directories below it; `xmp` is its packet; `icc` the
     colour profile. `source` serves to write the same kind of file again, byte for byte where it can be, and `size`
-    (width, height) to notice that a picture was enlarged.
+    (width, height) to notice that a picture was enlarged. `maker_note_at` is where the MakerNote lay in the photo's
+    file, where it does not lie there in `exif`. `left_out` names what the file holds and no output will.
     """
 
     exif: bytes | None = None
@@ -92,6 +108,10 @@ class Metadata:
     xmp: bytes | None = None
     source: JpegSource | PngSource | TiffSource | None = None
     size: tuple[int, int] | None = None
+    maker_note_at: int | None = None
+    left_out: tuple[str, ...] = ()
+    comments: tuple[bytes, ...] = ()
+    """Of a JPEG, for other kinds of file."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
 from nsp_pipeline.frames.formats.png import read_png, read_png_exif
 from nsp_pipeline.frames.formats.raw import read_raw, read_raw_camera
-from nsp_pipeline.frames.formats.tiff import read_tiff
+from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags
+from nsp_pipeline.frames.formats.tiff_pages import REDUCED
+from nsp_pipeline.frames.formats.tiff_tags import SUBFILE_TYPE
 from nsp_pipeline.frames.frame import Camera, Facts, Frame, Kind
 from nsp_pipeline.frames.limits import LONGEST_FILE
 from nsp_pipeline.frames.metadata.exif import camera_of, read_structure, shot_size_of
@@ -115,9 +117,15 @@ def _read_facts(path: Path, file: BinaryIO) -> Facts:
         structure = parse(FileSlices(file))
     except StructureError:
         return Facts(kind, read_raw_camera(path))
+    if kind is Kind.TIFF and _is_thumbnail(structure):
+        structure = read_tiff_tags(path, file, structure)
     across, down = (structure.numbers(structure.root.entries.get(tag)) for tag in (IMAGE_WIDTH, IMAGE_LENGTH))
     # The first directory of a RAW file is its thumbnail's.
     return _facts(kind, structure, (across[0], down[0]) if kind is Kind.TIFF and across and down else None)
+
+
+def _is_thumbnail(structure: Structure) -> bool:
+    return any(number & REDUCED for number in structure.numbers(structure.root.entries.get(SUBFILE_TYPE)))
 
 
 def _facts(kind: Kind, structure: Structure | None, size: tuple[int, int] | None) -> Facts:

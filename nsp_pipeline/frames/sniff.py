@@ -19,7 +19,7 @@ RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos"}
     | {".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
 )
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff"}) | RAW_SUFFIXES
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".png", ".tif", ".tiff"}) | RAW_SUFFIXES
 """Suffixes (lower case) of files that are looked at in a folder."""
 OTHER_IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".mpo"}
@@ -31,6 +31,9 @@ DNG_VERSION, PHOTOMETRIC, SUB_IFDS = 50706, 262, 330
 CFA, LINEAR_RAW = 32803, 34892
 MOST_SUB_IFDS = 16
 
+JPEG_MAGIC, PNG_MAGIC = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PHOTO_MAGIC, LONGEST_MAGIC = (JPEG_MAGIC, PNG_MAGIC, *TIFF_MAGIC), 8
 OTHER_MAGIC = {
     b"BM": "a BMP picture",
     b"GIF8": "a GIF picture",
@@ -55,25 +58,36 @@ def sniff(path: Path, content: Buffer) -> Kind:
     head = content[0:64]
     if not head:
         raise PhotoError(path, "the file is empty (0 bytes)")
-    if head.startswith(b"\xff\xd8\xff"):
+    if head.startswith(JPEG_MAGIC):
         return Kind.JPEG
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+    if head.startswith(PNG_MAGIC):
         return Kind.PNG
     if _is_other_raw(head):
         return Kind.RAW
     try:
         structure = parse(content)
     except StructureError as error:
-        if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        if head.startswith(TIFF_MAGIC):
             raise PhotoError(path, f"the TIFF is damaged: {error}") from error
         raise PhotoError(path, f"this is {_what(head)}, not a photo that nsp reads (JPEG, PNG, TIFF or RAW)") from None
     return Kind.RAW if path.suffix.lower() in RAW_SUFFIXES or _is_raw(head, content, structure) else Kind.TIFF
 
 
+def begins_like_photo(path: Path) -> bool:
+    """Whether a file begins as JPEG, PNG and TIFF do; False for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(LONGEST_MAGIC).startswith(PHOTO_MAGIC)
+    except OSError:
+        return False
+
+
 def _is_raw(head: bytes, content: Buffer, structure: Structure) -> bool:
-    """RAW files that are TIFF inside: DNG, Canon's CR2, and whatever stores a colour filter array."""
-    root = structure.root
-    if DNG_VERSION in root.entries or head[8:10] == b"CR" or structure.magic in RAW_MAGIC:
+    """RAW files that are TIFF inside: Canon's CR2, and whatever stores a colour filter array or linear camera colours.
+
+    A developed picture may have kept DNGVersion, and is none.
+    """
+    if head[8:10] == b"CR" or structure.magic in RAW_MAGIC:
         return True
     directories = picture_directories(structure, content)
     photometrics = [structure.numbers(directory.entries.get(PHOTOMETRIC)) for directory in directories]

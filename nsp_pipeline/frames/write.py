@@ -10,19 +10,28 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.errors import OutputError, PhotoError
-from nsp_pipeline.frames.formats.jpeg import encode_jpeg, photoshop_resources, resolution_of_jpeg
-from nsp_pipeline.frames.formats.png import encode_png, resolution_of_png, with_exif, without_storage_chunks
-from nsp_pipeline.frames.formats.tiff import encode_tiff
+from nsp_pipeline.frames.formats.jpeg import encode_jpeg
+from nsp_pipeline.frames.formats.jpeg_layout import APP1
+from nsp_pipeline.frames.formats.jpeg_segments import (
+    comments_of,
+    payloads,
+    photoshop_resources,
+    resolution_of_jpeg,
+    segments_of,
+)
+from nsp_pipeline.frames.formats.png import encode_png, with_exif, without_storage_chunks
+from nsp_pipeline.frames.formats.png_metadata import photoshop_of_png, profile_of_png, resolution_of_png
+from nsp_pipeline.frames.formats.tiff_encode import encode_tiff
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
-from nsp_pipeline.frames.metadata.exif import read_structure, with_resolution, with_size
+from nsp_pipeline.frames.metadata.exif import structure_of, with_resolution, with_size, with_structure
 from nsp_pipeline.frames.metadata.ifd import (
     PHOTOSHOP_RESOURCES,
     UNDEFINED,
     Directory,
     Entry,
     Structure,
-    serialise,
 )
+from nsp_pipeline.frames.metadata.xmp import EXTENSION, joined
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
 
@@ -37,10 +46,12 @@ class OutputKind(StrEnum):
 
 
 SUFFIXES = {
-    OutputKind.JPEG: (".jpg", ".jpeg", ".jpe"),
+    OutputKind.JPEG: (".jpg", ".jpeg", ".jpe", ".jif", ".jfif"),
     OutputKind.PNG: (".png",),
     OutputKind.TIFF: (".tif", ".tiff"),
 }
+PREMULTIPLIED = 1
+"""TIFF's code for colours that are multiplied by their alpha."""
 DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.float32)}
 
 
@@ -108,6 +119,10 @@ def _same(found: NDArray[np.generic] | None, expected: NDArray[np.generic] | Non
 
 def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> Frame:
     """Bring a frame to the depth and the metadata of the file it goes into."""
+    if stored is Kind.JPEG and frame.alpha is not None and _is_opaque(frame.alpha):
+        frame = replace(frame, alpha=None)
+    if stored is Kind.PNG:
+        frame = _straightened(frame)
     if stored is Kind.JPEG and frame.alpha is not None:
         raise PhotoError(path, "JPEG has no alpha channel, and this photo has one; use --format png or tiff")
     if stored is Kind.JPEG and bit_depth not in (None, 8):
@@ -126,9 +141,23 @@ def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> F
     else:
         dtype = frame.pixels.dtype
     same_depth = dtype.itemsize == frame.pixels.dtype.itemsize
-    metadata = _metadata_for(frame, stored, same_depth=same_depth)
+    metadata = _metadata_for(path, frame, stored, same_depth=same_depth)
     alpha = None if frame.alpha is None else _at_depth(frame.alpha, dtype)
     return replace(frame, pixels=_at_depth(frame.pixels, dtype), alpha=alpha, metadata=metadata)
+
+
+def _is_opaque(alpha: NDArray[np.generic]) -> bool:
+    return bool(to_unit(alpha).min() >= 1)
+
+
+def _straightened(frame: Frame) -> Frame:
+    """Colours that a TIFF stores multiplied by their alpha, as PNG wants them: undone."""
+    source = frame.metadata.source
+    if frame.alpha is None or not isinstance(source, TiffSource) or source.alpha_kind != PREMULTIPLIED:
+        return frame
+    alpha = to_unit(frame.alpha)[..., None]
+    straight = np.divide(to_unit(frame.pixels), alpha, out=np.zeros(frame.pixels.shape, np.float32), where=alpha > 0)
+    return replace(frame, pixels=from_unit(straight, frame.pixels.dtype))
 
 
 def _at_depth(values: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[np.generic]:
@@ -145,7 +174,7 @@ def _at_depth(values: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[np.g
     return rounded
 
 
-def _metadata_for(frame: Frame, stored: Kind, *, same_depth: bool) -> Metadata:
+def _metadata_for(path: Path, frame: Frame, stored: Kind, *, same_depth: bool) -> Metadata:
     """The frame's own metadata for a file of its own kind; else what every kind of file can hold."""
     metadata = frame.metadata
     source = metadata.source
@@ -160,18 +189,32 @@ def _metadata_for(frame: Frame, stored: Kind, *, same_depth: bool) -> Metadata:
         if isinstance(source, PngSource) and not same_depth:
             return replace(metadata, source=without_storage_chunks(source))
         return metadata
-    structure = read_structure(metadata.exif)
+    return _translated(path, metadata, grey=frame.pixels.shape[2] == 1)
+
+
+def _translated(path: Path, metadata: Metadata, *, grey: bool) -> Metadata:
+    """Metadata as any kind of file can hold them: what only the source's kind has is brought into EXIF, ICC and XMP."""
+    source, structure = metadata.source, structure_of(metadata)
+    icc, xmp, resources = metadata.icc, metadata.xmp, None
+    comments: tuple[bytes, ...] = ()
     if isinstance(source, JpegSource):
+        segments = segments_of(source)
         structure = with_resolution(structure, resolution_of_jpeg(source))
-        resources = photoshop_resources(source)
-        if resources:
-            structure = structure or Structure("<", Directory())
-            block = {PHOTOSHOP_RESOURCES: Entry(UNDEFINED, resources)}
-            structure = replace(structure, root=structure.root.having(block))
+        resources, comments = photoshop_resources(segments), tuple(comments_of(segments))
+        xmp, _ = joined(xmp, list(payloads(segments, APP1, EXTENSION)))
     elif isinstance(source, PngSource):
         structure = with_resolution(structure, resolution_of_png(source))
-    exif = serialise(structure) if structure else None
-    return Metadata(exif=exif, icc=metadata.icc, xmp=metadata.xmp)
+        resources = photoshop_of_png(source)
+        try:
+            icc = icc or profile_of_png(source, grey=grey)
+        except ValueError as error:
+            raise PhotoError(path, f"{error}, which only PNG can say; use --format keep or png") from error
+    if resources:
+        structure = structure or Structure("<", Directory())
+        block = {PHOTOSHOP_RESOURCES: Entry(UNDEFINED, resources)}
+        structure = replace(structure, root=structure.root.having(block))
+    plain = Metadata(icc=icc, xmp=xmp, left_out=metadata.left_out, comments=comments)
+    return with_structure(plain, structure)
 
 
 def _encode(path: Path, frame: Frame, stored: Kind, stream: BinaryIO, quality: int | None) -> None:

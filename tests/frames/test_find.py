@@ -56,6 +56,20 @@ def test_files_of_systems_and_hidden_ones_are_skipped_and_counted(tmp_path: Path
     assert not found.ignored
 
 
+@pytest.mark.parametrize("suffix", [".jfif", ".JIF", ".jpe", ".jpeg", ".TIFF"])
+def test_rare_suffixes_of_photos_are_known(tmp_path: Path, suffix: str) -> None:
+    assert names(find_photos([touch(tmp_path, f"a{suffix}")])) == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("head", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0"])
+def test_a_file_without_suffix_is_a_photo_if_it_begins_like_one(tmp_path: Path, head: bytes) -> None:
+    touch(tmp_path, "notes", "a.txt")
+    (tmp_path / "scan").write_bytes(head + bytes(20))
+    found = find_photos([tmp_path])
+    assert names(found) == ["scan"]
+    assert found.ignored == {"no suffix": 1, ".txt": 1}
+
+
 def test_what_is_named_outright_is_taken_whatever_it_is_called(tmp_path: Path) -> None:
     touch(tmp_path, ".hidden.jpg", "._1.jpg", "#recycle/1.jpg", "#recycle/@eaDir/1.jpg", ".cache/2.jpg")
     inputs = [tmp_path / name for name in (".hidden.jpg", "._1.jpg", "#recycle", ".cache")]

@@ -1,7 +1,6 @@
 """JPEG: decode strictly, and store pixels again the way the source was stored, with all its metadata byte for byte."""
 
 import struct
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,7 @@ from PIL import Image
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.formats.jpeg_decode import decode
 from nsp_pipeline.frames.formats.jpeg_layout import (
-    APP0,
     APP1,
-    APP2,
-    APP13,
     APP14,
     EXTENDED,
     PROGRESSIVE,
@@ -24,15 +20,20 @@ from nsp_pipeline.frames.formats.jpeg_layout import (
     Layout,
     parse_layout,
 )
-from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata
+from nsp_pipeline.frames.formats.jpeg_segments import (
+    EXIF_SIGNATURE,
+    icc_of,
+    jfif_of,
+    new_segments,
+    payloads,
+    without_credentials,
+)
+from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Frame, JpegSource, Kind, Metadata
 from nsp_pipeline.frames.limits import JPEG_RATIO, check_promise, check_size
-from nsp_pipeline.frames.metadata.exif import camera_of, fitted, read_structure, resolution_of, with_size
-from nsp_pipeline.frames.metadata.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure
+from nsp_pipeline.frames.metadata.exif import camera_of, read_structure, with_size
+from nsp_pipeline.frames.metadata.xmp import PACKET
 
-EXIF_SIGNATURE, XMP_SIGNATURE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-JFIF_SIGNATURE, ADOBE_SIGNATURE = b"JFIF\0", b"Adobe"
-ICC_SIGNATURE, MPF_SIGNATURE, PHOTOSHOP_SIGNATURE = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
-LONGEST_PAYLOAD = 65533
+ADOBE_SIGNATURE, MPF_SIGNATURE = b"Adobe", b"MPF\0"
 LONGEST_SIDE = 65500
 DEFAULT_QUALITY = 95
 XYB_PROFILE = "XYB_Per".encode("utf-16-be")
@@ -54,7 +55,7 @@ def read_jpeg(path: Path, data: bytes, *, keep_damaged: bool = False) -> Frame:
 
 def read_jpeg_exif(path: Path, data: bytes) -> bytes | None:
     """The EXIF of a JPEG of which the beginning suffices."""
-    return next(_payloads(parse_layout(path, data, whole=False).segments, APP1, EXIF_SIGNATURE), None)
+    return next(payloads(parse_layout(path, data, whole=False).segments, APP1, EXIF_SIGNATURE), None)
 
 
 def _check_readable(path: Path, layout: Layout) -> None:
@@ -70,25 +71,19 @@ def _check_readable(path: Path, layout: Layout) -> None:
         raise PhotoError(path, "the JPEG is damaged: its frame header makes no sense")
 
 
-def _payloads(segments: list[bytes], marker: int, signature: bytes) -> Iterator[bytes]:
-    """What segments with this marker and signature hold behind it."""
-    for segment in segments:
-        if segment[1] == marker and segment.startswith(signature, 4):
-            yield segment[4 + len(signature) :]
-
-
 def _metadata(layout: Layout, data: bytes) -> Metadata:
     chosen = [layout.tables.get(table) for *_, table in layout.components]
     tables = tuple(table for table in chosen if table is not None)
     if len(tables) == 3 and tables[1] == tables[2]:
         tables = tables[:1] if tables[0] == tables[1] else tables[:2]
     end = layout.end or len(data)
+    segments = without_credentials(layout.segments)
     return Metadata(
-        exif=next(_payloads(layout.segments, APP1, EXIF_SIGNATURE), None),
-        icc=_icc(layout.segments),
-        xmp=next(_payloads(layout.segments, APP1, XMP_SIGNATURE), None),
+        exif=next(payloads(layout.segments, APP1, EXIF_SIGNATURE), None),
+        icc=icc_of(layout.segments),
+        xmp=next(payloads(layout.segments, APP1, PACKET), None),
         source=JpegSource(
-            segments=b"".join(layout.segments),
+            segments=b"".join(segments),
             tables=tables,
             subsampling=_subsampling(layout),
             process=layout.process,
@@ -97,15 +92,8 @@ def _metadata(layout: Layout, data: bytes) -> Metadata:
             trailer_offset=end,
         ),
         size=(layout.width, layout.height),
+        left_out=(CONTENT_CREDENTIALS,) if len(segments) < len(layout.segments) else (),
     )
-
-
-def _icc(segments: list[bytes]) -> bytes | None:
-    """Join the numbered parts of an ICC profile; None where there is none or a part is missing."""
-    parts = {payload[0]: payload for payload in _payloads(segments, APP2, ICC_SIGNATURE) if len(payload) > 2}
-    if not parts or any(payload[1] != len(parts) for payload in parts.values()) or max(parts) != len(parts):
-        return None
-    return b"".join(parts[number][2:] for number in sorted(parts))
 
 
 def _subsampling(layout: Layout) -> int:
@@ -118,17 +106,12 @@ def _subsampling(layout: Layout) -> int:
 
 def _stored_as_rgb(layout: Layout) -> bool:
     """Decide as libjpeg does: JFIF means YCbCr, else Adobe's segment says it, else the components' names."""
-    if len(layout.components) != 3 or _jfif(layout.segments):
+    if len(layout.components) != 3 or jfif_of(layout.segments):
         return False
-    adobe = next(_payloads(layout.segments, APP14, ADOBE_SIGNATURE), None)
+    adobe = next(payloads(layout.segments, APP14, ADOBE_SIGNATURE), None)
     if adobe is not None and len(adobe) >= 7:
         return adobe[6] == 0
     return bytes(identifier for identifier, *_ in layout.components) == b"RGB"
-
-
-def _jfif(segments: list[bytes]) -> bytes | None:
-    """What the JFIF segment holds, if there is a complete one."""
-    return next((jfif for jfif in _payloads(segments, APP0, JFIF_SIGNATURE) if len(jfif) >= 9), None)
 
 
 def encode_jpeg(frame: Frame, quality: int | None) -> bytes:
@@ -142,7 +125,7 @@ def encode_jpeg(frame: Frame, quality: int | None) -> bytes:
     source = frame.metadata.source if isinstance(frame.metadata.source, JpegSource) else None
     picture = _compress(frame.pixels, quality, source)
     if source is None:
-        return b"\xff\xd8" + _new_segments(frame.metadata) + picture
+        return b"\xff\xd8" + new_segments(frame.metadata) + picture
     segments = source.segments
     height, width = frame.pixels.shape[:2]
     if frame.metadata.exif and frame.metadata.size not in (None, (width, height)):
@@ -184,36 +167,6 @@ def _compress(
     return coding + data[encoded.scans_start : encoded.end]
 
 
-def _new_segments(metadata: Metadata) -> bytes:
-    """Metadata of a photo that was no JPEG, as segments; what cannot be stored in 64 KB is left out."""
-    structure = read_structure(metadata.exif)
-    dots = resolution_of(structure)
-    unit, across, down = (1, *(round(per_metre * 0.0254) for per_metre in dots)) if dots else (0, 1, 1)
-    if max(across, down) > 65535 or min(across, down) < 1:
-        unit, across, down = 0, 1, 1
-    segments = [_segment(APP0, b"JFIF\0\1\1" + struct.pack(">BHHBB", unit, across, down, 0, 0))]
-    if structure:
-        photoshop = structure.root.entries.get(PHOTOSHOP_RESOURCES)
-        lean = Structure(structure.order, structure.root.without([PHOTOSHOP_RESOURCES, IPTC, XMP, ICC_PROFILE]))
-        segments.append(_segment(APP1, EXIF_SIGNATURE + fitted(lean, LONGEST_PAYLOAD - len(EXIF_SIGNATURE))))
-        if photoshop:
-            segments.append(_segment(APP13, PHOTOSHOP_SIGNATURE + photoshop.data))
-    if metadata.xmp:
-        segments.append(_segment(APP1, XMP_SIGNATURE + metadata.xmp))
-    if metadata.icc:
-        room = LONGEST_PAYLOAD - len(ICC_SIGNATURE) - 2
-        parts = [metadata.icc[start : start + room] for start in range(0, len(metadata.icc), room)]
-        for number, part in enumerate(parts[:255], 1):
-            segments.append(_segment(APP2, ICC_SIGNATURE + bytes((number, len(parts))) + part))
-    return b"".join(segments)
-
-
-def _segment(marker: int, payload: bytes) -> bytes:
-    if len(payload) > LONGEST_PAYLOAD:
-        return b""
-    return bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload
-
-
 def _shift_pictures(segments: bytes, shift: int) -> bytes:
     """Move the pictures that a multi-picture index points to by so many bytes, for they follow a longer first one."""
     start = segments.find(MPF_SIGNATURE) + len(MPF_SIGNATURE)
@@ -226,19 +179,3 @@ def _shift_pictures(segments: bytes, shift: int) -> bytes:
         size, offset = (size, offset + shift) if offset else (size + shift, 0)
         moved += struct.pack(structure.order + "IIII", attribute, size, offset, depends)
     return segments[:start] + segments[start:].replace(entries.data, moved, 1)
-
-
-def resolution_of_jpeg(source: JpegSource) -> tuple[float, float] | None:
-    """Dots per metre as the JFIF segment has them."""
-    jfif = _jfif(parse_layout(Path(), b"\xff\xd8" + source.segments, whole=False).segments)
-    if jfif is None:
-        return None
-    unit, across, down = struct.unpack_from(">BHH", jfif, 2)
-    per_metre = {1: 1 / 0.0254, 2: 100.0}.get(unit)
-    return (across * per_metre, down * per_metre) if per_metre and across and down else None
-
-
-def photoshop_resources(source: JpegSource) -> bytes | None:
-    """Photoshop's resource block (captions, IPTC), where a JPEG has one."""
-    layout = parse_layout(Path(), b"\xff\xd8" + source.segments, whole=False)
-    return next(_payloads(layout.segments, APP13, PHOTOSHOP_SIGNATURE), None)

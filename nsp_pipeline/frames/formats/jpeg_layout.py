@@ -10,7 +10,7 @@ from nsp_pipeline.errors import DamagedPhotoError, PhotoError
 from nsp_pipeline.frames.limits import size_text
 
 SOI, EOI, SOS, DHT, DQT, COM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xFE
-APP0, APP1, APP2, APP13, APP14, APP15 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF
+APP0, APP1, APP2, APP11, APP13, APP14, APP15 = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xEF
 WITHOUT_LENGTH = (0x01, SOI, *range(0xD0, 0xD8))
 BASELINE, EXTENDED, PROGRESSIVE = READABLE_PROCESSES = (0xC0, 0xC1, 0xC2)
 UNREADABLE_PROCESSES = {

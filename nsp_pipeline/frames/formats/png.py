@@ -19,22 +19,22 @@ from nsp_pipeline.frames.formats.png_data import (
     mended_picture_data,
     unpacked_size,
 )
-from nsp_pipeline.frames.frame import Frame, Kind, Metadata, PngSource
+from nsp_pipeline.frames.formats.png_metadata import XMP_KEYWORD, chunk, inflate, new_chunks, raw_profiles, texts
+from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Frame, Kind, Metadata, PngSource
 from nsp_pipeline.frames.limits import DEFLATE_RATIO, check_promise, check_size, size_text
-from nsp_pipeline.frames.metadata.exif import camera_of, read_structure, resolution_of
-from nsp_pipeline.frames.metadata.ifd import ICC_PROFILE, IPTC, PHOTOSHOP_RESOURCES, XMP, Structure, serialise
+from nsp_pipeline.frames.metadata.exif import camera_of, read_structure
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-XMP_KEYWORD = b"XML:com.adobe.xmp\0"
-LONGEST_METADATA = 64 << 20
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+CREDENTIALS_CHUNK = b"caBX"
 KEPT_CHUNKS = frozenset(b"cHRM gAMA iCCP sRGB cICP mDCV cLLI pHYs tEXt zTXt iTXt eXIf tIME".split())
 """Chunks that stay true when pixels change. Unknown ones say it of themselves by a lower-case fourth letter."""
 DEPEND_ON_STORAGE = frozenset((b"sBIT", b"bKGD"))
 """Chunks that stay true when pixels change, but not when their depth or their channels do."""
 CRITICAL = {b"IHDR": "header", b"PLTE": "colour table", b"IDAT": "picture data", b"IEND": "end"}
 NEEDED_TO_DECODE = frozenset((b"IHDR", b"PLTE", b"tRNS"))
-NEVER_KEPT = frozenset(b"PLTE tRNS hIST sPLT acTL fcTL fdAT iDOT dSIG".split())
+NEVER_KEPT = frozenset(b"PLTE tRNS hIST sPLT acTL fcTL fdAT iDOT dSIG caBX".split())
 COMPRESSION_LEVEL = 6
 Chunk = tuple[bytes, memoryview]
 """Name and content."""
@@ -69,7 +69,9 @@ def read_png(path: Path, data: bytes, *, keep_damaged: bool = False) -> Frame:
 
 def read_png_exif(data: bytes) -> bytes | None:
     """The EXIF of a PNG."""
-    return next(_bodies(_chunks(data)[0], b"eXIf"), None)
+    chunks, _ = _chunks(data)
+    said = ((name, bytes(body)) for name, body in chunks if name in TEXT_CHUNKS)
+    return next(_bodies(chunks, b"eXIf"), None) or raw_profiles(texts(said)).get("exif")
 
 
 def read_png_header(path: Path, data: bytes) -> Header:
@@ -110,9 +112,9 @@ def _chunks(data: bytes) -> tuple[list[Chunk], str | None]:
 
 def _mended(chunks: list[Chunk], header: Header) -> bytes:
     """A sound PNG of what a damaged one holds."""
-    needed = [_chunk(name, body) for name, body in chunks if name in NEEDED_TO_DECODE]
-    coding = _chunk(b"IDAT", mended_picture_data(_bodies(chunks, b"IDAT"), header))
-    return b"".join((SIGNATURE, *needed, coding, _chunk(b"IEND", b"")))
+    needed = [chunk(name, body) for name, body in chunks if name in NEEDED_TO_DECODE]
+    coding = chunk(b"IDAT", mended_picture_data(_bodies(chunks, b"IDAT"), header))
+    return b"".join((SIGNATURE, *needed, coding, chunk(b"IEND", b"")))
 
 
 def _header(path: Path, chunks: list[Chunk]) -> Header:
@@ -142,18 +144,21 @@ def _check_chunks(path: Path, chunks: list[Chunk], header: Header) -> None:
 def _metadata(chunks: list[Chunk], *, as_stored: bool) -> Metadata:
     first = next(place for place, (name, _) in enumerate(chunks) if name == b"IDAT")
     kept = [
-        (place, _chunk(name, body))
+        (place, chunk(name, body))
         for place, (name, body) in enumerate(chunks)
         if name in KEPT_CHUNKS
         or (as_stored and name in DEPEND_ON_STORAGE)
         or (name not in NEVER_KEPT and name[0] & 32 and name[3] & 32)
     ]
     bodies = {name: bytes(body) for name, body in reversed(chunks) if name != b"IDAT"}
-    packets = (_xmp(bytes(body)) for name, body in chunks if name == b"iTXt" and bytes(body).startswith(XMP_KEYWORD))
+    said = texts((name, bytes(body)) for name, body in chunks if name in TEXT_CHUNKS)
+    raw = raw_profiles(said)
+    packet = next((content for keyword, content in said if keyword == XMP_KEYWORD), None)
     return Metadata(
-        exif=bodies.get(b"eXIf"),
-        icc=_icc(bodies.get(b"iCCP")),
-        xmp=next(packets, None),
+        exif=bodies.get(b"eXIf") or raw.get("exif"),
+        icc=_icc(bodies.get(b"iCCP")) or raw.get("icc"),
+        xmp=packet or raw.get("xmp"),
+        left_out=(CONTENT_CREDENTIALS,) if CREDENTIALS_CHUNK in bodies else (),
         source=PngSource(
             before=tuple(chunk for place, chunk in kept if place < first),
             after=tuple(chunk for place, chunk in kept if place > first),
@@ -161,31 +166,10 @@ def _metadata(chunks: list[Chunk], *, as_stored: bool) -> Metadata:
     )
 
 
-def _chunk(name: bytes, body: bytes | memoryview) -> bytes:
-    checksum = zlib.crc32(body, zlib.crc32(name))
-    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", checksum)))
-
-
-def _inflate(data: bytes) -> bytes | None:
-    """Decompress metadata, up to 64 MB; None where it is damaged."""
-    try:
-        return zlib.decompressobj().decompress(data, LONGEST_METADATA)
-    except zlib.error:
-        return None
-
-
 def _icc(body: bytes | None) -> bytes | None:
     if body is None:
         return None
-    return _inflate(body[body.find(b"\0") + 2 :]) or None
-
-
-def _xmp(body: bytes) -> bytes | None:
-    flags = body[len(XMP_KEYWORD) :]
-    parts = flags[2:].split(b"\0", 2)
-    if len(parts) < 3:
-        return None
-    return _inflate(parts[2]) if flags[0] else parts[2]
+    return inflate(body[body.find(b"\0") + 2 :]) or None
 
 
 def encode_png(frame: Frame) -> bytes:
@@ -196,9 +180,9 @@ def encode_png(frame: Frame) -> bytes:
     data = bytes(imagecodecs.png_encode(image, level=COMPRESSION_LEVEL))
     chunks, _ = _chunks(data)
     source = frame.metadata.source
-    made = source if isinstance(source, PngSource) else PngSource(_new_chunks(frame.metadata), ())
-    coding = b"".join(_chunk(name, body) for name, body in chunks if name == b"IDAT")
-    return b"".join((SIGNATURE, _chunk(*chunks[0]), *made.before, coding, *made.after, _chunk(b"IEND", b"")))
+    made = source if isinstance(source, PngSource) else PngSource(new_chunks(frame.metadata), ())
+    coding = b"".join(chunk(name, body) for name, body in chunks if name == b"IDAT")
+    return b"".join((SIGNATURE, chunk(*chunks[0]), *made.before, coding, *made.after, chunk(b"IEND", b"")))
 
 
 def without_storage_chunks(source: PngSource) -> PngSource:
@@ -212,34 +196,8 @@ def without_storage_chunks(source: PngSource) -> PngSource:
 
 def with_exif(source: PngSource, exif: bytes) -> PngSource:
     """Put other EXIF where EXIF is."""
-    chunk = _chunk(b"eXIf", exif)
     swapped = (
-        tuple(chunk if old[4:8] == b"eXIf" else old for old in chunks) for chunks in (source.before, source.after)
+        tuple(chunk(b"eXIf", exif) if old[4:8] == b"eXIf" else old for old in chunks)
+        for chunks in (source.before, source.after)
     )
     return PngSource(*swapped)
-
-
-def _new_chunks(metadata: Metadata) -> tuple[bytes, ...]:
-    """Metadata of a photo that was no PNG, as chunks."""
-    chunks = []
-    if metadata.icc:
-        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
-    structure = read_structure(metadata.exif)
-    dots = resolution_of(structure)
-    if dots:
-        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", *(min(round(value), 2**31 - 1) for value in dots), 1)))
-    if structure:
-        lean = structure.root.without([PHOTOSHOP_RESOURCES, IPTC, XMP, ICC_PROFILE])
-        chunks.append(_chunk(b"eXIf", serialise(Structure(structure.order, lean))))
-    if metadata.xmp:
-        chunks.append(_chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0" + metadata.xmp))
-    return tuple(chunks)
-
-
-def resolution_of_png(source: PngSource) -> tuple[float, float] | None:
-    """Dots per metre as pHYs has them."""
-    for chunk in source.before:
-        if chunk[4:8] == b"pHYs" and len(chunk) == 21:
-            across, down, unit = struct.unpack_from(">IIB", chunk, 8)
-            return (float(across), float(down)) if unit == 1 and across and down else None
-    return None

@@ -1,16 +1,14 @@
-"""TIFF: decode what can be a photo, refuse with its reason what cannot, and write with all descriptive tags kept."""
+"""TIFF: decode what can be a photo, and refuse with its reason what cannot."""
 
 import errno
 import math
 import os
-import struct
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -18,45 +16,34 @@ from numpy.typing import NDArray
 from nsp_pipeline.errors import DamagedPhotoError, PhotoError
 from nsp_pipeline.frames.decoders.isolated import ask
 from nsp_pipeline.frames.decoders.tiff_segments import BrokenSegmentError, decode_page
+from nsp_pipeline.frames.formats.tiff_pages import Pages, carry_pages, choose_page, tags_of, without_pixels
+from nsp_pipeline.frames.formats.tiff_tags import (
+    BITS,
+    BLACK_IS_ZERO,
+    DEFLATE,
+    EXTRA_SAMPLES,
+    FLOAT,
+    JPEG,
+    LZW,
+    OLD_DEFLATE,
+    OLD_JPEG,
+    PALETTE,
+    PHOTOMETRIC,
+    RGB,
+    SAMPLE_FORMAT,
+    SIGNED,
+    UNCOMPRESSED,
+    UNSIGNED,
+    UNTYPED,
+    WHITE_IS_ZERO,
+    YCBCR,
+    ZSTD,
+)
 from nsp_pipeline.frames.frame import Frame, Kind, Metadata, TiffSource
 from nsp_pipeline.frames.limits import check_promise, check_size, size_text
-from nsp_pipeline.frames.metadata.exif import camera_of, read_structure
-from nsp_pipeline.frames.metadata.ifd import (
-    BIG,
-    BYTE,
-    CLASSIC,
-    ICC_PROFILE,
-    IMAGE_LENGTH,
-    IMAGE_WIDTH,
-    UNDEFINED,
-    XMP,
-    Directory,
-    Entry,
-    FileSlices,
-    Order,
-    Structure,
-    long_entry,
-    parse,
-    serialise,
-    serialise_directory,
-    short_entry,
-)
+from nsp_pipeline.frames.metadata.exif import camera_of, with_structure
+from nsp_pipeline.frames.metadata.ifd import ICC_PROFILE, XMP, FileSlices, Structure, parse
 
-SUBFILE_TYPE, BITS, COMPRESSION, PHOTOMETRIC = 254, 258, 259, 262
-STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
-EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
-STRUCTURAL_TAGS = frozenset(
-    (
-        *(SUBFILE_TYPE, 255, IMAGE_WIDTH, IMAGE_LENGTH, BITS, COMPRESSION, PHOTOMETRIC, 263, 264, 265, 266),
-        *(STRIP_OFFSETS, SAMPLES),
-        *(ROWS_PER_STRIP, STRIP_SIZES, 280, 281, PLANAR, 288, 289, 290, 291, 292, 293, 301, PREDICTOR, 320, 321),
-        *(322, 323, 324, 325, 330, 332, 333, 334, 336, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343, 344, 345),
-        *(346, 347, 351, 400, *range(512, 522), *range(529, 533), 37724),
-    )
-)
-"""Tags that say how pixels are stored, point into the file, or (37724, Photoshop's layers) hold other pixels."""
-
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 OTHER_PHOTOMETRICS = {
     4: "a transparency mask",
     5: "in CMYK; convert it to RGB first",
@@ -66,28 +53,13 @@ OTHER_PHOTOMETRICS = {
     32844: "in LogL, a high-dynamic-range format",
     32845: "in LogLuv, a high-dynamic-range format",
 }
-UNCOMPRESSED, LZW, OLD_JPEG, JPEG, DEFLATE, OLD_DEFLATE, ZSTD = 1, 5, 6, 7, 8, 32946, 50000
 RATIOS = {UNCOMPRESSED: 1, LZW: 3000, JPEG: 4000, DEFLATE: 1100, OLD_DEFLATE: 1100, 32773: 130}
 """How much smaller than its pixels a compression can make a picture at best."""
-ENCODERS: dict[int, Callable[[bytes], bytes | bytearray]] = {
-    UNCOMPRESSED: bytes,
-    LZW: imagecodecs.lzw_encode,
-    DEFLATE: lambda data: imagecodecs.deflate_encode(data, level=6),
-    OLD_DEFLATE: lambda data: imagecodecs.deflate_encode(data, level=6),
-    ZSTD: lambda data: imagecodecs.zstd_encode(data, level=9),
-}
 TRUSTED = (UNCOMPRESSED, DEFLATE, OLD_DEFLATE, ZSTD)
 """Compressions whose decoders no damaged file crashes; the others run in a process of their own."""
 DECODER = "nsp_pipeline.frames.decoders.tiff_page"
-UNSIGNED, SIGNED, FLOAT, UNTYPED = 1, 2, 3, 4
 OVERSHOOT = 1e-3
 """How far floating-point pixels may lie outside 0..1, as interpolation leaves them."""
-REDUCED = 1
-THUMBNAIL_SIDE = 512
-NEW_TIFF = TiffSource(compression=DEFLATE, big=False, alpha_kind=2, white_is_zero=False, half=False)
-STRIP_BYTES = 1 << 19
-CLASSIC_LIMIT = 4 * 10**9
-MOST_PAGES = 1000
 NO_SUCH_PLACE = (None, errno.EINVAL, errno.EOVERFLOW)
 """What the system answers where a file points to a place that cannot exist; a disk that fails answers otherwise."""
 
@@ -97,18 +69,20 @@ def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False) -> Fram
     structure = parse(FileSlices(file))
     file.seek(0)
     with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
-        page, position = full_page(path, tiff)
+        pages = choose_page(path, tiff)
+        page, size = pages.page, os.fstat(file.fileno()).st_size
         _check_readable(path, page)
-        damage = _check_segments(path, page, os.fstat(file.fileno()).st_size)
+        damage = _check_segments(path, page, size)
         if damage and not keep_damaged:
             raise DamagedPhotoError(path, damage)
-        decoded, broken = _decode(path, page, position, keep_damaged)
+        decoded, broken = _decode(path, page, pages.position, keep_damaged)
         damage = damage or broken
         if page.planarconfig == 2:
             decoded = np.moveaxis(decoded, 0, -1)[..., 0, :]
         samples = decoded.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
         pixels, alpha = _as_frame(path, page, np.asarray(samples, samples.dtype.newbyteorder("=")))
-        metadata = _metadata(structure, page, alpha is not None)
+        structure = tags_of(structure, file, page)
+        metadata = _metadata(structure, file, pages, has_alpha=alpha is not None, size=size)
     return Frame(pixels, alpha, Kind.TIFF, metadata, camera_of(structure), damage)
 
 
@@ -137,34 +111,6 @@ def _decode(path: Path, page: Any, position: tuple[int, ...], keep_damaged: bool
         except BrokenSegmentError as error:
             raise DamagedPhotoError(path, f"the TIFF is damaged: {error.words}", str(error)) from error
     return decoded, damage and f"the TIFF is damaged: {damage}"
-
-
-def full_page(path: Path, tiff: Any) -> tuple[Any, tuple[int, ...]]:
-    """The one picture at full resolution, and where it is (page, or page and sub-page); thumbnails are passed over."""
-    pages: list[tuple[tuple[int, ...], Any]] = [
-        ((number,), tiff.pages[number]) for number in range(min(len(tiff.pages), MOST_PAGES))
-    ]
-    full = [(page, position) for position, page in pages if not page.subfiletype & REDUCED]
-    if not full:
-        full = [
-            (page, (*position, number))
-            for position, parent in pages
-            for number, page in enumerate(parent.pages or ())
-            if not page.subfiletype & REDUCED
-        ]
-    if not full:
-        raise PhotoError(path, "the TIFF holds no picture, or only a thumbnail")
-    if len(full) == 2 and _is_thumbnail(full[1][0], of=full[0][0]):
-        full.pop()
-    if len(full) > 1:
-        raise PhotoError(path, f"the TIFF has {len(full)} pages; nsp takes files with one picture")
-    return full[0]
-
-
-def _is_thumbnail(page: Any, *, of: Any) -> bool:
-    """Cameras put a thumbnail on a second page without saying so, as EXIF has it."""
-    longest = int(max(page.imagewidth, page.imagelength))
-    return longest <= THUMBNAIL_SIDE and 2 * longest < int(max(of.imagewidth, of.imagelength))
 
 
 def _check_readable(path: Path, page: Any) -> None:
@@ -279,15 +225,16 @@ def _looked_up(path: Path, page: Any, indices: NDArray[Any]) -> NDArray[np.uint8
     return looked_up
 
 
-def _metadata(structure: Structure, page: Any, has_alpha: bool) -> Metadata:
-    root = structure.root
-    subfile = structure.numbers(root.entries.get(SUBFILE_TYPE))
-    dropped = STRUCTURAL_TAGS - {SAMPLE_FORMAT} - ({SUBFILE_TYPE} if subfile == (0,) else set())
-    kept = Structure(structure.order, root.without({*dropped, ICC_PROFILE, XMP}))
+def _metadata(structure: Structure, file: BinaryIO, pages: Pages, *, has_alpha: bool, size: int) -> Metadata:
+    page, root = pages.page, structure.root
+    described, layers = without_pixels(root)
+    kept = described.without((ICC_PROFILE, XMP))
+    if SAMPLE_FORMAT in root.entries:
+        kept = kept.having({SAMPLE_FORMAT: root.entries[SAMPLE_FORMAT]})
     icc, xmp = (root.entries[tag].data if tag in root.entries else None for tag in (ICC_PROFILE, XMP))
     extra = _values(page, EXTRA_SAMPLES, 0)
-    return Metadata(
-        exif=serialise(kept),
+    carried, left_out = carry_pages(structure, file, pages, size)
+    metadata = Metadata(
         icc=icc,
         xmp=xmp,
         size=(page.imagewidth, page.imagelength),
@@ -297,87 +244,15 @@ def _metadata(structure: Structure, page: Any, has_alpha: bool) -> Metadata:
             alpha_kind=int(extra[-1]) if has_alpha else None,
             white_is_zero=page.tags.valueof(PHOTOMETRIC) == WHITE_IS_ZERO,
             half=page.dtype == np.float16,
+            pages=carried,
         ),
+        left_out=(*layers, *pages.left_out, *left_out),
     )
+    return with_structure(metadata, Structure(structure.order, kept))
 
 
-def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
-    """Write pixels (H, W, C) and alpha, uint8, uint16, float16 or float32, and metadata to a seekable stream.
-
-    A frame that came from a TIFF keeps byte order, kind of alpha, and compression where that is lossless and one we
-    write; else deflate is used. Pixels are stored in strips, channels interleaved.
-    """
-    structure = read_structure(frame.metadata.exif) or Structure("<", Directory())
-    source = frame.metadata.source if isinstance(frame.metadata.source, TiffSource) else NEW_TIFF
-    compression = source.compression if source.compression in ENCODERS else DEFLATE
-    inverted = source.white_is_zero and frame.pixels.shape[2] == 1 and frame.pixels.dtype.kind != "f"
-    order, big = structure.order, source.big or frame.pixels.nbytes * 4 // 3 > CLASSIC_LIMIT
-    mark = b"II" if order == "<" else b"MM"
-    header = mark + (struct.pack(order + "HHH", BIG, 8, 0) if big else struct.pack(order + "H", CLASSIC))
-    stream.write(header + bytes(8 if big else 4))
-    storage = _write_strips(frame, stream, order=order, big=big, compression=compression, inverted=inverted)
-    if SAMPLE_FORMAT not in structure.root.entries and frame.pixels.dtype.kind != "f":
-        del storage[SAMPLE_FORMAT]
-    if frame.alpha is not None:
-        storage[EXTRA_SAMPLES] = short_entry(order, source.alpha_kind if source.alpha_kind is not None else 2)
-    if frame.metadata.icc:
-        storage[ICC_PROFILE] = Entry(UNDEFINED, frame.metadata.icc)
-    if frame.metadata.xmp:
-        storage[XMP] = Entry(BYTE, frame.metadata.xmp)
-    described = structure.root.without(STRUCTURAL_TAGS - {SUBFILE_TYPE})
-    start = stream.tell()
-    stream.write(serialise_directory(described.having(storage), order, base=start, big=big))
-    stream.seek(len(header))
-    stream.write(struct.pack(order + ("Q" if big else "I"), start))
-    stream.seek(0, os.SEEK_END)
-
-
-def _write_strips(
-    frame: Frame, stream: BinaryIO, *, order: Order, big: bool, compression: int, inverted: bool
-) -> dict[int, Entry]:
-    """Write the pixels, and return the tags that say how they are stored."""
-    height, width, colours = frame.pixels.shape
-    samples = colours + (frame.alpha is not None)
-    is_float = frame.pixels.dtype.kind == "f"
-    rows = min(height, max(1, STRIP_BYTES // (width * samples * frame.pixels.itemsize)))
-    offsets, sizes = [], []
-    for top in range(0, height, rows):
-        strip = _strip(frame, slice(top, top + rows), inverted)
-        data = ENCODERS[compression](_predicted(strip, order, compression != UNCOMPRESSED))
-        offsets.append(stream.tell())
-        sizes.append(len(data))
-        stream.write(data + bytes(len(data) % 2))
-    photometric = RGB if colours == 3 else WHITE_IS_ZERO if inverted else BLACK_IS_ZERO
-    storage = {
-        IMAGE_WIDTH: long_entry(order, width),
-        IMAGE_LENGTH: long_entry(order, height),
-        BITS: short_entry(order, *[frame.pixels.itemsize * 8] * samples),
-        COMPRESSION: short_entry(order, compression),
-        PHOTOMETRIC: short_entry(order, photometric),
-        STRIP_OFFSETS: long_entry(order, *offsets, big=big),
-        SAMPLES: short_entry(order, samples),
-        ROWS_PER_STRIP: long_entry(order, rows),
-        STRIP_SIZES: long_entry(order, *sizes, big=big),
-        PLANAR: short_entry(order, 1),
-        SAMPLE_FORMAT: short_entry(order, *[FLOAT if is_float else UNSIGNED] * samples),
-    }
-    if compression != UNCOMPRESSED:
-        storage[PREDICTOR] = short_entry(order, 3 if is_float else 2)
-    return storage
-
-
-def _strip(frame: Frame, rows: slice, white_is_zero: bool) -> NDArray[Any]:
-    """Rows of a frame as they are stored: (h, W, S), alpha last."""
-    pixels = np.invert(frame.pixels[rows]) if white_is_zero else frame.pixels[rows]
-    if frame.alpha is not None:
-        pixels = np.concatenate((pixels, frame.alpha[rows][..., None]), axis=2)
-    return np.ascontiguousarray(pixels)
-
-
-def _predicted(strip: NDArray[Any], order: Order, predict: bool) -> bytes:
-    """Bytes of a strip in the file's order, as differences to the left neighbour where compression follows."""
-    if predict and strip.dtype.kind == "f":
-        return bytes(imagecodecs.floatpred_encode(strip, axis=-2))
-    if predict:
-        strip = imagecodecs.delta_encode(strip, axis=-2)
-    return strip.astype(strip.dtype.newbyteorder(order), copy=False).tobytes()
+def read_tiff_tags(path: Path, file: BinaryIO, structure: Structure) -> Structure:
+    """The tags of the page that is the photo, filled up from the first; raises PhotoError where there is none."""
+    file.seek(0)
+    with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+        return tags_of(structure, file, choose_page(path, tiff).page)

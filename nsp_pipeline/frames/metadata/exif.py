@@ -1,13 +1,16 @@
 """What EXIF says of the camera, and the few changes that we make to EXIF."""
 
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 
-from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.frame import Camera, Metadata
 from nsp_pipeline.frames.metadata.ifd import (
+    CLASSIC,
     EXIF_IFD,
     LONG,
     MAKE,
+    MAKER_NOTE,
     MODEL,
     ORIENTATION,
     RESOLUTION_UNIT,
@@ -18,7 +21,9 @@ from nsp_pipeline.frames.metadata.ifd import (
     Structure,
     StructureError,
     parse,
+    pinned_entry,
     rational_entry,
+    repinned,
     serialise,
     short_entry,
 )
@@ -31,6 +36,17 @@ HIGHEST_ISO = 10_000_000
 """No camera goes higher: a greater number stands for something else."""
 PIXEL_WIDTH, PIXEL_HEIGHT = 40962, 40963
 INCH, CENTIMETRE = 2, 3
+SELF_CONTAINED = (
+    b"Nikon\0\2",
+    b"OLYMPUS\0",
+    b"OM SYSTEM\0",
+    b"FUJIFILM",
+    b"PENTAX \0",
+    b"Apple iOS\0",
+    b"STMN",
+    b"HDRP",
+)
+"""How MakerNotes begin that are true wherever they lie: offsets count from their own beginning, or there are none."""
 METRES_PER_UNIT = {INCH: 0.0254, CENTIMETRE: 0.01}
 
 
@@ -42,6 +58,21 @@ def read_structure(exif: bytes | None) -> Structure | None:
         return parse(exif)
     except StructureError:
         return None
+
+
+def structure_of(metadata: Metadata) -> Structure | None:
+    """Parse a photo's EXIF, its MakerNote pinned to where it lay in the photo's file; None where there is none."""
+    structure = read_structure(metadata.exif)
+    if structure is None or metadata.maker_note_at is None:
+        return structure
+    return replace(structure, root=repinned(structure.root, metadata.maker_note_at))
+
+
+def with_structure(metadata: Metadata, structure: Structure | None) -> Metadata:
+    """Put other EXIF in the place of a photo's; where its MakerNote must lie is remembered beside it."""
+    note = pinned_entry(structure.root) if structure else None
+    exif = serialise(replace(structure, root=repinned(structure.root, None))) if structure else None
+    return replace(metadata, exif=exif, maker_note_at=note.pinned if note else None)
 
 
 def camera_of(structure: Structure | None) -> Camera:
@@ -127,11 +158,40 @@ def _row(exif: bytes, order: str, start: int, tag: int) -> int | None:
     return next((row for row in rows if struct.unpack_from(order + "H", exif, row)[0] == tag), None)
 
 
+def embeddable(metadata: Metadata, limit: int, unwanted: Iterable[int]) -> bytes | None:
+    """A photo's EXIF for another kind of file, without some tags of its main directory, in `limit` bytes at most.
+
+    Byte for byte where nothing has to change, else see `fitted`; None where there is none.
+    """
+    structure = structure_of(metadata)
+    if structure is None:
+        return None
+    lean = structure.root.without(unwanted)
+    as_it_is = metadata.maker_note_at is None and lean == structure.root and structure.magic == CLASSIC
+    if as_it_is and metadata.exif and len(metadata.exif) <= limit:
+        return metadata.exif
+    return fitted(Structure(structure.order, lean), limit)
+
+
 def fitted(structure: Structure, limit: int) -> bytes:
-    """Serialise EXIF into at most `limit` bytes, leaving out the largest entries (as a rule a MakerNote)."""
+    """Serialise EXIF into at most `limit` bytes.
+
+    A MakerNote that would have to move for that is left out, unless its offsets count from its own beginning; so are
+    the largest entries where all together are too large.
+    """
+    note = pinned_entry(structure.root)
+    if note and (note.pinned or 0) + len(note.data) > limit:
+        lean = repinned(structure.root, None)
+        structure = replace(structure, root=lean if note.data.startswith(SELF_CONTAINED) else without_maker_note(lean))
     while len(blob := serialise(structure)) > limit:
         structure = replace(structure, root=_without_largest(structure.root))
     return blob
+
+
+def without_maker_note(directory: Directory) -> Directory:
+    """Return a copy of a directory, and of those below it, that lacks the MakerNote."""
+    children = {tag: without_maker_note(child) for tag, child in directory.children.items()}
+    return Directory(directory.without([MAKER_NOTE]).entries, children)
 
 
 def _without_largest(root: Directory) -> Directory:

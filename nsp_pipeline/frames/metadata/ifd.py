@@ -1,10 +1,12 @@
 """TIFF's directory structure, which EXIF shares: read it, change it, write it again without losing a bit.
 
-Entries keep their type and raw bytes, so whatever a camera wrote survives unread. MakerNotes are carried as they are.
+Entries keep their type and raw bytes, so whatever a camera wrote survives unread. Most makers count the offsets inside
+a MakerNote from the beginning of the file (of the EXIF block in a JPEG), so a MakerNote stays true at its own place
+only: its entry is pinned there.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Literal, Protocol, cast
 
@@ -48,6 +50,8 @@ MAKER_NOTE = 37500
 CLASSIC, BIG = 42, 43
 RAW_MAGIC = (85, 0x4F52, 0x5352)
 """What Panasonic and Olympus write where TIFF has 42 and BigTIFF 43."""
+HEADER = 8
+"""Bytes of a classic TIFF's header."""
 MOST_ENTRIES = 4096
 FARTHEST = 1 << 48
 LONGEST_VALUE = 64 << 20
@@ -63,6 +67,8 @@ class Entry:
 
     type: int
     data: bytes
+    pinned: int | None = field(default=None, compare=False)
+    """Where the value must lie, in bytes from the beginning of the structure; None: anywhere."""
 
     @property
     def count(self) -> int:
@@ -145,6 +151,7 @@ def parse_directory(buffer: Buffer, order: Order, big: bool, offset: int, depth:
         if size == 0 or size > LONGEST_VALUE:
             continue
         data = rows[place + 4 + inline : place + 4 + inline + size]
+        where = None
         if size > inline:
             (where,) = struct.unpack_from(order + ("Q" if big else "I"), rows, place + 4 + inline)
             data = buffer[where : where + size]
@@ -159,7 +166,7 @@ def parse_directory(buffer: Buffer, order: Order, big: bool, offset: int, depth:
             except StructureError:
                 continue
         else:
-            entries[tag] = Entry(kind, data)
+            entries[tag] = Entry(kind, data, where if tag == MAKER_NOTE and (where or 0) >= HEADER else None)
     return Directory(entries, children)
 
 
@@ -182,36 +189,100 @@ def _number(order: str, code: str, buffer: Buffer, offset: int) -> int:
 
 
 def serialise(structure: Structure) -> bytes:
-    """Write a structure as a classic TIFF without pixels: the form in which EXIF is embedded."""
-    header = (b"II" if structure.order == "<" else b"MM") + struct.pack(structure.order + "HI", CLASSIC, 8)
-    return header + serialise_directory(structure.root, structure.order, base=8, big=False)
+    """Write a structure as a classic TIFF without pixels: the form in which EXIF is embedded.
+
+    What is pinned lies at its place, with zeros before it where nothing else fits.
+    """
+    header = (b"II" if structure.order == "<" else b"MM") + struct.pack(structure.order + "H", CLASSIC)
+    start, directories = serialise_directory(structure.root, structure.order, base=HEADER, big=False)
+    return header + struct.pack(structure.order + "I", start) + directories
 
 
-def serialise_directory(directory: Directory, order: Order, *, base: int, big: bool) -> bytes:
-    """Write a directory and those below it as they must stand at file offset `base`; no directory follows it."""
+def serialise_directory(directory: Directory, order: Order, *, base: int, big: bool) -> tuple[int, bytes]:
+    """Write a directory and those below it as they must stand at file offset `base`; no directory follows it.
+
+    Values pinned before `base` must have been written there; those behind it are written with the others.
+
+    Returns:
+        The directory's own offset in the file, and the bytes that must stand at `base`.
+    """
+    room = _Room(base, _pinned(directory))
+    start = _put_directory(directory, order, big, room)
+    return start, bytes(room.content)
+
+
+def pinned_entry(directory: Directory) -> Entry | None:
+    """The entry that must lie at a place of its own, in a directory or below it."""
+    return next(_pinned(directory), None)
+
+
+def repinned(directory: Directory, place: int | None) -> Directory:
+    """Return a copy that wants its pinned value at another place; None: anywhere."""
+    entries = {
+        tag: entry if entry.pinned is None else replace(entry, pinned=place) for tag, entry in directory.entries.items()
+    }
+    return Directory(entries, {tag: repinned(child, place) for tag, child in directory.children.items()})
+
+
+def _pinned(directory: Directory) -> Iterator[Entry]:
+    yield from (entry for entry in directory.entries.values() if entry.pinned is not None)
+    for child in directory.children.values():
+        yield from _pinned(child)
+
+
+class _Room:
+    """Bytes that will stand at a file offset, dealt out from the front around what is pinned."""
+
+    def __init__(self, base: int, pinned: Iterable[Entry]) -> None:
+        self._base = base
+        self._cursor = base
+        self.content = bytearray()
+        self._taken = []
+        for entry in pinned:
+            place = entry.pinned or 0
+            if place >= base:
+                self.write(place, entry.data)
+            elif place + len(entry.data) > base:
+                raise ValueError(f"a value pinned to byte {place} would lie across byte {base}")
+            self._taken.append(range(place, place + len(entry.data)))
+
+    def take(self, size: int) -> int:
+        """Deal out so many bytes: their offset in the file, an even one."""
+        place = self._cursor + self._cursor % 2
+        while blocking := next((span for span in self._taken if place < span.stop and span.start < place + size), None):
+            place = blocking.stop + blocking.stop % 2
+        self._cursor = place + size
+        self.write(place, bytes(size))
+        return place
+
+    def write(self, place: int, data: bytes) -> None:
+        """Put bytes at an offset in the file."""
+        start = place - self._base
+        self.content.extend(bytes(max(0, start + len(data) - len(self.content))))
+        self.content[start : start + len(data)] = data
+
+
+def _put_directory(directory: Directory, order: Order, big: bool, room: _Room) -> int:
     offset_code, inline, step = ("Q", 8, 20) if big else ("I", 4, 12)
     pointers = {tag: Entry(IFD8 if big else LONG, b"\0" * inline) for tag in directory.children}
     entries = dict(sorted({**directory.entries, **pointers}.items()))
     table = struct.pack(order + ("Q" if big else "H"), len(entries))
-    size = len(table) + step * len(entries) + inline
-    overflow = b""
-    rows = []
+    start = room.take(len(table) + step * len(entries) + inline)
     for tag, entry in entries.items():
         data = entry.data
         if tag in directory.children:
-            overflow += b"\0" * (-(size + len(overflow)) % 2)
-            where = base + size + len(overflow)
-            overflow += serialise_directory(directory.children[tag], order, base=where, big=big)
-            data = struct.pack(order + offset_code, where)
-        row = struct.pack(f"{order}HH{offset_code}", tag, entry.type, entry.count)
-        if len(data) <= inline:
-            row += data.ljust(inline, b"\0")
-        else:
-            overflow += b"\0" * (-(size + len(overflow)) % 2)
-            row += struct.pack(order + offset_code, base + size + len(overflow))
-            overflow += data
-        rows.append(row)
-    return table + b"".join(rows) + b"\0" * inline + overflow
+            data = struct.pack(order + offset_code, _put_directory(directory.children[tag], order, big, room))
+        table += struct.pack(f"{order}HH{offset_code}", tag, entry.type, entry.count)
+        if len(data) <= inline and entry.pinned is None:
+            table += data.ljust(inline, b"\0")
+            continue
+        place = entry.pinned
+        if place is None:
+            place = room.take(len(data))
+            room.write(place, data)
+        table += struct.pack(order + offset_code, place)
+    room.write(start, table + b"\0" * inline)
+    return start
 
 
 def short_entry(order: Order, *values: int) -> Entry:
