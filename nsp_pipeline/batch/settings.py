@@ -70,8 +70,9 @@ class RunSettings:
             "bit_depth": self.encoding.bit_depth or "keep",
             "quality": self.encoding.quality or "keep",
         }
-        if self.inference.pd != "auto":
-            parts["pd"] = self.inference.pd
+        for name in ("pd", "light"):
+            if (chosen := getattr(self.inference, name)) != "auto":
+                parts[name] = chosen
         if self.inference.tile and task.profile and task.profile.spec.backbone.tiling == "blended":
             # A network that looks everywhere sees other surroundings in other tiles.
             parts["tile"] = self.inference.tile

@@ -25,7 +25,7 @@ from nsp_pipeline.cli.shared.quantities import DurationType, NumberType, OrWord,
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
-from nsp_pipeline.cli.shared.strength_options import strength_options
+from nsp_pipeline.cli.shared.strength_options import LIGHT_OPTION, strength_options
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
@@ -55,6 +55,7 @@ from nsp_pipeline.machine.cpus import limit_libraries
     "--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr, sr-direct: double the size too."
 )
 @strength_options
+@LIGHT_OPTION
 @engine_options_for_several
 @click.option("--require-gpu", is_flag=True, help="Stop with exit code 3 rather than compute on the CPU.")
 @click.option(

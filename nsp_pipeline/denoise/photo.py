@@ -24,6 +24,7 @@ from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, largest_tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
+from nsp_pipeline.frames.colour.light import tone_for
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.noise.estimate import estimate_noise
 
@@ -45,7 +46,8 @@ class InferenceSettings:
     `strength` is the share of the removed noise, 0 to 1; None lets the noise estimated in the photo decide for every
     neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
     that suits its halo. `chroma` is `strength` for colour alone, None the same; `detail` is the share of the finest
-    grain that comes back, in brightness only. `pd` is one of PD_WORDS (see profiles/spec.py).
+    grain that comes back, in brightness only. `pd` is one of PD_WORDS (see profiles/spec.py). `light` is one of
+    LIGHT_WORDS (see frames/colour/light.py): whether photos store light, or what is looked at.
     """
 
     mode: str = "denoise"
@@ -54,6 +56,7 @@ class InferenceSettings:
     chroma: float | None = None
     detail: float = 0.0
     pd: str = "auto"
+    light: str = "auto"
 
     def __post_init__(self) -> None:
         """Raise UsageError for a share that is no number from 0 to 1."""
@@ -78,12 +81,16 @@ class InferenceSettings:
 
 @dataclass(frozen=True)
 class Inferred:
-    """A denoised photo, the mean strength used, and its noise: sigma in 8-bit steps."""
+    """A denoised photo, the mean strength used, and its noise: sigma in 8-bit steps.
+
+    `seen` are the photo's pixels before and after as the network sees them: in a perceptual encoding.
+    """
 
     frame: Frame
     strength: float
     noise_before: float
     noise_after: float
+    seen: tuple[Pixels, Pixels]
 
 
 def denoise_frame(
@@ -99,6 +106,9 @@ def denoise_frame(
     networks that look everywhere (`tiling` "blended") give other results in other tiles; those fade into each other.
     Strength 0 gives back the very pixels. Grey photos go through as three equal channels, and their mean comes back.
 
+    Photos that store light, and values beyond white, are denoised in a perceptual encoding (see core/tone.py) and
+    brought back.
+
     Where memory runs out, automatic tiles are halved, for this photo and all that follow on the engine.
 
     Args:
@@ -110,17 +120,19 @@ def denoise_frame(
         UntrustedResultError: the engine gave values that are not numbers.
         EngineFailedError: the engine broke down.
     """
-    noise = estimate_noise(frame.pixels)
+    tone = tone_for(frame, settings.light)
+    pixels = tone.seen(frame.pixels) if tone else frame.pixels
+    noise = estimate_noise(pixels)
     if settings.removes_nothing:
-        return Inferred(frame, 0.0, noise.sigma, noise.sigma)
-    height, width, channels = frame.pixels.shape
+        return Inferred(frame, 0.0, noise.sigma, noise.sigma, (pixels, pixels))
+    height, width, channels = pixels.shape
     scale = engine.info.scale
-    result = np.empty((height * scale, width * scale, channels), frame.pixels.dtype)
+    result = np.empty((height * scale, width * scale, channels), pixels.dtype)
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
     while True:
         side = _tile_side(engine.info, settings)
         try:
-            strength = run(frame.pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
+            strength = run(pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
             break
         except (EngineOutOfMemoryError, MemoryError) as error:
             smaller = _halved(min(side, max(height, width)), engine, settings, error)
@@ -128,10 +140,15 @@ def denoise_frame(
         if on_smaller:
             on_smaller(smaller)
     return Inferred(
-        frame=replace(frame, pixels=result, alpha=_enlarged(frame.alpha, scale)),
+        frame=replace(
+            frame,
+            pixels=tone.back(frame.pixels, pixels, result) if tone else result,
+            alpha=_enlarged(frame.alpha, scale),
+        ),
         strength=strength,
         noise_before=noise.sigma,
         noise_after=estimate_noise(result).sigma,
+        seen=(pixels, result),
     )
 
 

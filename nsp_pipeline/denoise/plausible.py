@@ -28,7 +28,7 @@ def require_its_colours(before: NDArray[np.generic], after: NDArray[np.generic],
     It may fall further where noise was cut off at black, which had made the dark brighter.
 
     Args:
-        before: the photo, (H, W, C) as stored.
+        before: the photo, (H, W, C) as stored, or brought to a perceptual encoding where it stores light.
         after: what was made of it, of the same type and channels, at any size.
         sigma: the photo's noise, in 8-bit steps.
     """

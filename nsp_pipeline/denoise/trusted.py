@@ -52,5 +52,5 @@ def _denoised(frame: Frame, engine: Engine, settings: InferenceSettings, context
         context.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
 
     inferred = denoise_frame(frame, engine, settings, context.on_tile, on_smaller)
-    require_its_colours(frame.pixels, inferred.frame.pixels, inferred.noise_before)
+    require_its_colours(*inferred.seen, inferred.noise_before)
     return inferred

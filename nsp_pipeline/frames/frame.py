@@ -118,8 +118,8 @@ class Metadata:
 class Frame:
     """One photo.
 
-    `pixels` is (H, W, C), uint8, uint16 or float32 in 0..1, with C = 1 (grey) or 3 (RGB), in the stored
-    orientation: what the orientation tag asks for is left to the viewer, and the tag is kept. RAW photos come turned
+    `pixels` is (H, W, C), uint8, uint16 or float32 (black 0, white 1; a TIFF's may lie outside), with C = 1 (grey) or
+    3 (RGB), in the stored orientation: what the orientation tag asks for is left to the viewer, and the tag is kept. RAW photos come turned
     upright, with the tag set to match. `alpha` is (H, W) of the same type, or None. `damage` says what is wrong with a
     picture that was read although it is damaged; None for a sound one.
     """

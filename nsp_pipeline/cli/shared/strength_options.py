@@ -8,7 +8,17 @@ import click
 from nsp_pipeline.cli.shared.quantities import OrWord, ShareType
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.colour.light import LIGHT_WORDS
 from nsp_pipeline.profiles.spec import PD_WORDS
+
+LIGHT_OPTION = click.option(
+    "--light",
+    type=click.Choice(LIGHT_WORDS),
+    default="auto",
+    show_default=True,
+    help="How photos store brightness: linear is light itself, encoded is on a curve for the eye, as JPEG always is. "
+    "auto: as the colour profile says.",
+)
 
 OPTIONS = (
     click.option(
@@ -60,4 +70,6 @@ def inference_settings(options: Mapping[str, Any]) -> InferenceSettings:
     mode, strength, chroma, detail = (options[name] for name in ("mode", "strength", "chroma", "detail"))
     if options["pd"] != "auto" and mode != "denoise":
         raise UsageError(f"--pd works with --mode denoise only, not with {mode}")
-    return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"])
+    return InferenceSettings(
+        mode, strength, options["tile"], chroma, detail, options["pd"], options.get("light", "auto")
+    )

@@ -58,8 +58,6 @@ RATIOS = {UNCOMPRESSED: 1, LZW: 3000, JPEG: 4000, DEFLATE: 1100, OLD_DEFLATE: 11
 TRUSTED = (UNCOMPRESSED, DEFLATE, OLD_DEFLATE, ZSTD)
 """Compressions whose decoders no damaged file crashes; the others run in a process of their own."""
 DECODER = "nsp_pipeline.frames.decoders.tiff_page"
-OVERSHOOT = 1e-3
-"""How far floating-point pixels may lie outside 0..1, as interpolation leaves them."""
 NO_SUCH_PLACE = (None, errno.EINVAL, errno.EOVERFLOW)
 """What the system answers where a file points to a place that cannot exist; a disk that fails answers otherwise."""
 
@@ -184,11 +182,8 @@ def _as_frame(path: Path, page: Any, samples: NDArray[Any]) -> tuple[NDArray[np.
     photometric = page.tags.valueof(PHOTOMETRIC)
     colours = _colours(photometric)
     if samples.dtype.kind == "f":
-        lowest, highest = float(samples.min()), float(samples.max())
-        if not (lowest >= -OVERSHOOT and highest <= 1 + OVERSHOOT):
-            raise PhotoError(
-                path, f"the TIFF holds floating-point numbers from {lowest:g} to {highest:g}; nsp takes 0 to 1"
-            )
+        if not np.isfinite(samples.min()) or not np.isfinite(samples.max()):
+            raise PhotoError(path, "the TIFF holds floating-point values that are no numbers (nan) or infinite")
         samples = samples.astype(np.float32, copy=False)
     elif samples.dtype not in (np.uint8, np.uint16):
         raise PhotoError(path, f"the TIFF decodes to numbers of an unexpected type ({samples.dtype})")
