@@ -1,5 +1,6 @@
 """What becomes of each photo and of a run: plain values for the terminal, the log and JSON."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -78,6 +79,11 @@ class Summary:
         return [result for result in self.of(Outcome.DONE) if result.made.damaged]
 
     @property
+    def lost(self) -> dict[str, int]:
+        """What outputs could not keep of their photos' metadata, and of how many photos."""
+        return dict(Counter(name for result in self.of(Outcome.DONE) for name in result.made.losses))
+
+    @property
     def megapixels_per_second(self) -> float:
         """Pixels denoised over the run's whole time."""
         return sum(result.made.megapixels or 0.0 for result in self.of(Outcome.DONE)) / max(self.seconds, 1e-9)
@@ -90,6 +96,7 @@ class Summary:
                 "ended": str(self.ended),
                 **self.counts(),
                 "damaged": len(self.damaged),
+                "lost": self.lost,
                 "seconds": round(self.seconds, 3),
                 "megapixels_per_second": round(self.megapixels_per_second, 4),
                 "error": str(self.fatal) if self.fatal else None,

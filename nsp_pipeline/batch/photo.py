@@ -161,15 +161,15 @@ class PhotoSteps:
         """Write a photo and record it; raises as Publisher.publish does."""
         began = time.monotonic()
         self.manifest.keep_settings(self.settings.fingerprint(made.task, damaged=bool(made.made.damaged)))
-        self.publisher.publish(made.task.job, made.frame, self._row(made.task, made.source, made.made))
-        whole = replace(made.made, seconds=(made.made.seconds or 0.0) + time.monotonic() - began)
+        row = self.publisher.publish(made.task.job, made.frame, self._row(made.task, made.source, made.made))
+        whole = replace(row.made, seconds=(made.made.seconds or 0.0) + time.monotonic() - began)
         return replace(self._result(made.task, Outcome.DONE, None), made=whole)
 
     def place(self, task: Task, source: Stamp, made: Provenance, written: Written) -> Result:
         """Give a photo that another process wrote its name, and record it; raises as Publisher.place does."""
         self.manifest.keep_settings(self.settings.fingerprint(task, damaged=bool(made.damaged)))
-        self.publisher.place(written, task.job, row_of(task, self.settings, source, made))
-        return replace(self._result(task, Outcome.DONE, None), made=made)
+        row = self.publisher.place(written, task.job, row_of(task, self.settings, source, made))
+        return replace(self._result(task, Outcome.DONE, None), made=row.made)
 
     def fail(self, task: Task, error: Exception) -> Result:
         """Record a photo that a step gave up on; bugs, and what libraries say, go to the error log."""

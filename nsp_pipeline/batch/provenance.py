@@ -1,7 +1,15 @@
 """What a photo was made with, and what came of it: one value for the manifest, the log and JSON."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+LOST_BETWEEN = "; "
+
+
+def joined(losses: Iterable[str]) -> str:
+    """Names of what is lost, as a record keeps them."""
+    return LOST_BETWEEN.join(name.replace(";", ",") for name in losses)
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,16 @@ class Provenance:
     damaged: str | None = None
     """What is wrong with the picture in the photo's file, whether it was made all the same or failed of it."""
 
+    lost: str | None = None
+    """What the photo's file says and its output does not (see frames/metadata/inventory.py), joined by LOST_BETWEEN;
+    empty where nothing is lost."""
+
     def as_json(self) -> dict[str, Any]:
         """Plain values; what is not known is left out."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        values: dict[str, Any] = {name: value for name, value in vars(self).items() if value is not None}
+        return values | ({"lost": list(self.losses)} if self.lost is not None else {})
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """`lost`, one by one."""
+        return tuple(filter(None, (self.lost or "").split(LOST_BETWEEN)))

@@ -28,6 +28,7 @@ class LazyCommand:
 COMMANDS = {
     "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Remove the noise from photos: files or whole folders."),
     "status": LazyCommand("nsp_pipeline.cli.status", "Show how far a run is, and what failed."),
+    "verify": LazyCommand("nsp_pipeline.cli.verify", "Check finished photos against their originals' metadata."),
     "scan": LazyCommand("nsp_pipeline.cli.scan", "List the cameras and ISO in an archive, and their noise."),
     "calibrate": LazyCommand("nsp_pipeline.cli.calibrate.command", "Make a profile of a camera from its noisy photos."),
     "distill": LazyCommand("nsp_pipeline.cli.distill", "Teach a small, fast network what a profile knows."),

@@ -110,8 +110,10 @@ class Metadata:
     size: tuple[int, int] | None = None
     maker_note_at: int | None = None
     left_out: tuple[str, ...] = ()
+    photoshop: bytes | None = None
+    """Photoshop's resource block, which holds IPTC, of a JPEG or PNG on its way into another kind of file."""
     comments: tuple[bytes, ...] = ()
-    """Of a JPEG, for other kinds of file."""
+    """Of a JPEG on such a way."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,9 @@ class Frame:
     """One photo.
 
     `pixels` is (H, W, C), uint8, uint16 or float32 (black 0, white 1; a TIFF's may lie outside), with C = 1 (grey) or
-    3 (RGB), in the stored orientation: what the orientation tag asks for is left to the viewer, and the tag is kept. RAW photos come turned
-    upright, with the tag set to match. `alpha` is (H, W) of the same type, or None. `damage` says what is wrong with a
-    picture that was read although it is damaged; None for a sound one.
+    3 (RGB), in the stored orientation: what the orientation tag asks for is left to the viewer, and the tag is kept.
+    RAW photos come turned upright, with the tag set to match. `alpha` is (H, W) of the same type, or None. `damage`
+    says what is wrong with a picture that was read although it is damaged; None for a sound one.
     """
 
     pixels: NDArray[Any]

@@ -24,13 +24,7 @@ from nsp_pipeline.frames.formats.png_metadata import photoshop_of_png, profile_o
 from nsp_pipeline.frames.formats.tiff_encode import encode_tiff
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
 from nsp_pipeline.frames.metadata.exif import structure_of, with_resolution, with_size, with_structure
-from nsp_pipeline.frames.metadata.ifd import (
-    PHOTOSHOP_RESOURCES,
-    UNDEFINED,
-    Directory,
-    Entry,
-    Structure,
-)
+from nsp_pipeline.frames.metadata.inventory import lost
 from nsp_pipeline.frames.metadata.xmp import EXTENSION, joined
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
@@ -87,10 +81,13 @@ def write_frame(
         _encode(path, prepared, stored, target, quality)
 
 
-def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int | None) -> None:
-    """Open a written file again and make sure that it is whole and holds the frame.
+def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int | None) -> tuple[str, ...]:
+    """Open a written file again and make sure that it is whole and holds the frame; name what it does not hold.
 
     Size and channels must agree, and in lossless files every pixel. Raises OutputError.
+
+    Returns:
+        Of what the photo says besides its pixels, whatever the file lacks or has otherwise (see metadata/inventory.py).
     """
     stored = stored_kind(frame, kind)
     expected = _prepare(path, frame, stored, bit_depth)
@@ -102,6 +99,7 @@ def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int
         raise OutputError(f"{path}: what was written is {found.kind} {found.pixels.shape}, not the photo")
     if stored is not Kind.JPEG and not (_same(found.pixels, expected.pixels) and _same(found.alpha, expected.alpha)):
         raise OutputError(f"{path}: what was written differs from the photo; is the disk damaged?")
+    return lost(frame, found)
 
 
 def stored_kind(frame: Frame, kind: OutputKind) -> Kind:
@@ -195,6 +193,7 @@ def _metadata_for(path: Path, frame: Frame, stored: Kind, *, same_depth: bool) -
 def _translated(path: Path, metadata: Metadata, *, grey: bool) -> Metadata:
     """Metadata as any kind of file can hold them: what only the source's kind has is brought into EXIF, ICC and XMP."""
     source, structure = metadata.source, structure_of(metadata)
+    own = structure
     icc, xmp, resources = metadata.icc, metadata.xmp, None
     comments: tuple[bytes, ...] = ()
     if isinstance(source, JpegSource):
@@ -209,12 +208,8 @@ def _translated(path: Path, metadata: Metadata, *, grey: bool) -> Metadata:
             icc = icc or profile_of_png(source, grey=grey)
         except ValueError as error:
             raise PhotoError(path, f"{error}, which only PNG can say; use --format keep or png") from error
-    if resources:
-        structure = structure or Structure("<", Directory())
-        block = {PHOTOSHOP_RESOURCES: Entry(UNDEFINED, resources)}
-        structure = replace(structure, root=structure.root.having(block))
-    plain = Metadata(icc=icc, xmp=xmp, left_out=metadata.left_out, comments=comments)
-    return with_structure(plain, structure)
+    plain = replace(metadata, icc=icc, xmp=xmp, source=None, photoshop=resources, comments=comments)
+    return plain if structure is own else with_structure(plain, structure)
 
 
 def _encode(path: Path, frame: Frame, stored: Kind, stream: BinaryIO, quality: int | None) -> None:

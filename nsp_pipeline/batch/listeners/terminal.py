@@ -14,6 +14,8 @@ from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.file_names import printable
 
 LONGEST_NAME = 32
+MOST_LOST_NAMED = 12
+"""Items of metadata that the last lines of a run name."""
 
 P = ParamSpec("P")
 
@@ -218,12 +220,22 @@ def summary_lines(summary: Summary) -> list[str]:
     pace = f", {summary.megapixels_per_second:.2f} MP/s" if done else ""
     lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
     lines += [f"  damaged, made of what is left: {result.name}: {result.made.damaged}" for result in summary.damaged]
+    lines += _lost_lines(summary.lost)
     lines += [f"  failed: {result.name}: {result.reason}" for result in failed]
     if summary.ended == Ended.TIME_UP:
         left = "1 photo is left" if summary.remaining == 1 else f"{summary.remaining} photos are left"
         lines.append(f"time is up (--max-duration): {left}; run the same command again to continue")
     if summary.ended == Ended.INTERRUPTED:
         lines.append("interrupted; run the same command again to continue")
+    return lines
+
+
+def _lost_lines(lost: dict[str, int]) -> list[str]:
+    """What could not be kept, the most frequent first."""
+    ranked = sorted(lost.items(), key=lambda entry: (-entry[1], entry[0]))
+    lines = [f"  not kept in {count} photo{'s' * (count != 1)}: {name}" for name, count in ranked[:MOST_LOST_NAMED]]
+    if len(ranked) > MOST_LOST_NAMED:
+        lines.append(f"  and {len(ranked) - MOST_LOST_NAMED} more items of metadata; nsp verify OUTPUT names all")
     return lines
 
 

@@ -18,6 +18,7 @@ from nsp_pipeline.batch.output.mark import Mark, seal, with_room
 from nsp_pipeline.batch.output.record import Row, Status
 from nsp_pipeline.batch.output.up_to_date import NOT_OURS, hash_file, marked_output, our_output
 from nsp_pipeline.batch.output.up_to_date import stamp as stamp_of
+from nsp_pipeline.batch.provenance import joined
 from nsp_pipeline.errors import OutputError, PhotoError
 from nsp_pipeline.file_names import from_printable, printable
 from nsp_pipeline.frames.frame import Frame
@@ -65,6 +66,8 @@ class Written:
     size: int
     mtime_ns: int
     sha256: str
+    lost: str = ""
+    """What it does not hold of the photo's metadata, as Provenance has it."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class Publisher:
             output_size=written.size,
             output_mtime_ns=written.mtime_ns,
             output_sha256=written.sha256,
+            made=replace(row.made, lost=written.lost),
         )
         if not self.overwrite and os.path.lexists(job.output) and not self._is_ours(job, row):
             raise NotOursError(job.input)
@@ -145,10 +149,10 @@ def write_partial(partial: Path, job: Job, frame: Frame, row: Row, encoding: Enc
     with _explained(partial, job):
         job.output.parent.mkdir(parents=True, exist_ok=True)
         _write(partial, job, frame, mark_of(row), encoding)
-        _check(partial, job, frame, encoding)
+        lost = _check(partial, job, frame, encoding)
         keep_times_and_permissions(partial, job.input, row.input_mtime_ns)
         written = partial.stat()
-        return Written(partial, written.st_size, written.st_mtime_ns, hash_file(partial))
+        return Written(partial, written.st_size, written.st_mtime_ns, hash_file(partial), joined(lost))
 
 
 def _write(partial: Path, job: Job, frame: Frame, mark: Mark, encoding: Encoding) -> None:
@@ -161,9 +165,10 @@ def _write(partial: Path, job: Job, frame: Frame, mark: Mark, encoding: Encoding
         os.fsync(file.fileno())
 
 
-def _check(partial: Path, job: Job, frame: Frame, encoding: Encoding) -> None:
+def _check(partial: Path, job: Job, frame: Frame, encoding: Encoding) -> tuple[str, ...]:
+    """Read a photo that was written; what it does not hold of the original's metadata."""
     try:
-        verify_written(partial, frame, kind=job.kind, bit_depth=encoding.bit_depth)
+        return verify_written(partial, frame, kind=job.kind, bit_depth=encoding.bit_depth)
     except OutputError as error:
         # One photo that does not survive its own format must not end the night's work on all others.
         reason = str(error).replace(str(partial), printable(job.output))

@@ -12,7 +12,7 @@ from nsp_pipeline.frames.colour.read_profile import colours_of, curve_of
 from nsp_pipeline.frames.colour.statement import stated_curve
 from nsp_pipeline.frames.formats.png_metadata import contents_of
 from nsp_pipeline.frames.formats.tiff_tags import TRANSFER_FUNCTION
-from nsp_pipeline.frames.frame import Frame, PngSource
+from nsp_pipeline.frames.frame import Frame, Kind, PngSource
 from nsp_pipeline.frames.metadata.exif import read_structure
 from nsp_pipeline.frames.metadata.ifd import EXIF_IFD, SHORT, Directory, Structure
 
@@ -34,6 +34,8 @@ def tone_for(frame: Frame, light: str = "auto") -> Tone | None:
         light: "auto" goes by what the file states (ICC profile, cICP, gAMA, TransferFunction, EXIF's Gamma); "linear"
             and "encoded" overrule it.
     """
+    if frame.kind is Kind.RAW:
+        return None  # developed onto a curve for the eye, whatever its profile will say
     floor, peak, outside = _range(frame.pixels)
     curve = stated_light(frame) if light == "auto" else LINEAR if light == "linear" else SRGB
     if curve is None and peak > SCENE_REFERRED:

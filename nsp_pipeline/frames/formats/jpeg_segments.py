@@ -81,7 +81,7 @@ def new_segments(metadata: Metadata) -> bytes:
         packet, parts = xmp.split(metadata.xmp, LONGEST_PAYLOAD - len(xmp.PACKET))
         segments.append(_segment(APP1, xmp.PACKET + packet))
         segments += [_segment(APP1, xmp.EXTENSION + part) for part in parts]
-    resources = resources_of(structure.root) if structure else None
+    resources = metadata.photoshop or (resources_of(structure.root) if structure else None)
     segments += _parts(APP13, PHOTOSHOP_SIGNATURE, resources or b"")
     if metadata.icc:
         room = LONGEST_PAYLOAD - len(ICC_SIGNATURE) - 2

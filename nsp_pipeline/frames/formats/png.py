@@ -19,14 +19,21 @@ from nsp_pipeline.frames.formats.png_data import (
     mended_picture_data,
     unpacked_size,
 )
-from nsp_pipeline.frames.formats.png_metadata import XMP_KEYWORD, chunk, inflate, new_chunks, raw_profiles, texts
+from nsp_pipeline.frames.formats.png_metadata import (
+    TEXT_CHUNKS,
+    XMP_KEYWORD,
+    chunk,
+    inflate,
+    new_chunks,
+    raw_profiles,
+    texts,
+)
 from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Frame, Kind, Metadata, PngSource
 from nsp_pipeline.frames.limits import DEFLATE_RATIO, check_promise, check_size, size_text
 from nsp_pipeline.frames.metadata.exif import camera_of, read_structure
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 CREDENTIALS_CHUNK = b"caBX"
 KEPT_CHUNKS = frozenset(b"cHRM gAMA iCCP sRGB cICP mDCV cLLI pHYs tEXt zTXt iTXt eXIf tIME".split())
 """Chunks that stay true when pixels change. Unknown ones say it of themselves by a lower-case fourth letter."""

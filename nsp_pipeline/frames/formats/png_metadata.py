@@ -12,6 +12,7 @@ from nsp_pipeline.frames.metadata.exif import embeddable, read_structure, resolu
 from nsp_pipeline.frames.metadata.photoshop import RESOURCE, resources_of, with_iptc
 from nsp_pipeline.frames.metadata.xmp import PACKET
 
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 RAW_PROFILE = re.compile(rb"Raw profile type (\w+)")
 RAW_CONTENT = re.compile(rb"\s*\w+\s+(\d+)\s+([0-9a-fA-F\s]*)", re.DOTALL)
@@ -106,7 +107,7 @@ def new_chunks(metadata: Metadata) -> tuple[bytes, ...]:
         chunks.append(chunk(b"eXIf", exif))
     if metadata.xmp:
         chunks.append(chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp))
-    if resources := structure and resources_of(structure.root):
+    if resources := metadata.photoshop or (structure and resources_of(structure.root)):
         chunks.append(chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(_raw_text(b"iptc", resources))))
     chunks += [chunk(b"tEXt", COMMENT + b"\0" + comment) for comment in metadata.comments]
     return tuple(chunks)

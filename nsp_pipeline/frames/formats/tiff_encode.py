@@ -47,6 +47,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     ICC_PROFILE,
     IMAGE_LENGTH,
     IMAGE_WIDTH,
+    PHOTOSHOP_RESOURCES,
     UNDEFINED,
     XMP,
     Directory,
@@ -139,6 +140,8 @@ def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
         storage[EXTRA_SAMPLES] = short_entry(tape.order, source.alpha_kind if source.alpha_kind is not None else 2)
     if frame.metadata.icc:
         storage[ICC_PROFILE] = Entry(UNDEFINED, frame.metadata.icc)
+    if frame.metadata.photoshop:
+        storage[PHOTOSHOP_RESOURCES] = Entry(UNDEFINED, frame.metadata.photoshop)
     if frame.metadata.xmp:
         storage[XMP] = Entry(BYTE, frame.metadata.xmp)
     described = structure.root.without(STRUCTURAL_TAGS - {SUBFILE_TYPE, *HARMLESS_TAGS})

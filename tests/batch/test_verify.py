@@ -1,0 +1,109 @@
+"""What outputs cannot keep is said in the run, the manifest and --json; `nsp verify` compares a finished folder."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from batch_runs import save_photo
+from PIL import Image
+from run_nsp import Finished
+
+import nsp_pipeline.frames.write
+from nsp_pipeline.frames.frame import Frame, Metadata
+
+Nsp = Callable[..., Finished]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A plain PNG, a TIFF with a thumbnail, and a JPEG with a comment and a camera."""
+    folder = tmp_path / "in"
+    save_photo(folder / "plain.png", 1)
+    save_photo(folder / "camera.jpg", 2, model="Test")
+    pixels = np.asarray(Image.open(folder / "plain.png"))
+    with tifffile.TiffWriter(folder / "scan.tif") as tiff:
+        tiff.write(pixels[:8, :8], photometric="rgb", subfiletype=1, metadata=None)
+        tiff.write(pixels, photometric="rgb", metadata=None)
+    return folder
+
+
+def test_what_is_lost_stands_in_the_run_its_json_and_the_manifest(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    ended = nsp("denoise", archive, tmp_path / "out", "--json")
+    assert ended.code == 0
+    document = json.loads(ended.out)
+    lost = {Path(photo["name"]).name: photo["lost"] for photo in document["photos"]}
+    assert lost == {"plain.png": [], "camera.jpg": [], "scan.tif": ["a thumbnail"]}
+    assert document["summary"]["lost"] == {"a thumbnail": 1}
+    assert "not kept in 1 photo: a thumbnail" in ended.err
+    with sqlite3.connect(tmp_path / "out" / ".nsp" / "manifest.sqlite") as manifest:
+        rows = dict(manifest.execute("SELECT output, lost FROM photos").fetchall())
+    assert rows == {"plain.png": "", "camera.jpg": "", "scan.tif": "a thumbnail"}
+
+
+def test_verify_finds_a_finished_folder_in_order(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    nsp("denoise", archive, tmp_path / "out")
+    ended = nsp("verify", tmp_path / "out")
+    assert ended.code == 0
+    assert "scan.tif: not kept: a thumbnail" in ended.out
+    assert "3 photos checked: 0 with trouble, 1 whose kind of file could not keep everything" in ended.out
+    document = json.loads(nsp("verify", tmp_path / "out", "--json").out)
+    assert document["summary"] == {
+        "output": str(tmp_path / "out"), "checked": 3, "trouble": 0, "unchecked": 0, "with_losses": 1,
+    }  # fmt: skip
+
+
+def test_verify_names_what_is_gone_changed_or_without_its_original(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    nsp("denoise", archive, tmp_path / "out")
+    (tmp_path / "out" / "plain.png").unlink()
+    edited = bytearray((tmp_path / "out" / "camera.jpg").read_bytes())
+    edited[-3] ^= 1
+    (tmp_path / "out" / "camera.jpg").write_bytes(edited)
+    (archive / "scan.tif").unlink()
+    ended = nsp("verify", tmp_path / "out", "--json")
+    assert ended.code == 1
+    found = {Path(photo["output"]).name: photo for photo in json.loads(ended.out)["photos"]}
+    assert "gone" in found["plain.png"]["trouble"]
+    assert "changed" in found["camera.jpg"]["trouble"]
+    assert "not there" in found["scan.tif"]["unchecked"]
+    assert "trouble" not in found["scan.tif"]
+
+
+def test_metadata_that_a_fault_of_ours_drops_are_noticed(
+    nsp: Nsp, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = nsp_pipeline.frames.write.encode_jpeg
+
+    def forgetful(frame: Frame, quality: int | None) -> bytes:
+        return write(Frame(frame.pixels, None, frame.kind, Metadata(), frame.camera), quality)
+
+    monkeypatch.setattr(nsp_pipeline.frames.write, "encode_jpeg", forgetful)
+    ended = nsp("denoise", archive / "camera.jpg", tmp_path / "out", "--json")
+    assert "tag Model" in json.loads(ended.out)["photos"][0]["lost"]
+    with sqlite3.connect(tmp_path / "out" / ".nsp" / "manifest.sqlite") as manifest:
+        manifest.execute("UPDATE photos SET lost = ''")
+    ended = nsp("verify", tmp_path / "out")
+    assert ended.code == 1
+    assert "lack more than its record says: tag Model" in ended.out
+
+
+def test_a_record_of_an_older_nsp_is_compared_all_the_same(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    nsp("denoise", archive, tmp_path / "out")
+    with sqlite3.connect(tmp_path / "out" / ".nsp" / "manifest.sqlite") as manifest:
+        manifest.execute("UPDATE photos SET lost = NULL")
+    ended = nsp("verify", tmp_path / "out")
+    assert ended.code == 0
+    assert "not kept: a thumbnail" in ended.out
+
+
+def test_verify_changes_nothing_and_needs_a_record(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    nsp("denoise", archive, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    nsp("verify", tmp_path / "out")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    shutil.rmtree(tmp_path / "out" / ".nsp")
+    assert nsp("verify", tmp_path / "out").code == 2
