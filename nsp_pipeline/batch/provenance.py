@@ -37,7 +37,7 @@ class Provenance:
     """What is wrong with the picture in the photo's file, whether it was made all the same or failed of it."""
 
     lost: str | None = None
-    """What the photo's file says and its output does not (see frames/metadata/inventory.py), joined by LOST_BETWEEN;
+    """What the photo's file says and its output does not (see frames/inventory.py), joined by LOST_BETWEEN;
     empty where nothing is lost."""
 
     def as_json(self) -> dict[str, Any]:

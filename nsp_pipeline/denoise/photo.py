@@ -24,8 +24,8 @@ from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, largest_tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
-from nsp_pipeline.frames.colour.light import tone_for
 from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.noise.estimate import estimate_noise
 
 SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
@@ -47,7 +47,7 @@ class InferenceSettings:
     neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
     that suits its halo. `chroma` is `strength` for colour alone, None the same; `detail` is the share of the finest
     grain that comes back, in brightness only. `pd` is one of PD_WORDS (see profiles/spec.py). `light` is one of
-    LIGHT_WORDS (see frames/colour/light.py): whether photos store light, or what is looked at.
+    LIGHT_WORDS (see frames/light.py): whether photos store light, or what is looked at.
     """
 
     mode: str = "denoise"

@@ -1,12 +1,11 @@
 """A photo in memory: its pixels as stored, and everything needed to write its metadata again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from numpy.typing import NDArray
-
-from nsp_pipeline.frames.metadata.ifd import Directory
 
 CONTENT_CREDENTIALS = "content credentials (C2PA), which no changed picture can keep"
 
@@ -71,10 +70,13 @@ class PngSource:
 
 @dataclass(frozen=True)
 class CarriedPage:
-    """A page of a TIFF that goes along as it is (a scanner's infrared, a mask): its tags, and its strips or tiles."""
+    """A page of a TIFF that goes along as it is (a scanner's infrared, a mask): its tags, and its strips or tiles.
+
+    `tags` are type codes and raw values, in the file's byte order, by tag.
+    """
 
     name: str
-    tags: Directory
+    tags: Mapping[int, tuple[int, bytes]]
     offsets_tag: int
     segments: tuple[bytes, ...]
 

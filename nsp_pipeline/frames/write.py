@@ -23,8 +23,8 @@ from nsp_pipeline.frames.formats.png import encode_png, with_exif, without_stora
 from nsp_pipeline.frames.formats.png_metadata import photoshop_of_png, profile_of_png, resolution_of_png
 from nsp_pipeline.frames.formats.tiff_encode import encode_tiff
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
+from nsp_pipeline.frames.inventory import lost
 from nsp_pipeline.frames.metadata.exif import structure_of, with_resolution, with_size, with_structure
-from nsp_pipeline.frames.metadata.inventory import lost
 from nsp_pipeline.frames.metadata.xmp import EXTENSION, joined
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
@@ -87,7 +87,7 @@ def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int
     Size and channels must agree, and in lossless files every pixel. Raises OutputError.
 
     Returns:
-        Of what the photo says besides its pixels, whatever the file lacks or has otherwise (see metadata/inventory.py).
+        Of what the photo says besides its pixels, whatever the file lacks or has otherwise (see inventory.py).
     """
     stored = stored_kind(frame, kind)
     expected = _prepare(path, frame, stored, bit_depth)

@@ -18,9 +18,9 @@ from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import UntrustedResultError
 from nsp_pipeline.frames.colour.curves import LINEAR, SRGB, Parametric
-from nsp_pipeline.frames.colour.light import tone_for
 from nsp_pipeline.frames.colour.make_profile import D65, SRGB_PRIMARIES, grey_profile, rgb_profile
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
+from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.write import OutputKind, verify_written, write_frame
 

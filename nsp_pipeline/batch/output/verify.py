@@ -10,7 +10,7 @@ from nsp_pipeline.batch.output.record import Row, Status
 from nsp_pipeline.batch.output.up_to_date import hash_file, stamp
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.file_names import from_printable, printable
-from nsp_pipeline.frames.metadata.inventory import lost
+from nsp_pipeline.frames.inventory import lost
 from nsp_pipeline.frames.read import read_frame
 
 

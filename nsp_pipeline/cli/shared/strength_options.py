@@ -8,7 +8,7 @@ import click
 from nsp_pipeline.cli.shared.quantities import OrWord, ShareType
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.colour.light import LIGHT_WORDS
+from nsp_pipeline.frames.light import LIGHT_WORDS
 from nsp_pipeline.profiles.spec import PD_WORDS
 
 LIGHT_OPTION = click.option(

@@ -157,7 +157,8 @@ def _write_page(page: CarriedPage, tape: _Tape) -> Directory:
     sizes_tag = TILE_SIZES if page.offsets_tag == TILE_OFFSETS else STRIP_SIZES
     places = long_entry(tape.order, *offsets, big=tape.big)
     sizes = long_entry(tape.order, *map(len, page.segments), big=tape.big)
-    return page.tags.having({page.offsets_tag: places, sizes_tag: sizes})
+    tags = {tag: Entry(kind, data) for tag, (kind, data) in page.tags.items()}
+    return Directory({**tags, page.offsets_tag: places, sizes_tag: sizes})
 
 
 def _write_strips(frame: Frame, tape: _Tape, source: TiffSource) -> dict[int, Entry]:

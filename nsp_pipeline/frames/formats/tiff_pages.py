@@ -130,7 +130,8 @@ def carry_pages(
             left_out.append(f"the {name} page, which is damaged")
             continue
         kind = TILE_OFFSETS if page.is_tiled else STRIP_OFFSETS
-        tags = Directory(own.without((*STRIP_TAGS, SUB_IFDS)).entries)
+        kept = own.without((*STRIP_TAGS, SUB_IFDS)).entries
+        tags = {tag: (entry.type, entry.data) for tag, entry in kept.items()}
         carried.append(CarriedPage(name, tags, kind, tuple(_segments(file, spans))))
     previews = _named("preview", len(pages.page.pages or ()) if len(pages.position) == 1 else 0)
     return tuple(carried), (*left_out, *previews)
