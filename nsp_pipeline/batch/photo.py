@@ -12,6 +12,7 @@ from nsp_pipeline.batch.outcome import Outcome, Result
 from nsp_pipeline.batch.output.manifest import Death, Manifest
 from nsp_pipeline.batch.output.publish import NotOursError, Publisher, Written
 from nsp_pipeline.batch.output.record import Row, Stamp, Status
+from nsp_pipeline.batch.output.sidecars import with_sidecars
 from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
 from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.batch.settings import RunSettings
@@ -118,6 +119,7 @@ class PhotoSteps:
             if not decision.repeated:
                 self.manifest.record_unmade(replace(self._row(task), error=decision.reason))
             return self._result(task, Outcome.FAILED, decision.reason)
+        self.publisher.bring_sidecars(task.job)
         key, known = task.job.key, decision.known
         if known and (
             known != self.manifest.find(key) or self.manifest.find_unmade(key, known.input) or key in self.deaths
@@ -226,6 +228,7 @@ def read_photo(task: Task, settings: RunSettings) -> Ready:
     frame = read_frame(path, keep_damaged=settings.damaged == "keep")
     if settings.max_megapixels is not None:  # RAW says before only how large its preview is
         _require_size(path, frame.pixels.shape[1], frame.pixels.shape[0], settings.max_megapixels)
+    frame = with_sidecars(frame, task.job)
     if before is None or stamp(path) != before:
         raise ChangedError(path, "changed while it was read; run again when it is complete")
     return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)

@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.file_names import printable
@@ -25,6 +25,7 @@ from nsp_pipeline.frames.find_rules import EVERYTHING, FindRules, system_kind
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, begins_like_photo
 
 MOST_REASONS = 5
+SIDECAR_SUFFIX = ".xmp"
 NOT_REGULAR = "not a regular file"
 
 Identity = tuple[int, int]
@@ -82,6 +83,8 @@ class Findings:
     unreadable: tuple[Unreadable, ...]
     ignored: Mapping[str, int]
     """How many files of each suffix are no photos."""
+    sidecars: int
+    """XMP files that belong to a photo beside them."""
     skipped: Skipped
     not_followed: tuple[str, ...]
     """Of links that lead to what is taken already, or to OUTPUT: which and where to, in words."""
@@ -196,6 +199,7 @@ class _Search:
         self._others: list[FoundFile] = []
         self._unreadable: list[Unreadable] = []
         self._ignored: Counter[str] = Counter()
+        self._packets: list[FoundFile] = []
         self._skipped = Skipped()
         self._not_followed: list[str] = []
         self._unwanted = 0
@@ -226,17 +230,27 @@ class _Search:
 
     def findings(self) -> Findings:
         """All of it."""
+        sidecars = self._sidecars()
+        if strangers := len(self._packets) - sidecars:
+            self._ignored[SIDECAR_SUFFIX] = strangers
         return Findings(
             self._inputs,
             tuple(self._photos),
             tuple(self._others),
             tuple(self._unreadable),
             dict(self._ignored),
+            sidecars,
             self._skipped,
             tuple(self._not_followed),
             self._unwanted,
             tuple(path for path in self._folders if path not in self._with_photos),
         )
+
+    def _sidecars(self) -> int:
+        """How many XMP files belong to a photo beside them: `a.xmp` and `a.jpg.xmp` to `a.jpg`."""
+        photos = {(photo.root, photo.relative) for photo in self._photos}
+        owners = photos | {(root, str(PurePosixPath(relative).with_suffix(""))) for root, relative in photos}
+        return sum((packet.root, packet.relative[: -len(SIDECAR_SUFFIX)]) in owners for packet in self._packets)
 
     def _is_new(self, folder: _Folder) -> bool:
         """Whether a folder is to be entered; raises OSError."""
@@ -297,6 +311,8 @@ class _Search:
         # A link that leads nowhere may have been one to a folder, whatever its name: it is always named.
         if reason and (is_picture or reason != NOT_REGULAR):
             self._blame(path, folder.root, relative, reason)
+        elif suffix == SIDECAR_SUFFIX and not reason:
+            self._packets.append(found)
         elif not is_picture or reason:
             self._ignored[suffix or "no suffix"] += 1
         elif not self._rules.admits(relative):

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,12 +77,14 @@ def test_verify_names_what_is_gone_changed_or_without_its_original(nsp: Nsp, arc
 def test_metadata_that_a_fault_of_ours_drops_are_noticed(
     nsp: Nsp, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = nsp_pipeline.frames.write.encode_jpeg
+    module: Any = nsp_pipeline.frames.write
+    write = module.encode_jpeg
 
     def forgetful(frame: Frame, quality: int | None) -> bytes:
-        return write(Frame(frame.pixels, None, frame.kind, Metadata(), frame.camera), quality)
+        bare = Frame(frame.pixels, None, frame.kind, Metadata(), frame.camera)
+        return bytes(write(bare, quality))
 
-    monkeypatch.setattr(nsp_pipeline.frames.write, "encode_jpeg", forgetful)
+    monkeypatch.setattr(module, "encode_jpeg", forgetful)
     ended = nsp("denoise", archive / "camera.jpg", tmp_path / "out", "--json")
     assert "tag Model" in json.loads(ended.out)["photos"][0]["lost"]
     with sqlite3.connect(tmp_path / "out" / ".nsp" / "manifest.sqlite") as manifest:

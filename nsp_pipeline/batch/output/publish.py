@@ -16,6 +16,7 @@ from nsp_pipeline.batch.output.lock import OutputLock
 from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.mark import Mark, seal, with_room
 from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.output.sidecars import bring_sidecars
 from nsp_pipeline.batch.output.up_to_date import NOT_OURS, hash_file, marked_output, our_output
 from nsp_pipeline.batch.output.up_to_date import stamp as stamp_of
 from nsp_pipeline.batch.provenance import joined
@@ -97,7 +98,12 @@ class Publisher:
         with _explained(written.partial, job):
             if self.stopping():
                 raise Stopped
+            self.bring_sidecars(job)
             return self._rename(written, job, row)
+
+    def bring_sidecars(self, job: Job) -> None:
+        """Let the sidecars of a photo go along; none takes the place of another file. Raises OutputError."""
+        bring_sidecars(job)
 
     def partial_path(self, job: Job) -> Path:
         """The temporary name: in the same folder, short whatever the photo's own name is."""

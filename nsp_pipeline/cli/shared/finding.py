@@ -42,6 +42,8 @@ def search_lines(found: Findings) -> list[str]:
     if any(parts):
         names = f" ({', '.join(sorted(skipped.system_names))})" if skipped.system_names else ""
         lines.append(f"skipped {', '.join(filter(None, parts))}{names}")
+    if found.sidecars:
+        lines.append(f"{_counted(found.sidecars, 'sidecar')} (.xmp) beside photos")
     return lines
 
 
@@ -50,6 +52,7 @@ def search_document(found: Findings) -> dict[str, Any]:
     return {
         **{name: value for name, value in vars(found.skipped).items() if name != "system_names"},
         "system_names": sorted(found.skipped.system_names),
+        "sidecars": found.sidecars,
         "not_followed": list(found.not_followed),
         "inputs_without_photos": [printable(path) for path in found.empty],
     }
