@@ -22,6 +22,7 @@ from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.engines.cuda_driver import all_gpus
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.light import LIGHT_WORDS
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.profiles.spec import PD_WORDS
 
@@ -31,6 +32,7 @@ CHOICES: Mapping[str, Sequence[object]] = {
     "on_missing_profile": ("nearest", "builtin", "skip", "error"),
     "mode": MODES,
     "pd": PD_WORDS,
+    "light": LIGHT_WORDS,
     "format": tuple(str(kind) for kind in OutputKind),
     "bit_depth": (None, 8, 16, 32),
     "on_name_clash": tuple(str(way) for way in OnClash),
@@ -53,6 +55,7 @@ class FolderOptions(TypedDict, total=False):
     chroma: float | None
     detail: float
     pd: Literal["auto", "off", "on", "blend"]
+    light: Literal["auto", "linear", "encoded"]
     engine: str
     device: str
     precision: str
@@ -204,12 +207,12 @@ def _refuse_wrong(options: FolderOptions) -> None:
 def _refuse_contradictions(options: FolderOptions) -> None:
     """Refuse options that would silently do nothing."""
     kind, depth, suffix = options.get("format"), options.get("bit_depth"), options.get("suffix", "")
-    if kind == "jpeg" and depth in (16, 32):
-        raise UsageError(f"--format jpeg stores 8 bits; --bit-depth {depth} needs --format png or tiff")
+    if kind in ("jpeg", "avif") and depth in (16, 32):
+        raise UsageError(f"--format {kind} stores 8 bits; --bit-depth {depth} needs --format png or tiff")
     if kind == "png" and depth == 32:
         raise UsageError("--format png stores 8 or 16 bits; --bit-depth 32 needs --format tiff")
     if kind in ("png", "tiff") and options.get("quality") is not None:
-        raise UsageError(f"--quality is of JPEG; --format {kind} loses nothing")
+        raise UsageError(f"--quality is of JPEG, JPEG XL and AVIF; --format {kind} loses nothing")
     if options.get("cluster") and options.get("device", "auto") not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--cluster takes every GPU there is; --device {options['device']} is of one machine")
     if any(character in suffix for character in "/\\\0"):
@@ -230,7 +233,7 @@ def _rules(options: FolderOptions) -> PlanRules:
 
 def _settings(options: FolderOptions) -> RunSettings:
     return RunSettings(
-        inference=InferenceSettings(**_given(options, "mode", "strength", "tile", "chroma", "detail", "pd")),
+        inference=InferenceSettings(**_given(options, "mode", "strength", "tile", "chroma", "detail", "pd", "light")),
         encoding=Encoding(**_given(options, "bit_depth", "quality")),
         profile=os.fspath(options.get("profile", "auto")),
         on_missing=options.get("on_missing_profile", "nearest"),

@@ -17,7 +17,7 @@ from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.find import Findings, find_photos, is_folder, place_below
 from nsp_pipeline.frames.find_rules import FindRules
-from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, RAW_SUFFIXES
+from nsp_pipeline.frames.sniff import FOREIGN_SUFFIXES, OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, RAW_SUFFIXES
 from nsp_pipeline.frames.write import OutputKind, output_suffix
 
 KIND_OF_SUFFIX = {
@@ -29,6 +29,8 @@ KIND_OF_SUFFIX = {
     ".png": OutputKind.PNG,
     ".tif": OutputKind.TIFF,
     ".tiff": OutputKind.TIFF,
+    ".jxl": OutputKind.JXL,
+    ".avif": OutputKind.AVIF,
 }
 
 
@@ -120,9 +122,9 @@ def _single_file_target(inputs: Sequence[Path], output: Path, rules: PlanRules) 
 
 def _job(path: Path, below: PurePosixPath, output: Path, rules: PlanRules) -> Job:
     below = below.with_name(path.stem + rules.suffix + output_suffix(path, rules.kind))
-    # What is called RAW becomes a .tif by name, so it must be one by content, whatever it was.
-    is_raw = _suffix(path) in RAW_SUFFIXES
-    kind = OutputKind.TIFF if is_raw and rules.kind is OutputKind.KEEP else rules.kind
+    # What is called RAW, or is not written, becomes a .tif by name, so it must be one by content, whatever it was.
+    becomes_tiff = _suffix(path) in RAW_SUFFIXES | FOREIGN_SUFFIXES
+    kind = OutputKind.TIFF if becomes_tiff and rules.kind is OutputKind.KEEP else rules.kind
     return Job(path, output / below, _key(below), kind)
 
 

@@ -99,7 +99,7 @@ from nsp_pipeline.machine.cpus import limit_libraries
     type=click.Choice([str(kind) for kind in OutputKind]),
     default="keep",
     show_default=True,
-    help="Kind of file to write; keep writes TIFF for RAW.",
+    help="Kind of file to write; keep writes TIFF for RAW, WebP and JPEG 2000.",
 )
 @click.option(
     "--bit-depth",
@@ -111,7 +111,7 @@ from nsp_pipeline.machine.cpus import limit_libraries
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
-    help="JPEG quality.  [default: that of the photo; 95 for other kinds of file]",
+    help="Quality of JPEG, AVIF and JPEG XL.  [default: JPEG that of the photo, else 95; AVIF 90; JPEG XL lossless]",
 )
 @click.option(
     "--suffix", default="", metavar="TEXT", help="Add this to the output's name: photo.jpg becomes photoTEXT.jpg."

@@ -8,12 +8,15 @@ import numpy as np
 import tifffile
 
 from nsp_pipeline.frames.formats.jpeg_layout import parse_layout
+from nsp_pipeline.frames.formats.other import NAMES as OTHER_KINDS
+from nsp_pipeline.frames.formats.other import read_head
 from nsp_pipeline.frames.formats.png import read_png_header
 from nsp_pipeline.frames.formats.png_data import CHANNELS, PALETTE
 from nsp_pipeline.frames.formats.raw import read_raw_size
 from nsp_pipeline.frames.formats.tiff import making_sense
 from nsp_pipeline.frames.formats.tiff_pages import choose_page
 from nsp_pipeline.frames.frame import Kind
+from nsp_pipeline.frames.limits import LONGEST_FILE
 from nsp_pipeline.frames.metadata.ifd import FileSlices
 from nsp_pipeline.frames.sniff import sniff
 
@@ -39,6 +42,10 @@ def read_footprint(path: Path) -> Footprint | None:
         if kind is Kind.RAW:
             width, height = read_raw_size(path)
             return _footprint(width, height, RAW_COLOURS, 2)
+        if kind in OTHER_KINDS:
+            file.seek(0)
+            other = read_head(path, file.read(LONGEST_FILE), kind)
+            return _footprint(other.width, other.height, 4, 1 if other.bits <= 8 else 2 if other.bits <= 16 else 4)
         if kind is Kind.TIFF:
             return _of_tiff(path, file)
         file.seek(0)

@@ -17,6 +17,10 @@ class Kind(StrEnum):
     PNG = "png"
     TIFF = "tiff"
     RAW = "raw"
+    JXL = "jxl"
+    AVIF = "avif"
+    WEBP = "webp"
+    JP2 = "jp2"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from PIL import ExifTags
 
+from nsp_pipeline.frames.colour.read_profile import equivalent
 from nsp_pipeline.frames.colour.statement import stated_colours
 from nsp_pipeline.frames.formats.jpeg_layout import APP0, APP1, APP2, APP13, APP14, COM
 from nsp_pipeline.frames.formats.jpeg_segments import (
@@ -29,7 +30,7 @@ from nsp_pipeline.frames.formats.png_metadata import (
     texts,
 )
 from nsp_pipeline.frames.formats.tiff_tags import STRUCTURAL_TAGS, TRANSFER_FUNCTION
-from nsp_pipeline.frames.frame import Frame, JpegSource, Metadata, PngSource, TiffSource
+from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
 from nsp_pipeline.frames.metadata.exif import (
     PIXEL_HEIGHT,
     PIXEL_WIDTH,
@@ -44,6 +45,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     INTEROP_IFD,
     IPTC,
     MAKER_NOTE,
+    ORIENTATION,
     PHOTOSHOP_RESOURCES,
     RESOLUTION_UNIT,
     X_RESOLUTION,
@@ -86,10 +88,14 @@ def lost(before: Frame, after: Frame) -> tuple[str, ...]:
     What speaks of how pixels are stored (sizes, sampling, YCbCr) does not count.
     """
     had, has = inventory(before.metadata), inventory(after.metadata)
+    if after.kind in (Kind.JXL, Kind.AVIF):
+        had.pop("tag Orientation", None)  # its pixels were turned instead
     missing = [name for name in had if name not in has]
     changed = [f"{name} (changed)" for name in had if name in has and not _same(name, had[name], has[name])]
     if before.pixels.dtype.kind == "f" != after.pixels.dtype.kind and _goes_outside(before):
         missing.append("brightness outside of black and white (cut off)")
+    if before.kind is after.kind is Kind.AVIF and before.pixels.dtype != after.pixels.dtype:
+        missing.append("more than 8 bits of brightness")
     return tuple(sorted({*before.metadata.left_out, *missing, *changed}))
 
 
@@ -129,8 +135,10 @@ def _same(name: str, before: bytes, after: bytes) -> bool:
     if name == "the resolution":
         pairs = zip(struct.unpack(">dd", before), struct.unpack(">dd", after), strict=True)
         return all(abs(one - other) <= max(KEPT_DOTS, 0.02 * one) for one, other in pairs)
-    # A statement of a PNG became a profile, or stayed one.
-    return before == after or (name == "the colour profile" and not before)
+    if name == "the colour profile":
+        # A statement of a PNG became a profile, or stayed one.
+        return not before or equivalent(before, after)
+    return before == after
 
 
 def _goes_outside(frame: Frame) -> bool:
@@ -150,6 +158,8 @@ def _tags_of(directory: Directory, order: Order, group: str) -> Iterator[tuple[s
         if tag == MAKER_NOTE:
             place = 0 if entry.data.startswith(SELF_CONTAINED) else entry.pinned or 0
             yield "the maker's notes", entry.data + place.to_bytes(8)
+        elif tag == ORIENTATION and entry.data.strip(b"\0") == b"\1":
+            continue  # as if nothing were said
         elif tag not in ELSEWHERE and tag not in OF_STORAGE:
             names: Mapping[int, str] = ExifTags.GPSTAGS if group == "GPS" else ExifTags.TAGS
             yield f"{group} {names.get(tag, tag)}", _big_endian(entry, order)

@@ -14,6 +14,8 @@ from PIL import Image
 
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
+from nsp_pipeline.frames.formats.other import NAMES as OTHER_KINDS
+from nsp_pipeline.frames.formats.other import read_head, read_other
 from nsp_pipeline.frames.formats.png import read_png, read_png_exif
 from nsp_pipeline.frames.formats.raw import read_raw, read_raw_camera
 from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags
@@ -100,6 +102,8 @@ def _read(path: Path, file: BinaryIO, keep_damaged: bool) -> Frame:
         return read_tiff(path, file, keep_damaged=keep_damaged)
     if kind is Kind.RAW:
         return read_raw(path, keep_damaged=keep_damaged)
+    if kind in OTHER_KINDS:
+        return read_other(path, _whole(path, file), kind)
     read = read_jpeg if kind is Kind.JPEG else read_png
     return read(path, _whole(path, file), keep_damaged=keep_damaged)
 
@@ -113,6 +117,9 @@ def _read_facts(path: Path, file: BinaryIO) -> Facts:
     if kind is Kind.PNG:
         whole = _whole(path, file)
         return _facts(kind, read_structure(read_png_exif(whole)), _stored_size(whole))
+    if kind in OTHER_KINDS:
+        found = read_head(path, _whole(path, file), kind)
+        return _facts(kind, read_structure(found.metadata.exif), (found.width, found.height))
     try:
         structure = parse(FileSlices(file))
     except StructureError:
@@ -148,7 +155,7 @@ def _whole(path: Path, file: BinaryIO) -> bytes:
     size = os.fstat(file.fileno()).st_size
     if size > LONGEST_FILE:
         raise PhotoError(
-            path, f"the file has {size / 1e9:.1f} GB; nsp reads JPEG and PNG up to {LONGEST_FILE / 1e9:.1f}"
+            path, f"the file has {size / 1e9:.1f} GB; nsp reads files of its kind up to {LONGEST_FILE / 1e9:.1f}"
         )
     file.seek(0)
     return file.read()

@@ -19,11 +19,17 @@ RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos"}
     | {".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
 )
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".png", ".tif", ".tiff"}) | RAW_SUFFIXES
+FOREIGN_SUFFIXES = frozenset({".webp", ".jp2", ".j2k", ".jpf", ".jpx"})
+"""Of files that are read and not written: they become TIFF."""
+PHOTO_SUFFIXES = (
+    frozenset({".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".png", ".tif", ".tiff", ".jxl", ".avif"})
+    | FOREIGN_SUFFIXES
+    | RAW_SUFFIXES
+)
 """Suffixes (lower case) of files that are looked at in a folder."""
 OTHER_IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".mpo"}
-    | {".pbm", ".pgm", ".pnm", ".ppm", ".psb", ".psd", ".raw", ".svg", ".tga", ".webp", ".xcf"}
+    {".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".mpo"}
+    | {".pbm", ".pgm", ".pnm", ".ppm", ".psb", ".psd", ".raw", ".svg", ".tga", ".xcf"}
 )
 """Suffixes (lower case) of pictures that are known and not read."""
 
@@ -34,14 +40,17 @@ MOST_SUB_IFDS = 16
 JPEG_MAGIC, PNG_MAGIC = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PHOTO_MAGIC, LONGEST_MAGIC = (JPEG_MAGIC, PNG_MAGIC, *TIFF_MAGIC), 8
+FOREIGN_MAGIC = {
+    b"\x00\x00\x00\x0cjP": Kind.JP2,
+    b"\xff\x4f\xff\x51": Kind.JP2,
+    b"\xff\x0a": Kind.JXL,
+    b"\x00\x00\x00\x0cJXL": Kind.JXL,
+}
+HEIF_BRANDS, MOST_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"heim"), 256
 OTHER_MAGIC = {
     b"BM": "a BMP picture",
     b"GIF8": "a GIF picture",
     b"8BPS": "a Photoshop document",
-    b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
-    b"\xff\x4f\xff\x51": "a JPEG 2000 picture",
-    b"\xff\x0a": "a JPEG XL picture",
-    b"\x00\x00\x00\x0cJXL": "a JPEG XL picture",
     b"v/1\x01": "an OpenEXR picture",
     b"#?R": "a Radiance HDR picture",
     b"\x00\x00\x01\x00": "an icon",
@@ -64,12 +73,18 @@ def sniff(path: Path, content: Buffer) -> Kind:
         return Kind.PNG
     if _is_other_raw(head):
         return Kind.RAW
+    if kind := next((kind for magic, kind in FOREIGN_MAGIC.items() if head.startswith(magic)), None):
+        return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return Kind.WEBP
+    if head[4:8] == b"ftyp" and b"avif" in content[8 : int.from_bytes(head[:4])][:MOST_BRANDS]:
+        return Kind.AVIF
     try:
         structure = parse(content)
     except StructureError as error:
         if head.startswith(TIFF_MAGIC):
             raise PhotoError(path, f"the TIFF is damaged: {error}") from error
-        raise PhotoError(path, f"this is {_what(head)}, not a photo that nsp reads (JPEG, PNG, TIFF or RAW)") from None
+        raise PhotoError(path, f"this is {_what(head)}, not a photo that nsp reads") from None
     return Kind.RAW if path.suffix.lower() in RAW_SUFFIXES or _is_raw(head, content, structure) else Kind.TIFF
 
 
@@ -116,12 +131,12 @@ def _what(head: bytes) -> str:
     for magic, name in OTHER_MAGIC.items():
         if head.startswith(magic):
             return name
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "a WebP picture"
     if head[36:40] == b"acsp":
         return "a colour profile"
     if head[4:8] == b"ftyp":
-        return "a HEIF, AVIF or video file"
+        if any(brand in head[8:64] for brand in HEIF_BRANDS):
+            return "a HEIF picture, whose decoder imagecodecs does not bring along: save it as JPEG, AVIF or TIFF first"
+        return "a film, or a picture of a kind that nsp does not know"
     if not head.strip(b"\0"):
         return "a file that begins with zeros, as failed copies do"
     if head.isascii() and all(byte >= 32 or byte in b"\t\n\r" for byte in head):

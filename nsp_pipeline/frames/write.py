@@ -19,6 +19,7 @@ from nsp_pipeline.frames.formats.jpeg_segments import (
     resolution_of_jpeg,
     segments_of,
 )
+from nsp_pipeline.frames.formats.other_encode import encode_avif, encode_jxl, turned_upright
 from nsp_pipeline.frames.formats.png import encode_png, with_exif, without_storage_chunks
 from nsp_pipeline.frames.formats.png_metadata import photoshop_of_png, profile_of_png, resolution_of_png
 from nsp_pipeline.frames.formats.tiff_encode import encode_tiff
@@ -27,23 +28,32 @@ from nsp_pipeline.frames.inventory import lost
 from nsp_pipeline.frames.metadata.exif import structure_of, with_resolution, with_size, with_structure
 from nsp_pipeline.frames.metadata.xmp import EXTENSION, joined
 from nsp_pipeline.frames.read import read_frame
-from nsp_pipeline.frames.sniff import RAW_SUFFIXES
+from nsp_pipeline.frames.sniff import FOREIGN_SUFFIXES, RAW_SUFFIXES
 
 
 class OutputKind(StrEnum):
-    """What kind of file is written; KEEP is the photo's own (for RAW: TIFF)."""
+    """What kind of file is written; KEEP is the photo's own (for RAW, WebP and JPEG 2000: TIFF)."""
 
     KEEP = "keep"
     JPEG = "jpeg"
     PNG = "png"
     TIFF = "tiff"
+    JXL = "jxl"
+    AVIF = "avif"
 
 
 SUFFIXES = {
     OutputKind.JPEG: (".jpg", ".jpeg", ".jpe", ".jif", ".jfif"),
     OutputKind.PNG: (".png",),
     OutputKind.TIFF: (".tif", ".tiff"),
+    OutputKind.JXL: (".jxl",),
+    OutputKind.AVIF: (".avif",),
 }
+EIGHT_BITS = {Kind.JPEG: "JPEG", Kind.AVIF: "AVIF"}
+LOSSY = (Kind.JPEG, Kind.JXL, Kind.AVIF)
+"""Kinds of file whose pixels may come back otherwise."""
+NOT_WRITTEN = (Kind.RAW, Kind.WEBP, Kind.JP2)
+"""What becomes TIFF where its kind is to be kept."""
 PREMULTIPLIED = 1
 """TIFF's code for colours that are multiplied by their alpha."""
 DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.float32)}
@@ -53,7 +63,7 @@ def output_suffix(path: Path, kind: OutputKind) -> str:
     """The suffix of a photo's output: its own where that fits the kind, in its own case; that of RAW becomes .tif."""
     own = path.suffix
     if kind is OutputKind.KEEP:
-        return ".tif" if own.lower() in RAW_SUFFIXES else own
+        return ".tif" if own.lower() in RAW_SUFFIXES | FOREIGN_SUFFIXES else own
     return own if own.lower() in SUFFIXES[kind] else SUFFIXES[kind][0]
 
 
@@ -97,7 +107,7 @@ def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int
         raise OutputError(f"{path}: what was written cannot be read again: {error.reason}") from error
     if found.kind is not stored or found.pixels.shape != expected.pixels.shape:
         raise OutputError(f"{path}: what was written is {found.kind} {found.pixels.shape}, not the photo")
-    if stored is not Kind.JPEG and not (_same(found.pixels, expected.pixels) and _same(found.alpha, expected.alpha)):
+    if stored not in LOSSY and not (_same(found.pixels, expected.pixels) and _same(found.alpha, expected.alpha)):
         raise OutputError(f"{path}: what was written differs from the photo; is the disk damaged?")
     return lost(frame, found)
 
@@ -105,7 +115,7 @@ def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int
 def stored_kind(frame: Frame, kind: OutputKind) -> Kind:
     """The kind of file that a frame is written as."""
     if kind is OutputKind.KEEP:
-        return Kind.TIFF if frame.kind is Kind.RAW else frame.kind
+        return Kind.TIFF if frame.kind in NOT_WRITTEN else frame.kind
     return Kind(kind.value)
 
 
@@ -119,18 +129,23 @@ def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> F
     """Bring a frame to the depth and the metadata of the file it goes into."""
     if stored is Kind.JPEG and frame.alpha is not None and _is_opaque(frame.alpha):
         frame = replace(frame, alpha=None)
-    if stored is Kind.PNG:
+    if stored in (Kind.PNG, Kind.JXL, Kind.AVIF):
         frame = _straightened(frame)
     if stored is Kind.JPEG and frame.alpha is not None:
         raise PhotoError(path, "JPEG has no alpha channel, and this photo has one; use --format png or tiff")
-    if stored is Kind.JPEG and bit_depth not in (None, 8):
-        raise PhotoError(path, f"JPEG cannot store {bit_depth} bits; use --format png or tiff")
+    if stored in EIGHT_BITS and bit_depth not in (None, 8):
+        raise PhotoError(path, f"{EIGHT_BITS[stored]} cannot store {bit_depth} bits; use --format png or tiff")
+    if stored in (Kind.JXL, Kind.AVIF):
+        frame = turned_upright(frame)
+    if stored is Kind.AVIF and frame.pixels.shape[2] == 1:
+        # Pillow writes AVIF in colour; of grey in three channels, no profile of grey is true.
+        frame = replace(frame, pixels=frame.pixels.repeat(3, 2), metadata=replace(frame.metadata, icc=None))
     if stored is Kind.PNG and bit_depth == 32:
         raise PhotoError(path, "PNG cannot store 32-bit floating-point numbers; use --format tiff")
     source = frame.metadata.source
     if bit_depth is not None:
         dtype = DTYPES[bit_depth]
-    elif stored is Kind.JPEG:
+    elif stored in EIGHT_BITS:
         dtype = DTYPES[8]
     elif stored is Kind.PNG and frame.pixels.dtype.kind == "f":
         dtype = DTYPES[16]
@@ -218,6 +233,10 @@ def _encode(path: Path, frame: Frame, stored: Kind, stream: BinaryIO, quality: i
             stream.write(encode_jpeg(frame, quality))
         elif stored is Kind.PNG:
             stream.write(encode_png(frame))
+        elif stored is Kind.JXL:
+            stream.write(encode_jxl(frame, quality))
+        elif stored is Kind.AVIF:
+            stream.write(encode_avif(frame, quality))
         else:
             encode_tiff(frame, stream)
     except ValueError as error:

@@ -233,12 +233,12 @@ def test_a_folder_without_photos_is_wrong_usage(nsp: Nsp, tmp_path: Path, files:
 
 def test_pictures_of_other_kinds_are_named_and_fail_the_run(nsp: Nsp, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.webp").write_bytes(b"x")
+    (tmp_path / "in" / "a.psd").write_bytes(b"x")
     result = nsp("denoise", tmp_path / "in", tmp_path / "out")
     assert result.code == 1
-    assert f"  failed: {tmp_path / 'in' / 'a.webp'}: format not supported (.webp)" in result.err
+    assert f"  failed: {tmp_path / 'in' / 'a.psd'}: format not supported (.psd)" in result.err
     assert "format not supported" in nsp("status", tmp_path / "out").out
-    assert nsp("denoise", tmp_path / "in", tmp_path / "out", "--exclude", "*.webp").code == 2
+    assert nsp("denoise", tmp_path / "in", tmp_path / "out", "--exclude", "*.psd").code == 2
 
 
 def test_names_with_odd_bytes_go_all_the_way(nsp: Nsp, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_output_may_be_a_file_for_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "rules", "message"),
     [
-        ("x.webp", PlanRules(), "does not write .webp"),
+        ("x.psd", PlanRules(), "does not write .psd"),
         ("x.nef", PlanRules(), "does not write .nef"),
         ("x.png", PlanRules(kind=OutputKind.JPEG), "asks for png, --format for jpeg"),
         ("x.png", PlanRules(suffix="_y"), "--suffix"),
@@ -253,14 +253,14 @@ def test_output_that_is_a_file_does_not_take_a_folder(tmp_path: Path) -> None:
 
 
 def test_other_pictures_are_refused_by_name_and_other_files_counted(tmp_path: Path) -> None:
-    folder = touch(tmp_path / "in", "1.jpg", "2.webp", "x/3.HEIC", "a.txt", "b.txt", "c.icc", "README")
+    folder = touch(tmp_path / "in", "1.jpg", "2.psd", "x/3.HEIC", "a.txt", "b.txt", "c.icc", "README")
     plan = plan_of(folder)
     assert [(entry.key, entry.reason) for entry in plan.refused] == [
-        ("2.webp", "format not supported (.webp)"),
+        ("2.psd", "format not supported (.psd)"),
         ("x/3.HEIC", "format not supported (.heic)"),
     ]
     assert plan.found.ignored == {".txt": 2, ".icc": 1, "no suffix": 1}
-    quiet = plan_of(folder, exclude=("*.webp", "*.heic", "*.txt"))
+    quiet = plan_of(folder, exclude=("*.psd", "*.heic", "*.txt"))
     assert not quiet.refused
     assert ".txt" not in quiet.found.ignored
 

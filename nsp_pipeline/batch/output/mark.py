@@ -2,8 +2,8 @@
 
 It says what the photo was made from and with, and holds a hash of the whole file, so that a file somebody edited since
 is not taken for ours. It lies where other programs leave it alone: a reserved APP2 segment in JPEG, a private chunk
-in PNG (one that editors have to drop), bytes behind the picture in TIFF. The same photo and settings give the same
-mark.
+in PNG (one that editors have to drop), bytes behind the picture in TIFF, a free box in JPEG XL and AVIF. The same
+photo and settings give the same mark.
 """
 
 import json
@@ -31,6 +31,8 @@ CHUNK, TAIL = b"nsPM", b"nsp-mark"
 JPEG_START, PNG_START, TIFF_STARTS = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", (b"II", b"MM")
 END_CHUNK = 12
 """Bytes of PNG's last chunk."""
+BOX_FILES = (b"JXL ", b"ftyp")
+"""JPEG XL and AVIF are rows of boxes; the name of the first follows its size."""
 BLOCK = 1 << 20
 
 
@@ -159,8 +161,9 @@ def _embed(file: BinaryIO, mark: Mark) -> None:
         file.write(data[:place] + _segment(mark) + data[place:])
     else:
         payload = _payload(mark)
+        end = payload + struct.pack(">I", len(payload)) + TAIL
         file.seek(0, os.SEEK_END)
-        file.write(payload + struct.pack(">I", len(payload)) + TAIL)
+        file.write((struct.pack(">I4s", 8 + len(end), b"free") if _is_of_boxes(head) else b"") + end)
 
 
 def _find(file: BinaryIO) -> _Place | None:
@@ -169,7 +172,11 @@ def _find(file: BinaryIO) -> _Place | None:
         return _find_in_png(file)
     if head.startswith(JPEG_START):
         return _find_in_jpeg(file)
-    return _find_in_tiff(file) if head.startswith(TIFF_STARTS) else None
+    return _find_at_end(file) if head.startswith(TIFF_STARTS) or _is_of_boxes(head) else None
+
+
+def _is_of_boxes(head: bytes) -> bool:
+    return head[4:8] in BOX_FILES
 
 
 def _find_in_jpeg(file: BinaryIO) -> _Place | None:
@@ -199,7 +206,7 @@ def _find_in_png(file: BinaryIO) -> _Place | None:
         place += 12 + length
 
 
-def _find_in_tiff(file: BinaryIO) -> _Place | None:
+def _find_at_end(file: BinaryIO) -> _Place | None:
     end = file.seek(0, os.SEEK_END)
     foot = 4 + len(TAIL)
     if end < foot:
