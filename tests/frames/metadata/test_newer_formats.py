@@ -95,7 +95,7 @@ def test_pictures_are_turned_where_viewers_do_not_heed_exif(tmp_path: Path, kind
 def test_metadata_survive_and_exiftool_finds_them(tmp_path: Path, kind: OutputKind, exiftool: Listed) -> None:
     source = read_frame(camera_jpeg(tmp_path / "a.jpg", scene(40, 56)))
     found, lost = written(source, tmp_path / f"b.{kind}", kind)
-    assert lost == ("Photoshop's settings", "the comment")
+    assert lost == ("captions and keywords (IPTC)", "the comment")
     assert (found.camera, found.metadata.xmp) == (source.camera, XMP)
     assert read_camera(tmp_path / f"b.{kind}") == source.camera
     assert read_facts(tmp_path / f"b.{kind}").size == (56, 40)
