@@ -69,7 +69,7 @@ class FolderOptions(TypedDict, total=False):
     include: Sequence[str]
     exclude: Sequence[str]
     on_name_clash: Literal["error", "number"]
-    format: Literal["keep", "jpeg", "png", "tiff"]
+    format: Literal["keep", "jpeg", "png", "tiff", "jxl", "avif"]
     bit_depth: Literal[8, 16, 32] | None
     quality: int | None
     suffix: str

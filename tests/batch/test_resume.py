@@ -269,10 +269,10 @@ def test_a_photo_that_does_not_read_back_fails_alone(
 ) -> None:
     verify = nsp_pipeline.batch.output.publish.verify_written
 
-    def picky(path: Path, frame: object, **kwargs: object) -> None:
+    def picky(path: Path, frame: object, **kwargs: object) -> tuple[str, ...]:
         if frame.kind == "png":  # type: ignore[attr-defined]
             raise OutputError(f"{path}: differs")
-        verify(path, frame, **kwargs)  # type: ignore[arg-type]
+        return verify(path, frame, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(nsp_pipeline.batch.output.publish, "verify_written", picky)
     result = nsp("denoise", photos, out)

@@ -45,7 +45,7 @@ def test_content_decides_whatever_the_name_says(tmp_path: Path, kind: str, wrong
         (bytes(range(1, 200)), "unknown kind"),
         (b"GIF89a" + bytes(100), "a GIF picture"),
         (b"BM" + bytes(100), "a BMP picture"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "a WebP picture"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "the WebP file is damaged"),
         (b"\0\0\0\x18ftypheic", "HEIF"),
         (b"\xff\xd8\xff", "ends early"),
         (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "ends early"),
