@@ -54,10 +54,17 @@ def sidecars_of(photo: Path, output: Path) -> list[tuple[Path, Path]]:
     for own, theirs in dict(pairs).items():
         for suffix in (SIDECAR_SUFFIX, SIDECAR_SUFFIX.upper()):
             path = photo.with_name(own + suffix)
-            if path.is_file():
+            if _is_there(path):
                 found.append((path, output.with_name(theirs + suffix)))
                 break
     return found
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False  # a photo's name may be as long as the disk allows
 
 
 def read_sidecar(path: Path) -> bytes:

@@ -11,6 +11,10 @@ from nsp_pipeline.frames.sidecar import description_of, read_sidecar, sidecars_o
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
 
 
+LONGEST_NAME = 255
+"""Bytes of a name that disks take."""
+
+
 def with_sidecars(frame: Frame, job: Job) -> Frame:
     """A photo with what the sidecars beside it say and it does not; those that cannot be read are left out by name."""
     for source, _ in sidecars_of(job.input, job.output):
@@ -31,7 +35,7 @@ def bring_sidecars(job: Job) -> None:
     """
     developed = job.input.suffix.lower() in RAW_SUFFIXES and job.output.suffix.lower() not in RAW_SUFFIXES
     for source, target in sidecars_of(job.input, job.output):
-        if os.path.lexists(target):
+        if os.path.lexists(target) or len(os.fsencode(target.name)) > LONGEST_NAME:
             continue
         try:
             whole, times = read_sidecar(source), source.stat()
