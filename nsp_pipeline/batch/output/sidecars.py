@@ -10,7 +10,6 @@ from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.sidecar import description_of, read_sidecar, sidecars_of, with_sidecar
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
 
-
 LONGEST_NAME = 255
 """Bytes of a name that disks take."""
 

@@ -70,6 +70,4 @@ def inference_settings(options: Mapping[str, Any]) -> InferenceSettings:
     mode, strength, chroma, detail = (options[name] for name in ("mode", "strength", "chroma", "detail"))
     if options["pd"] != "auto" and mode != "denoise":
         raise UsageError(f"--pd works with --mode denoise only, not with {mode}")
-    return InferenceSettings(
-        mode, strength, options["tile"], chroma, detail, options["pd"], options.get("light", "auto")
-    )
+    return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"])
