@@ -20,7 +20,14 @@ from nsp_pipeline.frames.formats.tiff_tags import (
     TRANSPARENCY_MASK,
 )
 from nsp_pipeline.frames.frame import CarriedPage
-from nsp_pipeline.frames.metadata.ifd import Directory, FileSlices, Structure, StructureError, parse_directory
+from nsp_pipeline.frames.metadata.ifd import (
+    Directory,
+    FileSlices,
+    Structure,
+    StructureError,
+    parse_directory,
+    pinned_once,
+)
 
 REDUCED, MASK = 1, 4
 THUMBNAIL_SIDE = 512
@@ -102,7 +109,8 @@ def tags_of(structure: Structure, file: BinaryIO, page: Any) -> Structure:
         return structure
     described = root.without(STRUCTURAL_TAGS)
     entries = {**described.entries, **own.entries}
-    return replace(structure, root=Directory(entries, {**described.children, **own.children}))
+    root = pinned_once(Directory(entries, {**described.children, **own.children}))
+    return replace(structure, root=root)
 
 
 def without_pixels(root: Directory) -> tuple[Directory, tuple[str, ...]]:

@@ -129,7 +129,7 @@ def parse(buffer: Buffer) -> Structure:
     order, magic = _header(buffer)
     big = magic == BIG
     offset = _number(order, "Q" if big else "I", buffer, 8 if big else 4)
-    return Structure(order, parse_directory(buffer, order, big, offset), magic)
+    return Structure(order, pinned_once(parse_directory(buffer, order, big, offset)), magic)
 
 
 def parse_directory(buffer: Buffer, order: Order, big: bool, offset: int, depth: int = 0) -> Directory:
@@ -222,6 +222,15 @@ def repinned(directory: Directory, place: int | None) -> Directory:
         tag: entry if entry.pinned is None else replace(entry, pinned=place) for tag, entry in directory.entries.items()
     }
     return Directory(entries, {tag: repinned(child, place) for tag, child in directory.children.items()})
+
+
+def pinned_once(root: Directory) -> Directory:
+    """Return a copy in which nothing is pinned but the EXIF directory's MakerNote, where more is: places could clash."""
+    if sum(1 for _ in _pinned(root)) < 2:
+        return root
+    loose = repinned(root, None)
+    kept = {tag: child for tag, child in root.children.items() if tag == EXIF_IFD}
+    return replace(loose, children={**loose.children, **kept})
 
 
 def _pinned(directory: Directory) -> Iterator[Entry]:

@@ -129,6 +129,18 @@ def test_other_values_make_room_for_a_note_near_the_beginning(tmp_path: Path, pl
     assert found.text(found.root.entries[MODEL]) == "Test"
 
 
+def test_two_notes_do_not_get_in_each_others_way(tmp_path: Path) -> None:
+    ours, theirs = (Entry(UNDEFINED, name * 8, place) for name, place in ((b"OURS", 600), (b"THEIRS", 610)))
+    root = Directory({MAKER_NOTE: Entry(UNDEFINED, theirs.data)}, {EXIF_IFD: Directory({MAKER_NOTE: ours})})
+    exif = serialise(Structure("<", root))
+    (tmp_path / "a.jpg").write_bytes(with_segments(jpeg_bytes(scene()), segment(0xE1, b"Exif\0\0" + exif)))
+    with written(tmp_path / "a.jpg", tmp_path / "b.tif", OutputKind.TIFF).open("rb") as file:
+        found = parse(FileSlices(file)).root
+    assert found.children[EXIF_IFD].entries[MAKER_NOTE].pinned == 600
+    assert found.children[EXIF_IFD].entries[MAKER_NOTE].data == ours.data
+    assert found.entries[MAKER_NOTE].data == theirs.data
+
+
 def written_tiff(path: Path, *, place: int, data: bytes | None = None) -> Path:
     """A TIFF whose MakerNote lies at a place."""
     exif = exif_with_note("SIGMA")
