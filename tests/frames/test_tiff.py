@@ -203,6 +203,7 @@ REFUSED: dict[str, tuple[dict[str, Any], NDArray[Any]]] = {
     "64": ({"photometric": "minisblack"}, scene(channels=1, dtype="float64")[..., 0]),
     "complex": ({"photometric": "minisblack"}, scene(channels=1)[..., 0].astype(np.complex64)),
     "black-and-white": ({"photometric": "minisblack", "bitspersample": 1}, scene(channels=1)[..., 0] > 128),
+    "no brightness": ({"photometric": "minisblack"}, np.full((8, 8), 3e34, "f4")),
     "infinite": ({"photometric": "rgb"}, np.full((8, 8, 3), np.inf, "f4")),
     "nan": ({"photometric": "minisblack"}, np.full((8, 8), np.nan, "f4")),
     "2 pages": ({"photometric": "rgb"}, np.stack([scene(), scene()])),

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> Answer:
 def _webp(data: bytes) -> NDArray[Any]:
     with Image.open(BytesIO(data), formats=("WEBP",)) as image:
         if getattr(image, "n_frames", 1) > 1:
-            raise Refusal("this is an animated WebP; nsp would lose its other frames")
+            raise Refusal("this WebP holds several pictures, as animations do")
         return np.asarray(image)
 
 

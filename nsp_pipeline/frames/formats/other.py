@@ -65,11 +65,15 @@ def read_head(path: Path, data: bytes, kind: Kind) -> Head:
             return _jxl_head(data)
         head = _pillow_head(data, kind)
         return _avif_head(data, head) if kind is Kind.AVIF else _jp2_head(data, head) if kind is Kind.JP2 else head
-    except (IndexError, KeyError, struct.error, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise PhotoError(
+            path, f"it has more pixels than Pillow takes, which reads {NAMES[kind]}", str(error)
+        ) from error
+    except (IndexError, KeyError, struct.error, OSError, SyntaxError) as error:
         reason = f"the {NAMES[kind]} file is damaged, or of a kind that nsp does not read"
         raise PhotoError(path, reason, f"{type(error).__name__}: {error}") from error
     except ValueError as error:
-        raise PhotoError(path, f"{error}; convert it to sRGB first") from error
+        raise PhotoError(path, f"{error}; save it anew in sRGB, as one picture") from error
 
 
 def _full_range(samples: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -110,7 +114,7 @@ def _pillow_head(data: bytes, kind: Kind) -> Head:
     with Image.open(BytesIO(data), formats=(PILLOW_FORMATS[kind],)) as image:
         info, (width, height) = image.info, image.size
         if getattr(image, "n_frames", 1) > 1:
-            raise ValueError(f"this is an animated {NAMES[kind]}; nsp would lose its other frames")
+            raise ValueError(f"this {NAMES[kind]} holds several pictures, as animations do")
     exif = info.get("exif")
     exif = exif.removeprefix(EXIF_MARK) if exif else None
     return Head(width, height, 8, Metadata(exif, info.get("icc_profile") or None, info.get("xmp") or None))
@@ -162,5 +166,10 @@ def _jp2_head(data: bytes, head: Head) -> Head:
             raise ValueError(
                 "its colours are YCC" if space == JP2_SYCC else "its colours are of a kind nsp does not know"
             )
+    if b"pclr" in found:
+        raise ValueError("its colours are in a table")
+    for channel, role, colour in struct.iter_unpack(">HHH", found.get(b"cdef", b"")[2:]):
+        if role == 0 and colour not in (0, channel + 1):
+            raise ValueError("its channels are in an unusual order")
     exif = found.get(EXIF_ID)
     return Head(head.width, head.height, bits, Metadata(exif, icc, found.get(XMP_ID)))

@@ -58,6 +58,8 @@ RATIOS = {UNCOMPRESSED: 1, LZW: 3000, JPEG: 4000, DEFLATE: 1100, OLD_DEFLATE: 11
 TRUSTED = (UNCOMPRESSED, DEFLATE, OLD_DEFLATE, ZSTD)
 """Compressions whose decoders no damaged file crashes; the others run in a process of their own."""
 DECODER = "nsp_pipeline.frames.decoders.tiff_page"
+BRIGHTEST = 1e6
+"""So many times white: the sun is darker beside a photo's white."""
 NO_SUCH_PLACE = (None, errno.EINVAL, errno.EOVERFLOW)
 """What the system answers where a file points to a place that cannot exist; a disk that fails answers otherwise."""
 
@@ -184,6 +186,9 @@ def _as_frame(path: Path, page: Any, samples: NDArray[Any]) -> tuple[NDArray[np.
     if samples.dtype.kind == "f":
         if not np.isfinite(samples.min()) or not np.isfinite(samples.max()):
             raise PhotoError(path, "the TIFF holds floating-point values that are no numbers (nan) or infinite")
+        lowest, highest = float(samples.min()), float(samples.max())
+        if max(-lowest, highest) > BRIGHTEST:
+            raise PhotoError(path, f"the TIFF holds numbers from {lowest:g} to {highest:g}: no brightness of a photo")
         samples = samples.astype(np.float32, copy=False)
     elif samples.dtype not in (np.uint8, np.uint16):
         raise PhotoError(path, f"the TIFF decodes to numbers of an unexpected type ({samples.dtype})")

@@ -169,7 +169,7 @@ def test_what_cannot_be_given_right_is_refused_by_its_reason(tmp_path: Path) -> 
     (tmp_path / "a.heic").write_bytes(struct.pack(">I4s4s", 24, b"ftyp", b"heic") + bytes(4) + b"mif1heic" + bytes(99))
     (tmp_path / "cut.jxl").write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=True)[:900])
     (tmp_path / "cut.jp2").write_bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="JP2")[:60])
-    reasons = {"moving.webp": "animated", "hdr.avif": "PQ", "a.heic": "HEIF"}
+    reasons = {"moving.webp": "several pictures", "hdr.avif": "PQ", "a.heic": "HEIF"}
     for name, reason in (*reasons.items(), ("cut.jxl", "damaged"), ("cut.jp2", "damaged")):
         with pytest.raises(PhotoError, match=reason):
             read_frame(tmp_path / name)
