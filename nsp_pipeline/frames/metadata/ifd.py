@@ -225,7 +225,7 @@ def repinned(directory: Directory, place: int | None) -> Directory:
 
 
 def pinned_once(root: Directory) -> Directory:
-    """Return a copy in which nothing but the EXIF directory's MakerNote is pinned, where more is: places could clash."""
+    """Return a copy in which only the EXIF directory's MakerNote is pinned, where more is: places could clash."""
     if sum(1 for _ in _pinned(root)) < 2:
         return root
     loose = repinned(root, None)
