@@ -18,6 +18,7 @@ from nsp_pipeline.batch.plan import Plan, PlanRules, make_plan
 from nsp_pipeline.batch.run import INSTALLED, Foreseen, foresee, run_batch
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
+from nsp_pipeline.core.blend import LOOKS
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.engines.cuda_driver import all_gpus
@@ -33,6 +34,7 @@ CHOICES: Mapping[str, Sequence[object]] = {
     "mode": MODES,
     "pd": PD_WORDS,
     "light": LIGHT_WORDS,
+    "look": LOOKS,
     "format": tuple(str(kind) for kind in OutputKind),
     "bit_depth": (None, 8, 16, 32),
     "on_name_clash": tuple(str(way) for way in OnClash),
@@ -56,6 +58,7 @@ class FolderOptions(TypedDict, total=False):
     detail: float
     pd: Literal["auto", "off", "on", "blend"]
     light: Literal["auto", "linear", "encoded"]
+    look: Literal["smooth", "natural"]
     engine: str
     device: str
     precision: str
@@ -193,9 +196,9 @@ def _refuse_wrong(options: FolderOptions) -> None:
         value = options.get(name)
         if value is not None and not (isinstance(value, int) and least <= value <= most):
             raise UsageError(f"{name} {value} is no whole number from {least} to {most}")
-    most = options.get("max_megapixels")
-    if most is not None and not most > 0:
-        raise UsageError(f"max_megapixels {most} is no number above 0")
+    megapixels = options.get("max_megapixels")
+    if megapixels is not None and not megapixels > 0:
+        raise UsageError(f"max_megapixels {megapixels} is no number above 0")
     device = options.get("device", "auto")
     if not DEVICES.fullmatch(device):
         raise UsageError(f"device '{device}' is no device; there are auto, cpu, cuda, cuda:N, cuda:N,M and all")
@@ -233,7 +236,9 @@ def _rules(options: FolderOptions) -> PlanRules:
 
 def _settings(options: FolderOptions) -> RunSettings:
     return RunSettings(
-        inference=InferenceSettings(**_given(options, "mode", "strength", "tile", "chroma", "detail", "pd", "light")),
+        inference=InferenceSettings(
+            **_given(options, "mode", "strength", "tile", "chroma", "detail", "pd", "light", "look")
+        ),
         encoding=Encoding(**_given(options, "bit_depth", "quality")),
         profile=os.fspath(options.get("profile", "auto")),
         on_missing=options.get("on_missing_profile", "nearest"),

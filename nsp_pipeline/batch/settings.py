@@ -8,6 +8,7 @@ from nsp_pipeline.batch.job import Shard
 from nsp_pipeline.batch.output.manifest import Manifest, settings_hash
 from nsp_pipeline.batch.output.publish import Encoding
 from nsp_pipeline.batch.output.up_to_date import Decision, Wanted, decide
+from nsp_pipeline.core.blend import SMOOTH
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.file_names import absolute_name
 
@@ -70,8 +71,8 @@ class RunSettings:
             "bit_depth": self.encoding.bit_depth or "keep",
             "quality": self.encoding.quality or "keep",
         }
-        for name in ("pd", "light"):
-            if (chosen := getattr(self.inference, name)) != "auto":
+        for name, usual in (("pd", "auto"), ("light", "auto"), ("look", SMOOTH)):
+            if (chosen := getattr(self.inference, name)) != usual:
                 parts[name] = chosen
         if self.inference.tile and task.profile and task.profile.spec.backbone.tiling == "blended":
             # A network that looks everywhere sees other surroundings in other tiles.

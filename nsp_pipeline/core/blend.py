@@ -28,6 +28,11 @@ EDGE_SHARE = 0.05
 BICUBIC_RADIUS = 2
 """Pixels on either side of its own place that an enlarged pixel is made from."""
 
+SMOOTH, NATURAL = LOOKS = ("smooth", "natural")
+
+TRUST_NATURAL, GRAIN_NATURAL = 0.8, 0.2
+"""In brightness, for a natural look: instead of the other trusts, and the share of the noise that stays in any case."""
+
 TRUST_BLIND, TRUST_SEEING = 1.25, 1.6
 """Factor on the measured variance: the local mean scatters, and noise left over is seen sooner than detail lost. More
 for networks that see every pixel, whose estimate is seldom the worse one (docs/quality.md)."""
@@ -45,14 +50,29 @@ def local_weight(
 
     A weight depends on pixels at most WINDOW_RADIUS + 1 away.
     """
-    squared = ((noisy - estimate) ** 2).sum(0)
     flat = noise.at(estimate.mean(0)) * np.float32(TRUST_BLIND if blind else TRUST_SEEING)
     variance = flat
     if not blind:
         variance = flat + np.float32(EDGE_SHARE * len(estimate)) * box_mean(
             _squared_gradient(estimate.mean(0)), WINDOW_RADIUS
         )
-    energy = box_mean(squared, WINDOW_RADIUS)
+    return _share_of_noise(noisy, estimate, flat, variance)
+
+
+def natural_weight(noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel) -> NDArray[np.float32]:
+    """The same for brightness where texture as weak as noise is to stay, with some grain: (1, H, W) in 0..1."""
+    variance = noise.at(estimate.mean(0)) * np.float32(TRUST_NATURAL)
+    return np.minimum(_share_of_noise(noisy, estimate, variance, variance), np.float32(1 - GRAIN_NATURAL))
+
+
+def _share_of_noise(
+    noisy: NDArray[np.float32],
+    estimate: NDArray[np.float32],
+    flat: NDArray[np.float32],
+    variance: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Which part of the local squared difference a variance (H, W) explains; none where there is no noise."""
+    energy = box_mean(((noisy - estimate) ** 2).sum(0), WINDOW_RADIUS)
     weight = np.divide(variance, energy, out=np.ones_like(energy), where=energy > variance)
     return np.where(flat > 0, weight, np.float32(0))[None]
 

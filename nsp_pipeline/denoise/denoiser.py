@@ -8,6 +8,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.blend import SMOOTH
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.denoise.arrays import frame_of, image_of
@@ -47,6 +48,8 @@ class StrengthOptions(TypedDict, total=False):
     """Share of the colour noise to remove, 0 to 1; None: as `strength`."""
     detail: float
     """Share of the finest grain to put back, 0 to 1."""
+    look: str
+    """"smooth"; or "natural", which keeps some grain and with it texture as weak as the noise. For strength None."""
     tile: int | None
     """Side of a tile in pixels; None: one that suits network and memory."""
 
@@ -119,7 +122,8 @@ class Denoiser:
         _refuse_unknown(options, StrengthOptions)
         frame = frame_of(image)
         shares = options.get("chroma"), options.get("detail", 0.0)
-        settings = InferenceSettings(self._mode, strength, options.get("tile"), *shares, self._pd)
+        look = options.get("look", SMOOTH)
+        settings = InferenceSettings(self._mode, strength, options.get("tile"), *shares, self._pd, look=look)
         with self._guard:
             context = InferenceContext(self._opened(), self._stand_in, lambda done, total: None, lambda line: None)
             inferred, _ = denoise_trusted(frame, settings, context, "the image")

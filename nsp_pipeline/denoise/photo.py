@@ -11,11 +11,15 @@ from PIL import Image
 from nsp_pipeline.core.blend import (
     BICUBIC_RADIUS,
     GRAIN_RADIUS,
+    LOOKS,
+    NATURAL,
+    SMOOTH,
     WINDOW_RADIUS,
     cell_means,
     enlarged,
     grain_kept,
     local_weight,
+    natural_weight,
     recoloured,
 )
 from nsp_pipeline.core.depth import from_unit, to_unit
@@ -46,7 +50,8 @@ class InferenceSettings:
     `strength` is the share of the removed noise, 0 to 1; None lets the noise estimated in the photo decide for every
     neighbourhood (see core/blend.py). `tile` is the side of a tile in pixels; None means the network's own, or one
     that suits its halo. `chroma` is `strength` for colour alone, None the same; `detail` is the share of the finest
-    grain that comes back, in brightness only. `pd` is one of PD_WORDS (see profiles/spec.py). `light` is one of
+    grain that comes back, in brightness only. `look` is one of LOOKS, NATURAL for a strength of None alone (see
+    core/blend.py). `pd` is one of PD_WORDS (see profiles/spec.py). `light` is one of
     LIGHT_WORDS (see frames/light.py): whether photos store light, or what is looked at.
     """
 
@@ -57,9 +62,14 @@ class InferenceSettings:
     detail: float = 0.0
     pd: str = "auto"
     light: str = "auto"
+    look: str = SMOOTH
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a share that is no number from 0 to 1."""
+        """Raise UsageError for a share that is no number from 0 to 1, and for a look that there is not or cannot be."""
+        if self.look not in LOOKS:
+            raise UsageError(f"look '{self.look}' is not one of {', '.join(LOOKS)}")
+        if self.look == NATURAL and self.strength is not None:
+            raise UsageError("look natural goes by the noise of every place: it works with strength auto only")
         for name in ("strength", "chroma", "detail"):
             share = getattr(self, name)
             # So that "not a number" is refused as well, which lies neither inside nor outside.
@@ -293,6 +303,9 @@ def _blended(
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
     change = weight * (estimate - noisy)
+    if settings.look == NATURAL:
+        weight = natural_weight(noisy, estimate, noise)
+        change = recoloured(weight * (estimate - noisy), change)
     if settings.chroma is not None:
         change = recoloured(change, settings.chroma * (estimate - noisy))
     if settings.detail:

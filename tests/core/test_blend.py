@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nsp_pipeline.core.blend import box_mean, cell_means, enlarged, local_weight
+from nsp_pipeline.core.blend import GRAIN_NATURAL, box_mean, cell_means, enlarged, local_weight, natural_weight
 from nsp_pipeline.core.noise import NoiseLevel
 
 NOISE = NoiseLevel(np.array([0.5], np.float32), np.full((1, 3), 1e-4, np.float32))
@@ -61,3 +61,22 @@ def test_what_is_enlarged_keeps_its_means() -> None:
     image = box_mean(np.random.default_rng(0).random((24, 30)).astype(np.float32), 2)[None]
 
     assert cell_means(enlarged(image, 2), 2) == pytest.approx(image, abs=0.02)
+
+
+def test_a_natural_look_keeps_some_grain_everywhere_and_more_where_texture_is_as_weak_as_noise() -> None:
+    rng = np.random.default_rng(2)
+    clean = np.full((3, 48, 96), 0.5, np.float32)
+    weave = np.zeros_like(clean)
+    weave[:, :, 48:] = 0.01 * (-1.0) ** np.arange(48)
+    noisy = (clean + weave + rng.normal(0, 0.01, clean.shape)).astype(np.float32)
+    natural, smooth = natural_weight(noisy, clean, NOISE)[0], local_weight(noisy, clean, NOISE, blind=False)[0]
+    assert natural.max() <= np.float32(1 - GRAIN_NATURAL)
+    assert natural[8:-8, 8:40].mean() > 0.7
+    assert natural[8:-8, 56:-8].mean() < 0.45
+    assert smooth[8:-8, 8:40].mean() > 0.99
+    assert smooth[8:-8, 56:-8].mean() > 0.75
+
+
+def test_a_natural_look_too_leaves_a_photo_without_noise_alone() -> None:
+    clean = np.full((3, 20, 20), 0.5, np.float32)
+    assert (natural_weight(clean, clean + np.float32(0.01), NoiseLevel.unknown()) == 0).all()

@@ -15,7 +15,7 @@ from nsp_pipeline.core.shuffle import pad_to_multiple
 from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
-from nsp_pipeline.errors import EngineFailedError
+from nsp_pipeline.errors import EngineFailedError, UsageError
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile, write_profile
 
@@ -120,6 +120,30 @@ def test_tiled_and_whole_agree_on_odd_sides(engine_for: Any, mode: str, pd_facto
     assert np.abs(tiled.frame.pixels - whole.frame.pixels).max() <= 1e-5
     assert not np.array_equal(whole.frame.pixels[:151, :203], frame.pixels)
     assert tiled.strength == pytest.approx(whole.strength, abs=1e-5)
+
+
+def test_a_natural_look_keeps_grain_in_brightness_and_no_colour_noise(engine_for: Any) -> None:
+    frame, engine = frame_of(noisy(96, 128)), engine_for("denoise", 1)
+    smooth, natural = (
+        denoise_frame(frame, engine, InferenceSettings(look=look)).frame.pixels for look in ("smooth", "natural")
+    )
+    towards = [np.abs((pixels - frame.pixels).mean(2)).mean() for pixels in (smooth, natural)]
+    assert 0.3 * towards[0] < towards[1] < 0.85 * towards[0]
+    of_smooth, of_natural = (pixels - pixels.mean(2, keepdims=True) for pixels in (smooth, natural))
+    np.testing.assert_allclose(of_natural, of_smooth, atol=1e-6)
+
+
+def test_a_natural_look_is_the_same_in_tiles(engine_for: Any) -> None:
+    frame, engine = frame_of(noisy(151, 203)), engine_for("denoise", 1)
+    tiled, whole = (denoise_frame(frame, engine, InferenceSettings(tile=side, look="natural")) for side in (64, 10_000))
+    assert np.abs(tiled.frame.pixels - whole.frame.pixels).max() <= 1e-5
+    assert tiled.strength == pytest.approx(whole.strength, abs=1e-5)
+
+
+@pytest.mark.parametrize(("look", "strength"), [("plastic", None), ("natural", 1.0), ("natural", 0.0)])
+def test_a_look_that_there_is_not_or_that_strength_contradicts_is_refused(look: str, strength: float | None) -> None:
+    with pytest.raises(UsageError, match="look"):
+        InferenceSettings(strength=strength, look=look)
 
 
 @pytest.mark.parametrize("strength", [None, 1.0])

@@ -205,6 +205,7 @@ def _about(asked: Asked, engine: Engine) -> dict[str, Any]:
         "strength": asked.inference.strength,
         "chroma": asked.inference.chroma,
         "detail": asked.inference.detail,
+        "look": asked.inference.look,
         "engine": {key: getattr(info, key) for key in ("name", "provider", "precision", "fallback")},
     }
 

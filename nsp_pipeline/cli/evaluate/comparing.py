@@ -14,6 +14,7 @@ from nsp_pipeline.cli.evaluate.profile import Asked, opened
 from nsp_pipeline.cli.evaluate.score_table import comparison_document, comparison_table
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
+from nsp_pipeline.core.blend import SMOOTH
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
@@ -83,6 +84,9 @@ def _contender(asked: Asked, engine: Engine, name: str) -> Rival:
         ("chroma", asked.inference.chroma),
         ("detail", asked.inference.detail),
     )
-    setting = ", ".join(f"{name} {value:g}" for name, value in given if value)
+    setting = ", ".join(
+        [f"{name} {value:g}" for name, value in given if value]
+        + [asked.inference.look] * (asked.inference.look != SMOOTH)
+    )
     run = Variant(setting, lambda pixels: to_eight_bit(denoise_pixels(pixels, engine, asked.inference).pixels))
     return Rival(name, (run,))

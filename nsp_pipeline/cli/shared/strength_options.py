@@ -1,4 +1,4 @@
-"""`--strength`, `--chroma` and `--detail`: how much a photographer wants removed; and `--pd`, by which way."""
+"""`--strength`, `--chroma`, `--detail`, `--look`: how much a photographer wants removed; and `--pd`, by which way."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nsp_pipeline.cli.shared.quantities import OrWord, ShareType
+from nsp_pipeline.core.blend import LOOKS, SMOOTH
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.light import LIGHT_WORDS
@@ -45,6 +46,14 @@ OPTIONS = (
         help="Share of the finest grain to put back, in brightness only.",
     ),
     click.option(
+        "--look",
+        type=click.Choice(LOOKS),
+        default=SMOOTH,
+        show_default=True,
+        help="smooth removes all noise. natural keeps some grain, and with it texture as weak as the noise: black "
+        "cloth, leather, skin.",
+    ),
+    click.option(
         "--pd",
         type=click.Choice(PD_WORDS),
         default="auto",
@@ -70,4 +79,4 @@ def inference_settings(options: Mapping[str, Any]) -> InferenceSettings:
     mode, strength, chroma, detail = (options[name] for name in ("mode", "strength", "chroma", "detail"))
     if options["pd"] != "auto" and mode != "denoise":
         raise UsageError(f"--pd works with --mode denoise only, not with {mode}")
-    return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"])
+    return InferenceSettings(mode, strength, options["tile"], chroma, detail, options["pd"], look=options["look"])
