@@ -69,7 +69,7 @@ def read_head(path: Path, data: bytes, kind: Kind) -> Head:
         raise PhotoError(
             path, f"it has more pixels than Pillow takes, which reads {NAMES[kind]}", str(error)
         ) from error
-    except (IndexError, KeyError, struct.error, OSError, SyntaxError) as error:
+    except (IndexError, KeyError, struct.error, OSError, SyntaxError, RuntimeError) as error:
         reason = f"the {NAMES[kind]} file is damaged, or of a kind that nsp does not read"
         raise PhotoError(path, reason, f"{type(error).__name__}: {error}") from error
     except ValueError as error:
