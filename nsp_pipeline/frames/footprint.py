@@ -7,9 +7,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 
+from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
+from nsp_pipeline.frames.formats.boxed.decode import read_head
 from nsp_pipeline.frames.formats.jpeg_layout import parse_layout
-from nsp_pipeline.frames.formats.other import NAMES as OTHER_KINDS
-from nsp_pipeline.frames.formats.other import read_head
 from nsp_pipeline.frames.formats.png import read_png_header
 from nsp_pipeline.frames.formats.png_data import CHANNELS, PALETTE
 from nsp_pipeline.frames.formats.raw import read_raw_size

@@ -13,9 +13,9 @@ from typing import BinaryIO
 from PIL import Image
 
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
+from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
+from nsp_pipeline.frames.formats.boxed.decode import read_head, read_other
 from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
-from nsp_pipeline.frames.formats.other import NAMES as OTHER_KINDS
-from nsp_pipeline.frames.formats.other import read_head, read_other
 from nsp_pipeline.frames.formats.png import read_png, read_png_exif
 from nsp_pipeline.frames.formats.raw import read_raw, read_raw_camera
 from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.errors import OutputError, PhotoError
+from nsp_pipeline.frames.formats.boxed.encode import encode_avif, encode_jxl, turned_upright
 from nsp_pipeline.frames.formats.jpeg import encode_jpeg
 from nsp_pipeline.frames.formats.jpeg_layout import APP1
 from nsp_pipeline.frames.formats.jpeg_segments import (
@@ -19,7 +20,6 @@ from nsp_pipeline.frames.formats.jpeg_segments import (
     resolution_of_jpeg,
     segments_of,
 )
-from nsp_pipeline.frames.formats.other_encode import encode_avif, encode_jxl, turned_upright
 from nsp_pipeline.frames.formats.png import encode_png, with_exif, without_storage_chunks
 from nsp_pipeline.frames.formats.png_metadata import photoshop_of_png, profile_of_png, resolution_of_png
 from nsp_pipeline.frames.formats.tiff_encode import encode_tiff

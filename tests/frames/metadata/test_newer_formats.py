@@ -19,7 +19,7 @@ from nsp_pipeline.frames.colour.make_profile import D65, SRGB_PRIMARIES, Primari
 from nsp_pipeline.frames.colour.read_profile import equivalent
 from nsp_pipeline.frames.colour.statement import PRIMARIES
 from nsp_pipeline.frames.footprint import read_footprint
-from nsp_pipeline.frames.formats.boxes import box
+from nsp_pipeline.frames.formats.boxed.boxes import box
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 from nsp_pipeline.frames.metadata.exif import read_structure
 from nsp_pipeline.frames.metadata.ifd import ORIENTATION

@@ -13,9 +13,9 @@ from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.frames.colour.curves import BT709, LINEAR, SRGB, Parametric
 from nsp_pipeline.frames.colour.make_profile import D65, SRGB_PRIMARIES, Primaries, grey_profile, rgb_profile
 from nsp_pipeline.frames.colour.read_profile import SAME_LIGHT, curve_of, equivalent, primaries_of
-from nsp_pipeline.frames.formats.boxes import box, boxes
+from nsp_pipeline.frames.formats.boxed.boxes import box, boxes
+from nsp_pipeline.frames.formats.boxed.jxl_header import restated
 from nsp_pipeline.frames.formats.jpeg_segments import NOT_FOR_EXIF
-from nsp_pipeline.frames.formats.jxl_header import restated
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.metadata.exif import embeddable, structure_of, upright, with_structure
 from nsp_pipeline.frames.metadata.ifd import ORIENTATION

@@ -14,8 +14,8 @@ from PIL import Image
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.colour.statement import stated_colours
 from nsp_pipeline.frames.decoders.isolated import ask
-from nsp_pipeline.frames.formats.boxes import boxes
-from nsp_pipeline.frames.formats.jxl_header import START, read_header
+from nsp_pipeline.frames.formats.boxed.boxes import boxes
+from nsp_pipeline.frames.formats.boxed.jxl_header import START, read_header
 from nsp_pipeline.frames.frame import Frame, Kind, Metadata
 from nsp_pipeline.frames.limits import check_size
 from nsp_pipeline.frames.metadata.exif import SELF_CONTAINED, camera_of, read_structure, upright, without_maker_note
