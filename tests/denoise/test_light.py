@@ -18,7 +18,7 @@ from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import UntrustedResultError
 from nsp_pipeline.frames.colour.curves import LINEAR, SRGB, Parametric
-from nsp_pipeline.frames.colour.make_profile import D65, SRGB_PRIMARIES, grey_profile, rgb_profile
+from nsp_pipeline.frames.colour.make_profile import D65, SRGB_PRIMARIES, Primaries, grey_profile, rgb_profile
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.frames.read import read_frame
@@ -167,6 +167,23 @@ def test_strength_0_gives_back_every_bit(tmp_path: Path, dtype: str) -> None:
     assert stored.dtype == dtype
     np.testing.assert_array_equal(stored, pixels)
     assert read_frame(tmp_path / "b.tif").metadata.icc == LINEAR_ICC
+
+
+@pytest.mark.parametrize("gamma", [1.8, 563 / 256, 2.4])
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_wide_gamuts_keep_their_profile_and_are_denoised_in_their_own_encoding(
+    tmp_path: Path, gamma: float, strength: float
+) -> None:
+    wide = Primaries((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001), (0.3457, 0.3585))
+    icc, pixels = rgb_profile(wide, Parametric(gamma), "wide"), encoded_noisy()[0]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=icc, metadata=None)
+    frame = read_frame(tmp_path / "a.tif")
+    result = denoise_frame(frame, MeanEngine(), InferenceSettings(strength=strength))
+    write_frame(result.frame, tmp_path / "b.tif", kind=OutputKind.KEEP, bit_depth=None, quality=None)
+    found = read_frame(tmp_path / "b.tif")
+    assert found.metadata.icc == icc
+    assert np.array_equal(found.pixels, pixels) == (strength == 0)
+    np.testing.assert_array_equal(result.seen[0], pixels)
 
 
 def test_the_check_of_colours_sees_what_the_eye_sees() -> None:
