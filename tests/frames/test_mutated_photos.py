@@ -61,6 +61,7 @@ def mutated(data: bytes, seed: int) -> bytes:
     return bytes(broken)
 
 
+@pytest.mark.timeout(3600)
 def test_damaged_files_are_named_with_their_reason_and_harm_nothing(sound: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     names = list(sound)
