@@ -35,7 +35,7 @@ DEADLY_LEVEL = 9
 def fake_profile(name: str = "fake", sha256: str = "0" * 64) -> Profile:
     """A profile that is accepted wherever one is passed on; NSP_FAKE_TILING says how its network is tiled."""
     tiling = os.environ.get("NSP_FAKE_TILING", "exact")
-    spec: Any = SimpleNamespace(name=name, backbone=SimpleNamespace(tiling=tiling))
+    spec: Any = SimpleNamespace(name=name, backbone=SimpleNamespace(tiling=tiling), development=None)
     content = dict.fromkeys(("model.onnx", "model-sr.onnx", "model-sr-direct.onnx"), b"")
     return Profile(Path(f"{name}.nsp"), spec, sha256, content)
 
@@ -144,11 +144,11 @@ def die_reading(name: str) -> None:
     photo = nsp_pipeline.batch.photo
     read = photo.read_frame
 
-    def deadly(path: Path, *, keep_damaged: bool = False) -> Any:
+    def deadly(path: Path, **options: Any) -> Any:
         time.sleep(0.3)
         if path.name == name:
             os.kill(os.getpid(), signal.SIGKILL)
-        return read(path, keep_damaged=keep_damaged)
+        return read(path, **options)
 
     photo.read_frame = deadly
 
@@ -161,11 +161,11 @@ def end_readers_on_interrupt() -> None:
     signal.set_wakeup_fd(theirs.fileno())
     first = True
 
-    def dying(path: Path, *, keep_damaged: bool = False) -> Any:
+    def dying(path: Path, **options: Any) -> Any:
         nonlocal first
         if first:
             first = False
-            return read(path, keep_damaged=keep_damaged)
+            return read(path, **options)
         assert theirs.fileno() >= 0
         ours.recv(1)
         raise PhotoError(path, "LibRaw fails on this RAW file (it ended with code -2)")

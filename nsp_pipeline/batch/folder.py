@@ -23,6 +23,7 @@ from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.engines.cuda_driver import all_gpus
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.development import DOMAINS, development_asked
 from nsp_pipeline.frames.light import LIGHT_WORDS
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.profiles.spec import PD_WORDS
@@ -39,6 +40,7 @@ CHOICES: Mapping[str, Sequence[object]] = {
     "bit_depth": (None, 8, 16, 32),
     "on_name_clash": tuple(str(way) for way in OnClash),
     "damaged": ("fail", "keep"),
+    "domain": ("auto", *DOMAINS),
 }
 """What options that are words may say."""
 RANGES = {"workers": (1, 64), "quality": (1, 100), "tile": (32, 1 << 20), "threads": (1, 1 << 10)}
@@ -72,7 +74,7 @@ class FolderOptions(TypedDict, total=False):
     include: Sequence[str]
     exclude: Sequence[str]
     on_name_clash: Literal["error", "number"]
-    format: Literal["keep", "jpeg", "png", "tiff", "jxl", "avif"]
+    format: Literal["keep", "jpeg", "png", "tiff", "jxl", "avif", "dng"]
     bit_depth: Literal[8, 16, 32] | None
     quality: int | None
     suffix: str
@@ -83,6 +85,12 @@ class FolderOptions(TypedDict, total=False):
     max_seconds: float | None
     shard: Shard | None
     cluster: str | None
+    domain: Literal["auto", "developed", "demosaiced", "raw"]
+    white_balance: str | None
+    highlights: Literal["clip", "blend", "rebuild"] | None
+    colour_space: Literal["srgb", "p3", "adobe", "prophoto", "rec2020"] | None
+    exposure: float | None
+    """How RAW is denoised and developed; None: as the profile was calibrated."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,10 @@ def plan_folder(
         UsageError: a value that does not fit, options that would do nothing, or what make_plan refuses.
     """
     _refuse_wrong(options)
-    return FolderRun(make_plan(inputs, output, _rules(options)), _settings(options), sources)
+    plan, settings = make_plan(inputs, output, _rules(options)), _settings(options)
+    if any(job.kind is OutputKind.DNG for job in plan.jobs):
+        _refuse_for_dng(settings)
+    return FolderRun(plan, settings, sources)
 
 
 def denoise_folder(
@@ -220,8 +231,26 @@ def _refuse_contradictions(options: FolderOptions) -> None:
         raise UsageError(f"--cluster takes every GPU there is; --device {options['device']} is of one machine")
     if any(character in suffix for character in "/\\\0"):
         raise UsageError(f"--suffix '{suffix}' must not contain slashes")
+    domain = options.get("domain", "auto")
+    if domain in ("demosaiced", "raw") and options.get("mode", "denoise") != "denoise":
+        raise UsageError(f"--mode {options['mode']} enlarges developed pictures; leave --domain {domain} out")
     if options.get("pd", "auto") != "auto" and options.get("mode", "denoise") != "denoise":
         raise UsageError(f"--pd works with --mode denoise only, not with {options['mode']}")
+
+
+def _refuse_for_dng(settings: RunSettings) -> None:
+    """Refuse options that a DNG, which holds the sensor's own colours, has no place for."""
+    if settings.inference.mode != "denoise":
+        raise UsageError(f"a DNG has the size of its sensor; --mode {settings.inference.mode} needs another --format")
+    if settings.encoding.bit_depth not in (None, 16):
+        raise UsageError(f"a DNG stores 16 bits; --bit-depth {settings.encoding.bit_depth} needs another --format")
+    if settings.encoding.quality is not None:
+        raise UsageError("--quality is of JPEG; a DNG loses nothing")
+    if settings.domain == "developed":
+        raise UsageError("a DNG is developed later, by another program; leave --domain developed out")
+    if settings.development:
+        name = next(iter(settings.development)).replace("_", "-")
+        raise UsageError(f"--{name} is for pictures that nsp develops; a DNG is developed later, by another program")
 
 
 def _rules(options: FolderOptions) -> PlanRules:
@@ -244,6 +273,8 @@ def _settings(options: FolderOptions) -> RunSettings:
         on_missing=options.get("on_missing_profile", "nearest"),
         memory=options.get("memory", USUAL_MEMORY),
         device=all_gpus() if options.get("device") == "all" else options.get("device", "auto"),
+        development=development_asked(options),
+        domain=options.get("domain", "auto"),
         **_given(options, "engine", "precision", "require_gpu", "workers", "threads"),
         **_given(options, "overwrite", "retry_failed", "damaged", "max_megapixels", "max_seconds", "shard", "cluster"),
     )

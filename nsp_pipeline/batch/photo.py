@@ -15,6 +15,7 @@ from nsp_pipeline.batch.output.record import Row, Stamp, Status
 from nsp_pipeline.batch.output.sidecars import with_sidecars
 from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
 from nsp_pipeline.batch.provenance import Provenance
+from nsp_pipeline.batch.raw_photo import finished, read_to_denoise
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.denoise.trusted import InferenceContext, denoise_trusted
 from nsp_pipeline.errors import (
@@ -225,7 +226,7 @@ def read_photo(task: Task, settings: RunSettings) -> Ready:
         raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
     if settings.max_megapixels is not None and (size := read_facts(path).size):
         _require_size(path, *size, settings.max_megapixels)
-    frame = read_frame(path, keep_damaged=settings.damaged == "keep")
+    frame = read_to_denoise(task, settings, read_frame)
     if settings.max_megapixels is not None:  # RAW says before only how large its preview is
         _require_size(path, frame.pixels.shape[1], frame.pixels.shape[0], settings.max_megapixels)
     frame = with_sidecars(frame, task.job)
@@ -244,6 +245,7 @@ def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext) 
     """Denoise a photo that was read; raises as denoise_trusted does."""
     began = time.monotonic()
     inferred, info = denoise_trusted(ready.frame, settings.inference, context, ready.task.job.name)
+    frame = finished(inferred, ready.task, settings)
     height, width = ready.frame.pixels.shape[:2]
     made = Provenance(
         engine=info.name,
@@ -257,7 +259,7 @@ def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext) 
         noise_after=inferred.noise_after,
         damaged=ready.frame.damage,
     )
-    return Made(ready.task, ready.source, inferred.frame, made)
+    return Made(ready.task, ready.source, frame, made)
 
 
 def explain(error: Exception, settings: RunSettings) -> Failure:

@@ -29,6 +29,7 @@ KIND_OF_SUFFIX = {
     ".png": OutputKind.PNG,
     ".tif": OutputKind.TIFF,
     ".tiff": OutputKind.TIFF,
+    ".dng": OutputKind.DNG,
     ".jxl": OutputKind.JXL,
     ".avif": OutputKind.AVIF,
 }
@@ -112,7 +113,7 @@ def _single_file_target(inputs: Sequence[Path], output: Path, rules: PlanRules) 
         return None
     kind = KIND_OF_SUFFIX.get(suffix)
     if kind is None:
-        raise UsageError(f"{printable(output)}: nsp does not write {suffix}; it writes .jpg, .png and .tif")
+        raise UsageError(f"{printable(output)}: nsp does not write {suffix}; it writes .jpg, .png, .tif and .dng")
     if rules.kind not in (OutputKind.KEEP, kind):
         raise UsageError(f"{printable(output)}: the name asks for {kind}, --format for {rules.kind}")
     if rules.suffix:

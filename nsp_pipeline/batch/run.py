@@ -109,6 +109,8 @@ def _assign(plan: Plan, settings: RunSettings, sources: Sources) -> list[Task]:
     for task in tasks:
         if task.profile and pd != "auto":
             task.profile.spec.inference_with(pd)  # a student's PD is refused before any work
+        if task.profile and task.profile.spec.development:
+            settings.require_development(task.profile)
     return tasks
 
 

@@ -1,7 +1,9 @@
 """How a run works."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nsp_pipeline.batch.assign import AUTO, Task
 from nsp_pipeline.batch.job import Shard
@@ -10,10 +12,17 @@ from nsp_pipeline.batch.output.publish import Encoding
 from nsp_pipeline.batch.output.up_to_date import Decision, Wanted, decide
 from nsp_pipeline.core.blend import SMOOTH
 from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import absolute_name
+from nsp_pipeline.frames.development import DEVELOPED, UNDEVELOPED, Development, domain_of
+from nsp_pipeline.frames.sniff import RAW_SUFFIXES
+from nsp_pipeline.frames.write import OutputKind
+from nsp_pipeline.profiles.bundle import Profile
 
 RENDER_VERSION = 1
 """Raised when the same settings come to mean other pixels; finished photos are then made again."""
+RAW_RENDER_VERSION = 2
+"""The same for RAW files alone."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,11 @@ class RunSettings:
     cluster: str | None = None
     """Address of a Ray cluster that makes the photos, or "auto"; None: this process makes them."""
 
+    development: Mapping[str, Any] = field(default_factory=dict)
+    """How RAW is developed, by the names of Development's fields; what is not said is as the profile was calibrated."""
+    domain: str = "auto"
+    """Where RAW is denoised: "auto", or one of DOMAINS (see frames/development.py)."""
+
     @property
     def devices(self) -> tuple[str, ...]:
         """The devices of `device`, which names several GPUs as "cuda:0,1"."""
@@ -55,6 +69,42 @@ class RunSettings:
     def in_other_processes(self) -> bool:
         """Whether photos are made by other processes than the one that leads the run."""
         return self.cluster is not None or len(self.devices) > 1
+
+    def domain_of(self, task: Task) -> str:
+        """Where a task's photo is denoised, should it be RAW: as the profile was calibrated, else in sensor's colours.
+
+        Enlarging works on developed pictures only.
+        """
+        if self.domain != "auto":
+            return self.domain
+        stated = task.profile.spec.development if task.profile else None
+        calibrated = domain_of(stated) if stated else "demosaiced"
+        if task.job.kind is OutputKind.DNG:
+            return "demosaiced" if calibrated == "developed" else calibrated
+        plain = self.inference.mode == "denoise" and not self.inference.removes_nothing
+        return calibrated if plain else "developed"
+
+    def development_of(self, task: Task) -> Development:
+        """How a task's photo is developed in the end, should it be RAW."""
+        if task.job.kind is OutputKind.DNG:
+            return UNDEVELOPED
+        stated = (task.profile.spec.development if task.profile else None) or {}
+        if domain_of(stated) != "developed":
+            stated = {name: value for name, value in stated.items() if name != "colour_space"}
+        return Development(**{**stated, **self.development})
+
+    def require_development(self, profile: Profile) -> None:
+        """Raise UsageError where RAW is to be developed otherwise than for the profile's calibration."""
+        stated = profile.spec.development or {}
+        for name, value in stated.items():
+            if domain_of(stated) != "developed" and name == "colour_space":
+                continue
+            if self.development.get(name, value) != value:
+                option = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"{option} {self.development[name]}: profile {profile.name} was calibrated with {value}, and "
+                    f"serves photos developed so; leave {option} out, or calibrate with it"
+                )
 
     def fingerprint(self, task: Task, *, damaged: bool = False) -> str:
         """What decides a photo's result, in words; where and how fast it is computed is no part of it.
@@ -77,6 +127,10 @@ class RunSettings:
         if self.inference.tile and task.profile and task.profile.spec.backbone.tiling == "blended":
             # A network that looks everywhere sees other surroundings in other tiles.
             parts["tile"] = self.inference.tile
+        development = self.development_of(task)
+        if development != DEVELOPED or task.job.input.suffix.lower() in RAW_SUFFIXES:
+            parts["development"] = {**development.as_json(), "render": RAW_RENDER_VERSION}
+            parts["domain"] = self.domain_of(task)
         if damaged:
             parts["damaged"] = self.damaged
         return json.dumps(parts, sort_keys=True)

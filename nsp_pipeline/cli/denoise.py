@@ -19,6 +19,7 @@ from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.run import Foreseen
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.batch.watch.watch import FolderWatch
+from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.engine_options import engine_options_for_several
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.quantities import DurationType, NumberType, OrWord, ShardType, SizeType
@@ -29,6 +30,7 @@ from nsp_pipeline.cli.shared.strength_options import LIGHT_OPTION, strength_opti
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.development import DOMAINS
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.cpus import limit_libraries
 
@@ -55,6 +57,15 @@ from nsp_pipeline.machine.cpus import limit_libraries
     "--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr, sr-direct: double the size too."
 )
 @strength_options
+@click.option(
+    "--domain",
+    type=click.Choice(("auto", *DOMAINS)),
+    default="auto",
+    show_default=True,
+    help="Where RAW is denoised: developed; demosaiced, in the sensor's colours; raw, on its mosaic. auto: as the "
+    "profile was calibrated, or demosaiced.",
+)
+@development_options
 @LIGHT_OPTION
 @engine_options_for_several
 @click.option("--require-gpu", is_flag=True, help="Stop with exit code 3 rather than compute on the CPU.")
@@ -99,7 +110,8 @@ from nsp_pipeline.machine.cpus import limit_libraries
     type=click.Choice([str(kind) for kind in OutputKind]),
     default="keep",
     show_default=True,
-    help="Kind of file to write; keep writes TIFF for RAW, WebP and JPEG 2000.",
+    help="Kind of file to write; keep writes TIFF for RAW, WebP and JPEG 2000. dng keeps RAW to be developed later, "
+    "without its noise.",
 )
 @click.option(
     "--bit-depth",

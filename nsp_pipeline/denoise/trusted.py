@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from nsp_pipeline.denoise.mosaic import denoise_mosaic
 from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, UntrustedResultError
-from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.frames.frame import Frame, RawSource
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def _denoised(frame: Frame, engine: Engine, settings: InferenceSettings, context
     def on_smaller(side: int) -> None:
         context.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
 
-    inferred = denoise_frame(frame, engine, settings, context.on_tile, on_smaller)
+    source = frame.metadata.source
+    denoise = denoise_mosaic if isinstance(source, RawSource) and source.mosaic else denoise_frame
+    inferred = denoise(frame, engine, settings, context.on_tile, on_smaller)
     require_its_colours(*inferred.seen, inferred.noise_before)
     return inferred

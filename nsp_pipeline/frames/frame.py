@@ -1,12 +1,14 @@
 """A photo in memory: its pixels as stored, and everything needed to write its metadata again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from numpy.typing import NDArray
 
+Tag = tuple[int, bytes]
+"""Type code and raw value of an entry in a TIFF directory, in its structure's byte order."""
 CONTENT_CREDENTIALS = "content credentials (C2PA), which no changed picture can keep"
 
 
@@ -100,6 +102,40 @@ class TiffSource:
 
 
 @dataclass(frozen=True)
+class RawSource:
+    """How a RAW file was read, and what a DNG of its picture must say.
+
+    Of a picture in the sensor's own colours, `gains` are what each channel was multiplied by (the largest is 1)
+    before it was put on sRGB's curve, and `pedestal` what was added to the light before, so that noise is not cut off
+    at black; no gains where the picture was developed. `linear` says that a developed picture is
+    stored in linear light, whatever curve its pixels have in memory. `crop` is left, top, width and height of the
+    picture proper; None where that is all of it. `tags` are the DNG's own, for the main directory, and `lens` those of
+    the picture's. `noise_left` is the share of the noise's variance that denoising left.
+    """
+
+    gains: tuple[float, ...] = ()
+    pedestal: float = 0.0
+    light: NDArray[Any] | None = None
+    """The demosaiced picture (H, W, C) uint16 in linear light, with gains and pedestal, of which the frame's pixels are
+    a view: in sRGB, as the eye and networks see it, where what sRGB has no place for is cut off."""
+    to_srgb: tuple[tuple[float, ...], ...] = ()
+    """From white-balanced sensor colours to linear sRGB (3, 3), white to white; empty for grey."""
+    mosaic: tuple[int, ...] = ()
+    """Of a Bayer mosaic: colours (0 red, 1 green, 2 blue) of the four pixels of a cell, row by row. The frame's pixels
+    are then (H/2, W/2, 4), a channel for each of them."""
+    mosaic_size: tuple[int, int] = (0, 0)
+    """Rows and columns of the mosaic, which may be odd."""
+    linear: bool = False
+    orientation: int = 1
+    crop: tuple[int, int, int, int] | None = None
+    tags: Mapping[int, Tag] = field(default_factory=dict)
+    lens: Mapping[int, Tag] = field(default_factory=dict)
+    maker_note: tuple[int, Tag] | None = None
+    """Where it lay in its file, and what it was."""
+    noise_left: float = 1.0
+
+
+@dataclass(frozen=True)
 class Metadata:
     """What a photo says besides its pixels.
 
@@ -112,7 +148,7 @@ class Metadata:
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
-    source: JpegSource | PngSource | TiffSource | None = None
+    source: JpegSource | PngSource | TiffSource | RawSource | None = None
     size: tuple[int, int] | None = None
     maker_note_at: int | None = None
     left_out: tuple[str, ...] = ()

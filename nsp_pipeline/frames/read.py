@@ -13,6 +13,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
+from nsp_pipeline.frames.development import DEVELOPED, Development
 from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
 from nsp_pipeline.frames.formats.boxed.decode import read_head, read_other
 from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
@@ -41,8 +42,8 @@ JPEG_HEAD = 1 << 20
 """Bytes within which a JPEG's EXIF lies."""
 
 
-def read_frame(path: Path, *, keep_damaged: bool = False) -> Frame:
-    """Read a photo with its metadata.
+def read_frame(path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED) -> Frame:
+    """Read a photo with its metadata; a RAW file is developed as asked.
 
     A photo whose decoder complains is refused; with `keep_damaged` what can be read of it is delivered, and
     `Frame.damage` says what is wrong.
@@ -53,7 +54,7 @@ def read_frame(path: Path, *, keep_damaged: bool = False) -> Frame:
         PhotoError: whatever else cannot be read or is no photo. Never anything else.
     """
     with _explained(path), _open(path) as file:
-        return _read(path, file, keep_damaged)
+        return _read(path, file, keep_damaged, development)
 
 
 def read_camera(path: Path) -> Camera:
@@ -96,12 +97,12 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _read(path: Path, file: BinaryIO, keep_damaged: bool) -> Frame:
+def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Development) -> Frame:
     kind = sniff(path, FileSlices(file))
     if kind is Kind.TIFF:
         return read_tiff(path, file, keep_damaged=keep_damaged)
     if kind is Kind.RAW:
-        return read_raw(path, keep_damaged=keep_damaged)
+        return read_raw(path, keep_damaged=keep_damaged, development=development)
     if kind in OTHER_KINDS:
         return read_other(path, _whole(path, file), kind)
     read = read_jpeg if kind is Kind.JPEG else read_png

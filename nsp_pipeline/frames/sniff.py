@@ -11,6 +11,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     Directory,
     Structure,
     StructureError,
+    following_directories,
     parse,
     parse_directory,
 )
@@ -34,7 +35,10 @@ OTHER_IMAGE_SUFFIXES = frozenset(
 """Suffixes (lower case) of pictures that are known and not read."""
 
 DNG_VERSION, PHOTOMETRIC, SUB_IFDS = 50706, 262, 330
+SUBFILE_TYPE = 254
 CFA, LINEAR_RAW = 32803, 34892
+DEVELOPED_PHOTOMETRICS = (0, 1, 2, 6)
+"""Grey (two ways), RGB, YCbCr."""
 MOST_SUB_IFDS = 16
 
 JPEG_MAGIC, PNG_MAGIC = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -85,7 +89,13 @@ def sniff(path: Path, content: Buffer) -> Kind:
         if head.startswith(TIFF_MAGIC):
             raise PhotoError(path, f"the TIFF is damaged: {error}") from error
         raise PhotoError(path, f"this is {_what(head)}, not a photo that nsp reads") from None
-    return Kind.RAW if path.suffix.lower() in RAW_SUFFIXES or _is_raw(head, content, structure) else Kind.TIFF
+    if _is_raw(head, content, structure):
+        return Kind.RAW
+    suffix = path.suffix.lower()
+    called_dng = suffix == ".dng" or DNG_VERSION in structure.root.entries
+    if suffix in RAW_SUFFIXES - {".dng"} or (called_dng and not _is_developed(structure)):
+        return Kind.RAW
+    return Kind.TIFF
 
 
 def begins_like_photo(path: Path) -> bool:
@@ -98,9 +108,9 @@ def begins_like_photo(path: Path) -> bool:
 
 
 def _is_raw(head: bytes, content: Buffer, structure: Structure) -> bool:
-    """RAW files that are TIFF inside: Canon's CR2, and whatever stores a colour filter array or linear camera colours.
+    """RAW files that are TIFF inside: Canon's CR2, and whatever stores a colour filter array or linear RAW.
 
-    A developed picture may have kept DNGVersion, and is none.
+    DNGVersion alone says nothing: programs leave it in the pictures that they develop.
     """
     if head[8:10] == b"CR" or structure.magic in RAW_MAGIC:
         return True
@@ -109,12 +119,23 @@ def _is_raw(head: bytes, content: Buffer, structure: Structure) -> bool:
     return any(photometric and photometric[0] in (CFA, LINEAR_RAW) for photometric in photometrics)
 
 
+def _is_developed(structure: Structure) -> bool:
+    """Whether the main directory is of a picture in full size that needs no developing."""
+    photometric, kind = (structure.numbers(structure.root.entries.get(tag)) for tag in (PHOTOMETRIC, SUBFILE_TYPE))
+    return bool(photometric) and photometric[0] in DEVELOPED_PHOTOMETRICS and not (kind and kind[0] & 1)
+
+
 def picture_directories(structure: Structure, content: Buffer) -> list[Directory]:
-    """The main directory of a TIFF structure and those that its SubIFDs tag lists: each may describe a picture."""
+    """The main directory of a TIFF structure, those that its SubIFDs tag lists and those that follow it.
+
+    Each may describe a picture.
+    """
     directories = [structure.root]
     for offset in structure.numbers(structure.root.entries.get(SUB_IFDS))[:MOST_SUB_IFDS]:
         with suppress(StructureError):
             directories.append(parse_directory(content, structure.order, structure.big, offset))
+    with suppress(StructureError):
+        directories += following_directories(structure, content)
     return directories
 
 

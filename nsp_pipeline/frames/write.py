@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.errors import OutputError, PhotoError
+from nsp_pipeline.frames.dng.colour import linear_of
+from nsp_pipeline.frames.dng.write import encode_dng, verify_dng
 from nsp_pipeline.frames.formats.boxed.encode import encode_avif, encode_jxl, turned_upright
 from nsp_pipeline.frames.formats.jpeg import encode_jpeg
 from nsp_pipeline.frames.formats.jpeg_layout import APP1
@@ -22,8 +24,9 @@ from nsp_pipeline.frames.formats.jpeg_segments import (
 )
 from nsp_pipeline.frames.formats.png import encode_png, with_exif, without_storage_chunks
 from nsp_pipeline.frames.formats.png_metadata import photoshop_of_png, profile_of_png, resolution_of_png
+from nsp_pipeline.frames.formats.raw_exif import read_raw_exif
 from nsp_pipeline.frames.formats.tiff_encode import encode_tiff
-from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, TiffSource
+from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, RawSource, TiffSource
 from nsp_pipeline.frames.inventory import lost
 from nsp_pipeline.frames.metadata.exif import structure_of, with_resolution, with_size, with_structure
 from nsp_pipeline.frames.metadata.xmp import EXTENSION, joined
@@ -32,7 +35,10 @@ from nsp_pipeline.frames.sniff import FOREIGN_SUFFIXES, RAW_SUFFIXES
 
 
 class OutputKind(StrEnum):
-    """What kind of file is written; KEEP is the photo's own (for RAW, WebP and JPEG 2000: TIFF)."""
+    """What kind of file is written; KEEP is the photo's own (for RAW, WebP and JPEG 2000: TIFF).
+
+    DNG is for RAW in the sensor's own colours.
+    """
 
     KEEP = "keep"
     JPEG = "jpeg"
@@ -40,12 +46,14 @@ class OutputKind(StrEnum):
     TIFF = "tiff"
     JXL = "jxl"
     AVIF = "avif"
+    DNG = "dng"
 
 
 SUFFIXES = {
     OutputKind.JPEG: (".jpg", ".jpeg", ".jpe", ".jif", ".jfif"),
     OutputKind.PNG: (".png",),
     OutputKind.TIFF: (".tif", ".tiff"),
+    OutputKind.DNG: (".dng",),
     OutputKind.JXL: (".jxl",),
     OutputKind.AVIF: (".avif",),
 }
@@ -83,7 +91,9 @@ def write_frame(
     """
     path = target if isinstance(target, Path) else Path(str(getattr(target, "name", "")))
     stored = stored_kind(frame, kind)
-    prepared = _prepare(path, frame, stored, bit_depth)
+    if kind is OutputKind.DNG:
+        require_dng_source(path, frame)
+    prepared = frame if kind is OutputKind.DNG else _prepare(path, frame, stored, bit_depth)
     if isinstance(target, Path):
         with target.open("wb") as stream:
             _encode(path, prepared, stored, stream, quality)
@@ -99,6 +109,10 @@ def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int
     Returns:
         Of what the photo says besides its pixels, whatever the file lacks or has otherwise (see inventory.py).
     """
+    if kind is OutputKind.DNG:
+        verify_dng(path, frame)
+        exif = read_raw_exif(path, {}, b"")
+        return lost(frame, replace(frame, metadata=with_structure(Metadata(xmp=exif.xmp), exif.structure)))
     stored = stored_kind(frame, kind)
     expected = _prepare(path, frame, stored, bit_depth)
     try:
@@ -116,7 +130,20 @@ def stored_kind(frame: Frame, kind: OutputKind) -> Kind:
     """The kind of file that a frame is written as."""
     if kind is OutputKind.KEEP:
         return Kind.TIFF if frame.kind in NOT_WRITTEN else frame.kind
-    return Kind(kind.value)
+    return Kind.RAW if kind is OutputKind.DNG else Kind(kind.value)
+
+
+def require_dng_source(path: Path, frame: Frame) -> None:
+    """Raise PhotoError unless a frame can be stored as DNG: only RAW files have the sensor's own colours."""
+    if frame.kind is not Kind.RAW:
+        raise PhotoError(path, "only a RAW file can become a DNG, and this is none; use another --format for it")
+    if not is_undeveloped(frame):
+        raise PhotoError(path, "its sensor has four colours, and a DNG of nsp holds three; use --format tiff")
+
+
+def is_undeveloped(frame: Frame) -> bool:
+    """Whether a frame is in its sensor's own colours."""
+    return isinstance(frame.metadata.source, RawSource) and bool(frame.metadata.source.gains)
 
 
 def _same(found: NDArray[np.generic] | None, expected: NDArray[np.generic] | None) -> bool:
@@ -143,6 +170,8 @@ def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> F
     if stored is Kind.PNG and bit_depth == 32:
         raise PhotoError(path, "PNG cannot store 32-bit floating-point numbers; use --format tiff")
     source = frame.metadata.source
+    if isinstance(source, RawSource) and source.linear:
+        frame = replace(frame, pixels=linear_of(to_unit(frame.pixels)))
     if bit_depth is not None:
         dtype = DTYPES[bit_depth]
     elif stored in EIGHT_BITS:
@@ -229,7 +258,9 @@ def _translated(path: Path, metadata: Metadata, *, grey: bool) -> Metadata:
 
 def _encode(path: Path, frame: Frame, stored: Kind, stream: BinaryIO, quality: int | None) -> None:
     try:
-        if stored is Kind.JPEG:
+        if stored is Kind.RAW:
+            encode_dng(frame, stream)
+        elif stored is Kind.JPEG:
             stream.write(encode_jpeg(frame, quality))
         elif stored is Kind.PNG:
             stream.write(encode_png(frame))

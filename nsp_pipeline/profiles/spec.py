@@ -179,6 +179,8 @@ class ProfileSpec(_Strict):
     training: TrainingSpec
     scores: ScoreSpec
     data: DataSpec
+    development: dict[str, str | float] | None = None
+    """How RAW photos were developed for calibration, by the names of Development's fields; None: photos were no RAW."""
     files: dict[str, Sha256]
     """SHA-256 of every other file of the bundle."""
 

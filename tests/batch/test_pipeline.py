@@ -294,7 +294,7 @@ def test_enlarging_doubles_the_sides(nsp: Nsp, tmp_path: Path) -> None:
         (["--chroma", "NaN"], "'NaN' is no number from 0 to 1"),
         (["--detail", "nan"], "'nan' is no number from 0 to 1"),
         (["--detail", "-inf"], "--detail"),
-        (["--profile", "builtin", "--format", "dng"], "--format"),
+        (["--profile", "builtin", "--format", "gif"], "--format"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

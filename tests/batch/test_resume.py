@@ -2,6 +2,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_runs import hashes, save_photo, strays
@@ -210,7 +211,7 @@ def test_failures_are_reported_again_without_trying_again(
     tried: list[str] = []
     read = nsp_pipeline.batch.photo.read_frame
 
-    def counted(path: Path, **options: bool) -> Frame:
+    def counted(path: Path, **options: Any) -> Frame:
         tried.append(path.name)
         return read(path, **options)
 
@@ -287,7 +288,7 @@ def test_a_photo_that_changes_under_our_hands_is_not_recorded(
 ) -> None:
     read = nsp_pipeline.batch.photo.read_frame
 
-    def slow(path: Path, **options: bool) -> object:
+    def slow(path: Path, **options: Any) -> object:
         frame = read(path, **options)
         os.utime(path, (5, 5))
         return frame

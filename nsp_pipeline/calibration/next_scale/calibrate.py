@@ -63,6 +63,7 @@ def calibrate(
         "noise": noise_spec(noise) if noise else None,
         "noise_correlation": [round(float(shared), 4) for shared in noise.by_lag] if noise else None,
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(photos.training)},
+        "development": photos.development,
     }
     usual = InferenceChoice(InferenceSpec(pd_factor=settings.pd_factor or settings.t), {})
 

@@ -1,7 +1,7 @@
 """The photos that a calibration trains on, as they were stored: in memory, and what is too much in mapped files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.errors import OutputError, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
-from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.development import DEVELOPED, Development
+from nsp_pipeline.frames.dng.mosaic import as_rgb
+from nsp_pipeline.frames.frame import Camera, Frame, Kind, RawSource
 from nsp_pipeline.frames.read import read_frame
 
 HELD_OUT_SHARE = 10
@@ -35,6 +37,8 @@ class PhotoSet:
     training: list[Photo]
     held_out: list[Photo]
     refused: list[str]
+    development: dict[str, str | float] | None = None
+    """How those that are RAW were developed; None where none is."""
 
 
 def load_photos(
@@ -45,6 +49,7 @@ def load_photos(
     seed: int,
     cache: int = 0,
     cache_folder: Path | None = None,
+    development: Development = DEVELOPED,
     on_photo: Callable[[int, int], None] | None = None,
 ) -> PhotoSet:
     """Read photos for training, bounded in memory.
@@ -57,6 +62,7 @@ def load_photos(
         cache: bytes that go into mapped files where memory does not suffice. When both together do not, every photo
             contributes one window of an equal share, its place drawn with `seed`.
         cache_folder: an existing folder for those files; None keeps everything in memory.
+        development: how RAW is developed.
         on_photo: called with (photos read, photos in all).
 
     Raises:
@@ -67,9 +73,10 @@ def load_photos(
     held = 0
     photos: list[Photo] = []
     refused: list[str] = []
+    kinds = set[Kind]()
     for done, path in enumerate(sorted(paths), 1):
         try:
-            frame = read_frame(path)
+            frame = _as_rgb(read_frame(path, development=development), rng)
             if min(frame.pixels.shape[:2]) < smallest_side:
                 height, width = frame.pixels.shape[:2]
                 raise PhotoError(path, f"{width}×{height} pixels are too few: a crop takes {smallest_side} a side")
@@ -82,6 +89,7 @@ def load_photos(
             else:
                 held += window.nbytes
             photos.append(Photo(path, window, frame.camera))
+            kinds.add(frame.kind)
         except PhotoError as error:
             refused.append(str(error))
         if on_photo:
@@ -91,9 +99,18 @@ def load_photos(
         raise UsageError(f"no photo to calibrate on:\n  {reasons}")
     order = rng.permutation(len(photos))
     keep_out = len(photos) // HELD_OUT_SHARE or (1 if len(photos) > 2 else 0)
-    return PhotoSet(
-        [photos[i] for i in sorted(order[keep_out:])], [photos[i] for i in sorted(order[:keep_out])], refused
-    )
+    training, held_out = sorted(order[keep_out:]), sorted(order[:keep_out])
+    said = development.as_json() if Kind.RAW in kinds else None
+    return PhotoSet([photos[i] for i in training], [photos[i] for i in held_out], refused, said)
+
+
+def _as_rgb(frame: Frame, rng: np.random.Generator) -> Frame:
+    """Of the planes of a Bayer mosaic red, either green and blue; any other frame as it is."""
+    source = frame.metadata.source
+    if not isinstance(source, RawSource) or not source.mosaic:
+        return frame
+    pictures = as_rgb(frame.pixels, source.mosaic)
+    return replace(frame, pixels=pictures[int(rng.integers(len(pictures)))][0])
 
 
 def _clipped_share(pixels: NDArray[Any]) -> float:

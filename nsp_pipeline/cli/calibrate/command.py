@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from rich.console import Console
 from nsp_pipeline.calibration.archive.groups import only
 from nsp_pipeline.cli.calibrate.each import calibrate_each
 from nsp_pipeline.cli.calibrate.one import calibrate_one
-from nsp_pipeline.cli.calibrate.plan import Plan, read_settings
+from nsp_pipeline.cli.calibrate.plan import Plan, read_development, read_settings
+from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.quantities import IsoRangeType
@@ -19,6 +21,7 @@ from nsp_pipeline.cli.shared.training import chosen_photos, show_outcome, usable
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.development import DOMAINS, Development, development_asked
 from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.profiles.bundle import require_writable
@@ -46,6 +49,14 @@ from nsp_pipeline.profiles.bundle import require_writable
     type=click.Choice(["camera", "group"]),
     help="Make a profile for each camera, or for each group of `nsp scan --noise`, in the folder OUT.",
 )
+@click.option(
+    "--domain",
+    type=click.Choice(tuple(DOMAINS)),
+    default="developed",
+    show_default=True,
+    help="Of RAW: learn from developed pictures; from the sensor's colours, demosaiced; or from its mosaic, raw.",
+)
+@development_options
 @what_it_is_for
 def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: bool, **options: Any) -> None:
     """Make a profile of a camera from its noisy PHOTOS (files or folders). No clean photo is needed.
@@ -80,7 +91,8 @@ def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: boo
 
 
 PLANNED = (
-    "recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence"
+    "recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence",
+    "white_balance", "highlights", "colour_space", "exposure", "domain",
 )  # fmt: skip
 """The options that say how to train."""
 
@@ -102,7 +114,17 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
         max_time=options["max_time"],
         origin=options["origin"] or ", ".join(map(printable, photos)),
         licence=options["licence"],
+        development=_development(options),
     )
+
+
+def _development(options: dict[str, Any]) -> Development:
+    development = read_development(options["recipe"], development_asked(options))
+    if options["domain"] == "developed":
+        return development
+    if options["colour_space"]:
+        raise UsageError(f"--domain {options['domain']} learns from the sensor's own colours; leave --colour-space out")
+    return replace(development, colour_space=DOMAINS[options["domain"]])
 
 
 def _files(

@@ -59,6 +59,7 @@ def _read(plan: Plan, files: Sequence[Path], folder: Path, console: Console) -> 
         seed=settings.seed,
         cache=settings.cache,
         cache_folder=cache_of(folder),
+        development=plan.development,
     )
     for reason in photos.refused:
         say(console, f"left out: {reason}", style="yellow")

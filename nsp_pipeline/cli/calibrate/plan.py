@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from nsp_pipeline.cli.shared.training import checked_settings
 from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.frames.development import DEVELOPED, Development
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.recipe import load_recipe
@@ -25,6 +27,8 @@ AUTO, LEFT_TO_NOISE = "auto", ("s", "pd_factor")
 """In a recipe, a word instead of a number: the noise of the photos decides."""
 
 SECTION = "calibrate"
+DEVELOPING = tuple(field.name for field in dataclass_fields(Development))
+"""The words of a recipe that say how RAW is developed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Plan:
     max_time: float | None
     origin: str
     licence: str
+    development: Development = DEVELOPED
 
 
 def read_settings(
@@ -54,7 +59,8 @@ def read_settings(
     from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
     from nsp_pipeline.models.registry import BACKBONES
 
-    fields = load_recipe(recipe, SECTION, [*NextScaleSettings.model_fields, "base"])
+    fields = load_recipe(recipe, SECTION, [*NextScaleSettings.model_fields, "base", *DEVELOPING])
+    fields = {name: value for name, value in fields.items() if name not in DEVELOPING}
     fields |= {key: value for key, value in changes.items() if value is not None}
     base = base or str(fields.get("base", NO_BASE))
     fields.pop("base", None)
@@ -70,6 +76,17 @@ def read_settings(
     measured = frozenset(name for name in LEFT_TO_NOISE if fields.get(name) == AUTO)
     fields = {name: value for name, value in fields.items() if name not in measured}
     return checked_settings(NextScaleSettings, fields, recipe, SECTION), measured, start
+
+
+def read_development(recipe: str, asked: Mapping[str, Any]) -> Development:
+    """How RAW photos are developed: as the command line asks, else as the recipe says; raises UsageError."""
+    from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
+
+    fields = load_recipe(recipe, SECTION, [*NextScaleSettings.model_fields, "base", *DEVELOPING])
+    try:
+        return Development(**{**{name: fields[name] for name in DEVELOPING if name in fields}, **asked})
+    except TypeError as error:
+        raise UsageError(f"recipe {recipe}, [{SECTION}]: {error}") from error
 
 
 def suited(plan: Plan, noise: NoiseField | None, console: Console) -> "NextScaleSettings":

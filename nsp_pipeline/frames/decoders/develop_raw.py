@@ -1,8 +1,10 @@
 """Develop one RAW file, as a process of its own: PATH, then perhaps --camera to learn about the camera only, or --keep.
 
-With --keep a picture of which a part is missing is developed all the same. See `isolated.py` for why.
+With --keep a picture of which a part is missing is developed all the same. --as JSON says how to develop (see
+`development.py`). See `isolated.py` for why.
 """
 
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,27 @@ import rawpy
 from numpy.typing import NDArray
 
 from nsp_pipeline.frames.decoders.isolated import Answer, Refusal, respond
+from nsp_pipeline.frames.development import CAMERA_RGB, DEVELOPED, MOSAIC, Development
+from nsp_pipeline.frames.dng.corrections import Corrections, correct, read_corrections
 from nsp_pipeline.frames.limits import MOST_PIXELS
 
 SMALLEST_SIDE = 16
 XTRANS_PERIOD, XTRANS_SMALLEST_SIDE = 6, 512
 LEAST_BITS_PER_PIXEL = 0.25
-SRGB_GAMMA = (2.4, 12.92)
+SRGB_GAMMA, ADOBE_GAMMA, PROPHOTO_GAMMA, LINEAR = (2.4, 12.92), (563 / 256, 0.0), (1.8, 0.0), (1.0, 1.0)
+SPACES = {
+    "srgb": (rawpy.ColorSpace.sRGB, SRGB_GAMMA),
+    "p3": (rawpy.ColorSpace.P3D65, SRGB_GAMMA),
+    "adobe": (rawpy.ColorSpace.Adobe, ADOBE_GAMMA),
+    "prophoto": (rawpy.ColorSpace.ProPhoto, PROPHOTO_GAMMA),
+    "rec2020": (rawpy.ColorSpace.Rec2020, SRGB_GAMMA),
+}
+"""What LibRaw calls them, and the curve that the picture is stored with."""
+HIGHLIGHTS = {
+    "clip": rawpy.HighlightMode.Clip,
+    "blend": rawpy.HighlightMode.Blend,
+    "rebuild": rawpy.HighlightMode.ReconstructDefault,
+}
 REASONS = {
     rawpy.LibRawIOError: "the RAW file ends early or is damaged",
     rawpy.LibRawDataError: "the RAW file is damaged: its picture data make no sense",
@@ -29,6 +46,10 @@ REASONS = {
     rawpy.LibRawUnspecifiedError: "the RAW file is damaged or of an unknown kind",
 }
 """What LibRaw says of a file. Its other errors, memory that runs out above all, are none of the file's making."""
+FULL = 65535
+BAYER_PERIOD, SECOND_GREEN, SAMPLED_SIDE = 2, 3, 800
+RARE, BELOW_RARE = 5e-4, 1.2
+"""The darkest pixels but so few show how far noise goes below black; the rest goes hardly farther than that much."""
 MOST_EMPTY_ROWS = 3
 MISSING_AT_MOST = 64 << 20
 """Bytes of a picture that may be missing, besides as many again as there are."""
@@ -37,48 +58,172 @@ MISSING_AT_MOST = 64 << 20
 def main(arguments: list[str]) -> Answer:
     """Give pixels, what LibRaw knows of the shot, and the embedded JPEG preview; raises Refusal."""
     path, keep = Path(arguments[0]), "--keep" in arguments
+    asked = arguments[arguments.index("--as") + 1] if "--as" in arguments else "{}"
+    development = Development(**json.loads(asked)) if asked != "{}" else DEVELOPED
     try:
         try:
-            return _answer(path, path.stat().st_size, "--camera" in arguments, keep)
+            return _answer(path, path, "--camera" in arguments, keep, development)
         except rawpy.LibRawIOError:
             data = path.read_bytes()  # a disk that cannot be read is not the file's fault: OSError
             if not keep:
                 raise
             # What is missing at the end is taken for black.
-            return _answer(BytesIO(data + bytes(len(data) + MISSING_AT_MOST)), len(data), False, keep)
+            return _answer(path, BytesIO(data + bytes(len(data) + MISSING_AT_MOST)), False, keep, development)
     except tuple(REASONS) as error:
         words = str(error).removeprefix("b'").removesuffix("'")
         keepable = isinstance(error, rawpy.LibRawIOError) and not keep
         raise Refusal(REASONS[type(error)], f"LibRaw: {words}", keepable=keepable) from error
 
 
-def _answer(source: Path | BytesIO, size: int, only_camera: bool, keep: bool) -> Answer:
+def _answer(path: Path, source: Path | BytesIO, only_camera: bool, keep: bool, development: Development) -> Answer:
     with rawpy.imread(str(source) if isinstance(source, Path) else source) as raw:
         facts, preview = _shot(raw), _preview(raw)
         if only_camera:
             return Answer(facts, preview, np.empty(0, np.uint16))
-        if doubt := _doubt_header(raw, size):
+        if doubt := _doubt_header(raw, path.stat().st_size):
             raise Refusal(doubt)
         if doubt := _doubt_data(raw):
             if not keep:
                 raise Refusal(doubt, keepable=True)
             facts["damage"] = doubt
-        pixels = develop(raw)
-        if doubt := _doubt_result(pixels):
+        corrections = read_corrections(path)
+        facts["left_out"] = correct(raw, corrections)
+        facts["crop"] = crop = _crop_inside(raw, corrections)
+        if development.colour_space == CAMERA_RGB:
+            pixels, facts["gains"], facts["pedestal"] = demosaic(raw)
+        elif development.colour_space == MOSAIC:
+            pixels, facts["mosaic"] = _mosaic(raw)
+        else:
+            pixels = develop(raw, development, corrections.exposure)
+            pixels = _upright(_cropped(pixels, facts["size"], crop), facts["flip"])
+        # A picture that its exposure makes white all over is what was asked for.
+        brightened = corrections.exposure + development.exposure > 0 and bool((pixels == FULL).all())
+        if not brightened and (doubt := _doubt_result(pixels)):
             raise Refusal(doubt)
         return Answer(facts, preview, pixels)
 
 
-def develop(raw: rawpy.RawPy) -> NDArray[np.uint16]:
-    """Develop to 16-bit sRGB, (H, W, 3) or (H, W, 1): the camera's white balance, its exposure, turned upright."""
+def develop(raw: rawpy.RawPy, development: Development, baseline: float) -> NDArray[np.uint16]:
+    """Develop to 16 bits, (H, W, 3) or (H, W, 1), not turned; `baseline` are stops that the file itself asks for."""
+    space, curve = SPACES[development.colour_space]
+    multipliers = development.multipliers
     pixels: NDArray[np.uint16] = raw.postprocess(
-        use_camera_wb=True,
+        use_camera_wb=development.white_balance == "camera",
+        use_auto_wb=development.white_balance == "auto",
+        user_wb=[*multipliers, multipliers[1]] if multipliers else None,
+        highlight_mode=HIGHLIGHTS[development.highlights],
         no_auto_bright=True,
+        bright=2.0 ** (baseline + development.exposure),
         output_bps=16,
-        output_color=rawpy.ColorSpace.sRGB,
-        gamma=SRGB_GAMMA,
+        output_color=space,
+        gamma=curve,
+        user_flip=0,
     )
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def demosaic(raw: rawpy.RawPy) -> tuple[NDArray[np.uint16], list[float], float]:
+    """Demosaic to linear light in the camera's own colours, (H, W, 3) or (H, W, 1), not turned.
+
+    The channels are multiplied by gains, the largest of which is 1: interpolation compares channels, and goes wrong
+    where grey is not grey. Nothing is cut off that the sensor has: what noise took below black is kept by a pedestal.
+
+    Returns:
+        The picture, white at 65535; the gains; and the pedestal, as a share of white. No gains where the sensor has
+        four colours, of which it is a developed picture.
+    """
+    if raw.num_colors == 4:
+        return develop(raw, DEVELOPED, 0.0), [], 0.0
+    multipliers = next((found for found in _white_balances(raw) if min(found) > 0), [1.0, 1.0, 1.0])
+    lift = _below_black(raw)
+    lifted: dict[str, Any] = {}
+    if lift:
+        levels = [int(level) for level in raw.black_level_per_channel]
+        lowest = min(levels)
+        lifted = {"user_black": lowest - lift, "user_cblack": [level - lowest for level in levels]}
+    pedestal = lift / (raw.white_level - min(raw.black_level_per_channel)) if lift else 0.0
+    pixels: NDArray[np.uint16] = raw.postprocess(
+        user_wb=[*multipliers, multipliers[1]],
+        highlight_mode=rawpy.HighlightMode.Ignore,
+        adjust_maximum_thr=0.0,
+        no_auto_bright=True,
+        output_bps=16,
+        output_color=rawpy.ColorSpace.raw,
+        gamma=LINEAR,
+        user_flip=0,
+        **lifted,
+    )
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        return pixels.reshape(*pixels.shape[:2], 1), [1.0], pedestal
+    return pixels, [value / max(multipliers) for value in multipliers], pedestal
+
+
+def _mosaic(raw: rawpy.RawPy) -> tuple[NDArray[np.uint16], dict[str, Any]]:
+    """The sensor's pixels (H, W, 1); and colours (0 to 2), black levels and gains of a cell's four. Raises Refusal."""
+    pattern = raw.raw_pattern
+    if raw.raw_type != rawpy.RawType.Flat or pattern is None or len(pattern) != BAYER_PERIOD or raw.num_colors != 3:
+        kind = "X-Trans" if pattern is not None and len(pattern) == XTRANS_PERIOD else "no Bayer pattern"
+        raise Refusal(f"--domain raw denoises Bayer mosaics, and this sensor's is {kind}: use --domain demosaiced")
+    multipliers = next((found for found in _white_balances(raw) if min(found) > 0), [1.0, 1.0, 1.0])
+    cell = [int(raw.raw_colors_visible[row, column]) for row in (0, 1) for column in (0, 1)]
+    colours = [1 if colour == SECOND_GREEN else colour for colour in cell]
+    black = [int(raw.black_level_per_channel[colour]) for colour in cell]
+    facts = {
+        "colours": colours,
+        "black": black,
+        "white": int(raw.white_level),
+        "gains": [multipliers[colour] / max(multipliers) for colour in colours],
+        "pedestal": _below_black(raw) / (raw.white_level - min(black)),
+    }
+    return np.array(raw.raw_image_visible)[..., None], facts
+
+
+def _below_black(raw: rawpy.RawPy) -> int:
+    """How far noise goes below black, in the sensor's numbers; 0 where black levels are of no simple kind."""
+    pattern = raw.raw_pattern
+    if raw.raw_type != rawpy.RawType.Flat or pattern is None or len(pattern) != BAYER_PERIOD:
+        return 0
+    black = raw.black_level_per_channel
+    rows, columns = (
+        slice(None, None, BAYER_PERIOD * max(1, size // SAMPLED_SIDE)) for size in raw.raw_image_visible.shape
+    )
+    image, colours = raw.raw_image_visible, raw.raw_colors_visible
+    depths = []
+    for row in range(BAYER_PERIOD):
+        for column in range(BAYER_PERIOD):
+            plane = image[row:, column:][rows, columns]
+            depths.append(black[int(colours[row, column])] - float(np.quantile(plane, RARE)))
+    return int(np.clip(round(BELOW_RARE * max(depths)), 0, min(black)))
+
+
+def _white_balances(raw: rawpy.RawPy) -> list[list[float]]:
+    return [list(raw.camera_whitebalance[:3]), list(raw.daylight_whitebalance[:3])]
+
+
+def _crop_inside(raw: rawpy.RawPy, corrections: Corrections) -> list[int] | None:
+    """Left, top, width and height of the picture proper inside what LibRaw delivers; None: all of it."""
+    sizes = raw.sizes
+    if corrections.crop is None or sizes.pixel_aspect != 1:
+        return None
+    left, top = (
+        max(0, corrections.crop[0] - sizes.left_margin),
+        max(0, corrections.crop[1] - sizes.top_margin),
+    )
+    width, height = min(corrections.crop[2], sizes.width - left), min(corrections.crop[3], sizes.height - top)
+    return [left, top, width, height] if min(width, height) >= SMALLEST_SIDE else None
+
+
+def _cropped(pixels: NDArray[np.uint16], size: tuple[int, int], crop: list[int] | None) -> NDArray[np.uint16]:
+    if crop is None or pixels.shape[1::-1] != size:
+        return pixels
+    left, top, width, height = crop
+    return pixels[top : top + height, left : left + width]
+
+
+def _upright(pixels: NDArray[np.uint16], flip: int) -> NDArray[np.uint16]:
+    """Turn as LibRaw would: bit 2 turns it upside down, 1 mirrors it, then 4 swaps rows and columns."""
+    pixels = pixels[:: -1 if flip & 2 else 1, :: -1 if flip & 1 else 1]
+    return np.ascontiguousarray(pixels.transpose(1, 0, 2) if flip & 4 else pixels)
 
 
 def _doubt_header(raw: rawpy.RawPy, size: int) -> str | None:
@@ -126,6 +271,9 @@ def _shot(raw: rawpy.RawPy) -> dict[str, Any]:
         "artist": other.artist,
         "sensor": (raw.sizes.raw_width, raw.sizes.raw_height),
         "size": (raw.sizes.width, raw.sizes.height),
+        "flip": raw.sizes.flip,
+        "neutral": [float(value) for value in raw.camera_whitebalance[:3]],
+        "xyz_to_camera": [[float(value) for value in row] for row in raw.rgb_xyz_matrix[:3]],
     }
 
 

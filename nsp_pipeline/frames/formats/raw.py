@@ -1,91 +1,153 @@
-"""RAW: developed by LibRaw, in a process of its own, to 16-bit sRGB with the camera's white balance."""
+"""RAW: developed by LibRaw, in a process of its own, or demosaiced only, to be stored as DNG."""
 
-import re
-import struct
+import json
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import ImageCms
-
-from nsp_pipeline.errors import DamagedPhotoError
+from nsp_pipeline.errors import DamagedPhotoError, DecoderFailedError, PhotoError
 from nsp_pipeline.frames.decoders.isolated import Answer, ask
-from nsp_pipeline.frames.formats.jpeg import read_jpeg_exif
-from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
+from nsp_pipeline.frames.development import CAMERA_RGB, DEVELOPED, MOSAIC, Development
+from nsp_pipeline.frames.dng.colour import colour_tags, lens_tags, seen, to_srgb
+from nsp_pipeline.frames.dng.corrections import read_corrections
+from nsp_pipeline.frames.dng.mosaic import packed
+from nsp_pipeline.frames.dng.tags import raw_directory
+from nsp_pipeline.frames.dng.unreadable import COMPLAINT, COMPLAINTS, unreadable
+from nsp_pipeline.frames.formats.icc_spaces import profile_of
+from nsp_pipeline.frames.formats.raw_exif import RawExif, maker_note_of, read_raw_exif
+from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata, RawSource
 from nsp_pipeline.frames.limits import size_text
-from nsp_pipeline.frames.metadata.exif import ISO_SPEED_RATINGS, camera_of, read_structure, upright
+from nsp_pipeline.frames.metadata.exif import camera_of, upright, with_structure
 from nsp_pipeline.frames.metadata.ifd import (
     EXIF_IFD,
-    GPS_IFD,
-    MAKE,
-    MAKER_NOTE,
-    MODEL,
-    RESOLUTION_UNIT,
-    SOFTWARE,
-    X_RESOLUTION,
-    Y_RESOLUTION,
+    ORIENTATION,
     Directory,
     Entry,
     FileSlices,
     Structure,
     StructureError,
     parse,
-    rational_entry,
-    serialise,
     short_entry,
-    text_entry,
 )
 from nsp_pipeline.frames.sniff import DNG_VERSION, picture_directories
 
 DEVELOPER = "nsp_pipeline.frames.decoders.develop_raw"
-DESCRIPTION, DATE_TIME, ARTIST, COPYRIGHT = 270, 306, 315, 33432
-KEPT_TAGS = (
-    *(DESCRIPTION, MAKE, MODEL, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, SOFTWARE, DATE_TIME, ARTIST, COPYRIGHT),
-)
-"""The other tags of a RAW file's main directory are about the sensor's data."""
-EXPOSURE_TIME, F_NUMBER, DATE_TAKEN, FOCAL_LENGTH, COLOUR_SPACE = 33434, 33437, 36867, 37386, 40961
-STALE_TAGS = (MAKER_NOTE, 40962, 40963, 41730, 40965)
-"""Of the EXIF directory: what has offsets into the RAW file, or describes its sensor's pixels."""
-SRGB = 1
+COLOUR_SPACE, SRGB, UNCALIBRATED = 40961, 1, 65535
 DATA_TAGS = ((273, 279), (324, 325))
 """Offsets and lengths, of strips and of tiles."""
-ICC_DATE = slice(24, 36)
-COMPLAINTS = {
-    "early": "the RAW file ends early: its picture is incomplete",
-    "corrupt": "the RAW file is damaged: parts of its picture data make no sense",
-}
-COMPLAINT = re.compile(
-    r"(?P<early>Premature end of JPEG file|Unexpected end of file)|(?P<corrupt>Corrupt JPEG data|data corrupted at)"
-)
-"""What LibRaw, and libjpeg inside it, print of a picture that they deliver all the same."""
+ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
+"""TIFF's code for LibRaw's flips."""
 
 
-def read_raw(path: Path, *, keep_damaged: bool = False) -> Frame:
+def read_raw(path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED) -> Frame:
     """Develop a RAW file; raises PhotoError as `read_frame` does."""
     damage = _missing_parts(path)
     if damage and not keep_damaged:
         raise DamagedPhotoError(path, damage)
-    developed = ask(path, DEVELOPER, *(["--keep"] if keep_damaged else []))
+    developed = _developed(path, keep_damaged, development)
     complaint = COMPLAINT.search(developed.words)
     damage = damage or developed.facts.get("damage") or (COMPLAINTS[complaint.lastgroup or ""] if complaint else None)
     if damage and not keep_damaged:
         raise DamagedPhotoError(path, damage, developed.words)
-    structure = upright(_exif(path, developed))
-    icc = _srgb_profile() if developed.pixels.shape[2] == 3 else None
-    metadata = Metadata(exif=serialise(structure), icc=icc)
+    exif = read_raw_exif(path, developed.facts, developed.extra)
+    if development.colour_space == MOSAIC or (development.colour_space == CAMERA_RGB and developed.facts["gains"]):
+        return _undeveloped(path, developed, exif, damage)
+    if development.colour_space == CAMERA_RGB:
+        development = DEVELOPED
+    structure = _with_colour_space(upright(exif.structure), development.colour_space)
+    icc = profile_of(development.colour_space) if developed.pixels.shape[2] == 3 else None
+    left_out = tuple(f"{name} (a correction of the picture)" for name in _corrections_left(path, developed.facts))
+    source = RawSource(linear=development.colour_space == "rec2020")
+    metadata = with_structure(Metadata(None, icc, exif.xmp, source, left_out=left_out), structure)
     return Frame(developed.pixels, None, Kind.RAW, metadata, camera_of(structure), damage)
 
 
 def read_raw_camera(path: Path) -> Camera:
     """Read make, model and ISO of a RAW file that is no TIFF inside."""
-    return camera_of(_exif(path, ask(path, DEVELOPER, "--camera")))
+    answer = ask(path, DEVELOPER, "--camera")
+    return camera_of(read_raw_exif(path, answer.facts, answer.extra).structure)
 
 
 def read_raw_size(path: Path) -> tuple[int, int]:
     """Width and height of a RAW file's sensor; raises PhotoError."""
     width, height = ask(path, DEVELOPER, "--camera").facts["sensor"]
     return int(width), int(height)
+
+
+def _developed(path: Path, keep_damaged: bool, development: Development) -> Answer:
+    """LibRaw's answer; where it cannot read the file, with the real reason."""
+    arguments = ["--keep"] if keep_damaged else []
+    if development != DEVELOPED:
+        arguments += ["--as", json.dumps(development.as_json())]
+    if reason := unreadable(path, certain=True):
+        raise PhotoError(path, reason)
+    try:
+        return ask(path, DEVELOPER, *arguments)
+    except (DamagedPhotoError, DecoderFailedError):
+        raise
+    except PhotoError as error:
+        if error.details and error.details.startswith("LibRaw:") and (reason := unreadable(path, certain=False)):
+            raise PhotoError(path, reason, error.details) from error
+        raise
+
+
+def _undeveloped(path: Path, developed: Answer, exif: RawExif, damage: str | None) -> Frame:
+    """A frame in the sensor's own colours, for a DNG: float32 on sRGB's curve, white-balanced, not turned."""
+    facts = developed.facts
+    orientation = ORIENTATIONS[facts["flip"] & 7]
+    with path.open("rb") as file:
+        content = FileSlices(file)
+        try:
+            raw_structure = parse(content)
+            picture = raw_directory(raw_structure, content)
+        except StructureError:
+            raw_structure, picture = None, Directory()
+    if raw_structure and DNG_VERSION not in raw_structure.root.entries:
+        raw_structure = None
+    structure = replace(
+        exif.structure,
+        root=exif.structure.root.having({ORIENTATION: short_entry(exif.structure.order, orientation)}),
+    )
+    note = maker_note_of(path)
+    cell = facts.get("mosaic")
+    gains, pedestal = (cell["gains"], cell["pedestal"]) if cell else (facts["gains"], facts["pedestal"])
+    tags = colour_tags(structure, raw_structure, {**facts, "gains": gains})
+    matrix = to_srgb(Structure(structure.order, Directory(tags))) if len(gains) > 1 else ()
+    source = RawSource(
+        gains=tuple(gains),
+        pedestal=pedestal,
+        mosaic=tuple(cell["colours"]) if cell else (),
+        mosaic_size=developed.pixels.shape[:2] if cell else (0, 0),
+        orientation=orientation,
+        crop=tuple(facts["crop"]) if facts["crop"] else None,
+        light=None if cell else developed.pixels,
+        to_srgb=tuple(tuple(map(float, row)) for row in matrix),
+        tags=_plain(tags),
+        lens=_plain(lens_tags(raw_structure, picture)),
+        maker_note=(note[0], (note[1].type, note[1].data)) if note else None,
+    )
+    light = developed.pixels
+    pixels = packed(light[..., 0], source, cell["black"], cell["white"]) if cell else seen(light, source)
+    left_out = tuple(f"{name} (a correction of the picture)" for name in facts["left_out"])
+    metadata = with_structure(Metadata(None, None, exif.xmp, source, left_out=left_out), structure)
+    return Frame(pixels, None, Kind.RAW, metadata, camera_of(structure), damage)
+
+
+def _plain(entries: Mapping[int, Entry]) -> dict[int, tuple[int, bytes]]:
+    return {tag: (entry.type, entry.data) for tag, entry in entries.items()}
+
+
+def _with_colour_space(structure: Structure, space: str) -> Structure:
+    children = dict(structure.root.children)
+    code = short_entry(structure.order, SRGB if space == "srgb" else UNCALIBRATED)
+    children[EXIF_IFD] = children.get(EXIF_IFD, Directory()).having({COLOUR_SPACE: code})
+    return replace(structure, root=replace(structure.root, children=children))
+
+
+def _corrections_left(path: Path, facts: Mapping[str, Any]) -> list[str]:
+    """Names of the corrections that the file asks for and that were not made."""
+    return [*facts["left_out"], *(opcode.name for opcode in read_corrections(path).after)]
 
 
 def _missing_parts(path: Path) -> str | None:
@@ -105,50 +167,3 @@ def _missing_parts(path: Path) -> str | None:
                 if any(offset + length > size for offset, length in zip(*spans, strict=False)):
                     return f"the file ends early: {size_text(size)} of DNG, the picture is incomplete"
     return None
-
-
-def _exif(path: Path, developed: Answer) -> Structure:
-    """EXIF of the RAW file if it is a TIFF inside, else that of its preview, else what LibRaw reports."""
-    try:
-        with path.open("rb") as file:
-            return _descriptive(parse(FileSlices(file)))
-    except StructureError:
-        pass
-    if developed.extra.startswith(b"\xff\xd8\xff"):
-        structure = read_structure(read_jpeg_exif(path, developed.extra))
-        if structure:
-            return _descriptive(structure)
-    return _reported(developed.facts)
-
-
-def _descriptive(structure: Structure) -> Structure:
-    """Keep what describes the shot, and leave out what describes the RAW file."""
-    root = structure.root
-    entries = {tag: entry for tag, entry in root.entries.items() if tag in KEPT_TAGS}
-    children = {tag: child for tag, child in root.children.items() if tag in (EXIF_IFD, GPS_IFD)}
-    if EXIF_IFD in children:
-        shot = children[EXIF_IFD].without(STALE_TAGS)
-        children[EXIF_IFD] = shot.having({COLOUR_SPACE: short_entry(structure.order, SRGB)})
-    return replace(structure, root=Directory(entries, children))
-
-
-def _reported(shot: dict[str, Any]) -> Structure:
-    entries: dict[int, Entry] = {COLOUR_SPACE: short_entry("<", SRGB)}
-    numbers = ((EXPOSURE_TIME, "exposure"), (F_NUMBER, "aperture"), (FOCAL_LENGTH, "focal_length"))
-    for tag, name in numbers:
-        if 0 < shot[name] < 4000:
-            entries[tag] = rational_entry("<", (round(shot[name] * 1_000_000), 1_000_000))
-    if 0 < shot["iso"] < 65535:
-        entries[ISO_SPEED_RATINGS] = short_entry("<", shot["iso"])
-    if shot["taken"]:
-        entries[DATE_TAKEN] = text_entry(shot["taken"])
-    named = {ARTIST: text_entry(shot["artist"])} if shot["artist"] else {}
-    return Structure("<", Directory(named, {EXIF_IFD: Directory(entries)}))
-
-
-@cache
-def _srgb_profile() -> bytes:
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # The date of making would differ from run to run.
-    profile[ICC_DATE] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
-    return bytes(profile)

@@ -170,6 +170,21 @@ def parse_directory(buffer: Buffer, order: Order, big: bool, offset: int, depth:
     return Directory(entries, children)
 
 
+def following_directories(structure: Structure, buffer: Buffer, most: int = 16) -> list[Directory]:
+    """The directories that follow the first one in its row; raises StructureError."""
+    order, big = structure.order, structure.big
+    code, step = ("Q", 20) if big else ("I", 12)
+    offset, found, seen = _number(order, code, buffer, 8 if big else 4), list[Directory](), set[int]()
+    while len(found) < most and offset not in seen:
+        seen.add(offset)
+        count = _number(order, "Q" if big else "H", buffer, offset)
+        offset = _number(order, code, buffer, offset + (8 if big else 2) + count * step)
+        if not offset:
+            break
+        found.append(parse_directory(buffer, order, big, offset))
+    return found
+
+
 def _header(buffer: Buffer) -> tuple[Order, int]:
     order = {b"II": "<", b"MM": ">"}.get(buffer[0:2])
     if order is None:

@@ -23,7 +23,7 @@ def losses(frame: Frame, path: Path, kind: OutputKind) -> list[str]:
     return list(verify_written(path, frame, kind=kind, bit_depth=None))
 
 
-@pytest.mark.parametrize("kind", list(OutputKind))
+@pytest.mark.parametrize("kind", [kind for kind in OutputKind if kind is not OutputKind.DNG])
 def test_a_camera_jpeg_loses_what_the_kind_of_file_cannot_hold(tmp_path: Path, kind: OutputKind) -> None:
     expected = {
         OutputKind.TIFF: ["the comment"],

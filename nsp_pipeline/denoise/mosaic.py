@@ -1,0 +1,49 @@
+"""A Bayer mosaic through a network that knows red, green and blue: twice, with each of the two greens."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.frames.dng.mosaic import as_rgb
+from nsp_pipeline.frames.frame import Frame, RawSource
+
+MEASURED = ("strength", "noise_before", "noise_after")
+
+
+def denoise_mosaic(
+    frame: Frame,
+    engine: Engine,
+    settings: InferenceSettings,
+    on_tile: Callable[[int, int], None] | None = None,
+    on_smaller: Callable[[int], None] | None = None,
+) -> Inferred:
+    """Denoise the four planes (H/2, W/2, 4) of a Bayer mosaic; arguments and errors are those of `denoise_frame`.
+
+    Red and blue are the means of both passes.
+    """
+    source = frame.metadata.source
+    assert isinstance(source, RawSource)
+    pictures = as_rgb(frame.pixels, source.mosaic)
+    result, passes = np.zeros_like(frame.pixels), []
+    for number, (pixels, places) in enumerate(pictures):
+
+        def on_part(done: int, total: int, number: int = number) -> None:
+            if on_tile:
+                on_tile(number * total + done, len(pictures) * total)
+
+        inferred = denoise_frame(replace(frame, pixels=pixels), engine, settings, on_part, on_smaller)
+        passes.append(inferred)
+        for channel, place in enumerate(places):
+            result[..., place] += inferred.frame.pixels[..., channel] / np.float32(_seen(place, pictures))
+    means = (float(np.mean([getattr(found, name) for found in passes])) for name in MEASURED)
+    return Inferred(replace(frame, pixels=result), *means, seen=(frame.pixels, result))
+
+
+def _seen(place: int, pictures: list[tuple[NDArray[Any], tuple[int, ...]]]) -> int:
+    """In how many of the pictures a plane is."""
+    return sum(place in places for _, places in pictures)

@@ -1,0 +1,28 @@
+"""Develop a picture in the sensor's own colours, once its noise is gone."""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nsp_pipeline.frames.development import Development
+from nsp_pipeline.frames.dng.write import encode_dng
+from nsp_pipeline.frames.formats.raw import read_raw
+from nsp_pipeline.frames.frame import Frame, RawSource
+
+
+def develop_frame(frame: Frame, development: Development) -> Frame:
+    """Develop a frame that `read_frame` left in the sensor's colours, as it would have been developed at once.
+
+    Raises PhotoError as `read_frame` does, and OSError where there is no room for a temporary file.
+    """
+    source = frame.metadata.source
+    assert isinstance(source, RawSource)
+    assert source.gains
+    with TemporaryDirectory(prefix="nsp-") as folder:
+        path = Path(folder) / "picture.dng"
+        with path.open("w+b") as stream:
+            encode_dng(frame, stream, previews=False)
+        developed = read_raw(path, development=development)
+    left_out = tuple(dict.fromkeys((*frame.metadata.left_out, *developed.metadata.left_out)))
+    metadata = replace(developed.metadata, left_out=left_out)
+    return replace(developed, metadata=metadata, camera=frame.camera, damage=frame.damage)

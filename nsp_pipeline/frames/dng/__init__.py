@@ -1,0 +1,1 @@
+"""DNG: what its tags say of colour, crop and lens, and writing one."""
