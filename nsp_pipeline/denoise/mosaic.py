@@ -12,8 +12,6 @@ from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.dng.mosaic import as_rgb
 from nsp_pipeline.frames.frame import Frame, RawSource
 
-MEASURED = ("strength", "noise_before", "noise_after")
-
 
 def denoise_mosaic(
     frame: Frame,
@@ -40,8 +38,13 @@ def denoise_mosaic(
         passes.append(inferred)
         for channel, place in enumerate(places):
             result[..., place] += inferred.frame.pixels[..., channel] / np.float32(_seen(place, pictures))
-    means = (float(np.mean([getattr(found, name) for found in passes])) for name in MEASURED)
-    return Inferred(replace(frame, pixels=result), *means, seen=(frame.pixels, result))
+    return Inferred(
+        frame=replace(frame, pixels=result),
+        strength=float(np.mean([found.strength for found in passes])),
+        noise_before=float(np.mean([found.noise_before for found in passes])),
+        noise_after=float(np.mean([found.noise_after for found in passes])),
+        seen=(frame.pixels, result),
+    )
 
 
 def _seen(place: int, pictures: list[tuple[NDArray[Any], tuple[int, ...]]]) -> int:
