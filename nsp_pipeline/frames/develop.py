@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from nsp_pipeline.frames.development import Development
 from nsp_pipeline.frames.dng.write import encode_dng
-from nsp_pipeline.frames.formats.raw import read_raw
+from nsp_pipeline.frames.formats.raw.read import read_raw
 from nsp_pipeline.frames.frame import Frame, RawSource
 
 

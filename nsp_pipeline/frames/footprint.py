@@ -12,7 +12,7 @@ from nsp_pipeline.frames.formats.boxed.decode import read_head
 from nsp_pipeline.frames.formats.jpeg_layout import parse_layout
 from nsp_pipeline.frames.formats.png import read_png_header
 from nsp_pipeline.frames.formats.png_data import CHANNELS, PALETTE
-from nsp_pipeline.frames.formats.raw import read_raw_size
+from nsp_pipeline.frames.formats.raw.read import read_raw_size
 from nsp_pipeline.frames.formats.tiff import making_sense
 from nsp_pipeline.frames.formats.tiff_pages import choose_page
 from nsp_pipeline.frames.frame import Kind

@@ -18,7 +18,7 @@ from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
 from nsp_pipeline.frames.formats.boxed.decode import read_head, read_other
 from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
 from nsp_pipeline.frames.formats.png import read_png, read_png_exif
-from nsp_pipeline.frames.formats.raw import read_raw, read_raw_camera
+from nsp_pipeline.frames.formats.raw.read import read_raw, read_raw_camera
 from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags
 from nsp_pipeline.frames.formats.tiff_pages import REDUCED
 from nsp_pipeline.frames.formats.tiff_tags import SUBFILE_TYPE

@@ -24,7 +24,7 @@ from nsp_pipeline.frames.formats.jpeg_segments import (
 )
 from nsp_pipeline.frames.formats.png import encode_png, with_exif, without_storage_chunks
 from nsp_pipeline.frames.formats.png_metadata import photoshop_of_png, profile_of_png, resolution_of_png
-from nsp_pipeline.frames.formats.raw_exif import read_raw_exif
+from nsp_pipeline.frames.formats.raw.exif import read_raw_exif
 from nsp_pipeline.frames.formats.tiff_encode import encode_tiff
 from nsp_pipeline.frames.frame import Frame, JpegSource, Kind, Metadata, PngSource, RawSource, TiffSource
 from nsp_pipeline.frames.inventory import lost

@@ -10,8 +10,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from nsp_pipeline.calibration.simulation.raw_camera import DngOptions, RawCamera, photograph, write_raw
-from nsp_pipeline.frames.formats.ciff import read_ciff
-from nsp_pipeline.frames.formats.raw_exif import RawExif, read_raw_exif
+from nsp_pipeline.frames.formats.raw.ciff import read_ciff
+from nsp_pipeline.frames.formats.raw.exif import RawExif, read_raw_exif
 from nsp_pipeline.frames.metadata.exif import read_structure
 from nsp_pipeline.frames.metadata.ifd import (
     EXIF_IFD,

@@ -14,8 +14,8 @@ from nsp_pipeline.frames.dng.corrections import read_corrections
 from nsp_pipeline.frames.dng.mosaic import packed
 from nsp_pipeline.frames.dng.tags import raw_directory
 from nsp_pipeline.frames.dng.unreadable import COMPLAINT, COMPLAINTS, unreadable
-from nsp_pipeline.frames.formats.icc_spaces import profile_of
-from nsp_pipeline.frames.formats.raw_exif import RawExif, maker_note_of, read_raw_exif
+from nsp_pipeline.frames.formats.raw.exif import RawExif, maker_note_of, read_raw_exif
+from nsp_pipeline.frames.formats.raw.icc_spaces import profile_of
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata, RawSource
 from nsp_pipeline.frames.limits import size_text
 from nsp_pipeline.frames.metadata.exif import camera_of, upright, with_structure

@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from nsp_pipeline.frames.formats.ciff import read_ciff
 from nsp_pipeline.frames.formats.jpeg import read_jpeg_exif
+from nsp_pipeline.frames.formats.raw.ciff import read_ciff
 from nsp_pipeline.frames.metadata.exif import ISO_SPEED_RATINGS, read_structure
 from nsp_pipeline.frames.metadata.ifd import (
     EXIF_IFD,

@@ -1,0 +1,1 @@
+"""RAW: how it is read, and what it says of the shot."""
