@@ -90,7 +90,10 @@ def command(
     with join_ranks(options["device"]) as ranks:
         console = Console(stderr=True, quiet=not ranks.first)
         resume = options["resume"]
-        with stop_signals(console) as stop, training_folder(out, resume=resume, first=ranks.first) as folder:
+        with (
+            stop_signals(console) as stop,
+            training_folder(out, resume=resume, first=ranks.first, stopped=stop.asked) as folder,
+        ):
             rules = FindRules(include=options["include"], exclude=options["exclude"])
             kept, given = (
                 _photo_set(console, roots, rules, options["settings"], cache_of(folder) / name)
@@ -101,7 +104,7 @@ def command(
             profile = _train(Sources(kept, given, options["master"], store), out, options, this)
     if profile is None:
         return
-    show_outcome(console, profile, folder, as_json=as_json)
+    show_outcome(console, profile, folder, stopped=stop.asked(), as_json=as_json)
     if stop.asked():
         raise SystemExit(ExitCode.INTERRUPTED)
 

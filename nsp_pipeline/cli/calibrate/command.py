@@ -85,7 +85,7 @@ def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: boo
     made = calibrate_one(plan, files, out)
     if made.profile is None:
         return
-    show_outcome(Console(stderr=True), made.profile, made.folder, as_json=as_json)
+    show_outcome(Console(stderr=True), made.profile, made.folder, stopped=made.stopped, as_json=as_json)
     if made.stopped:
         raise SystemExit(ExitCode.INTERRUPTED)
 

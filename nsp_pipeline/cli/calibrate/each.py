@@ -36,7 +36,7 @@ def calibrate_each(plan: Plan, files: Sequence[Path], folder: Path, split: str, 
             failed += 1
             continue
         if outcome.profile:
-            show_outcome(console, outcome.profile, outcome.folder, as_json=False)
+            show_outcome(console, outcome.profile, outcome.folder, stopped=outcome.stopped, as_json=False)
             made.append(outcome.profile)
         if stopped := outcome.stopped:
             break

@@ -40,7 +40,10 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
     begun = time.monotonic()
     with join_ranks(plan.device) as ranks:
         console = Console(stderr=True, quiet=not ranks.first)
-        with stop_signals(console) as stop, training_folder(out, resume=plan.resume, first=ranks.first) as folder:
+        with (
+            stop_signals(console) as stop,
+            training_folder(out, resume=plan.resume, first=ranks.first, stopped=stop.asked) as folder,
+        ):
             photos = _read(plan, files, folder, console)
             profile = _train(plan, photos, out, Run(folder, ranks, stop, begun, console))
             return Made(profile, folder, stop.asked())

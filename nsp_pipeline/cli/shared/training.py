@@ -49,8 +49,8 @@ def checked_settings(kind: type[SomeSettings], fields: Mapping[str, Any], recipe
         raise RecipeError(f"recipe {shown(recipe)}, [{section}]: {where + ': ' if where else ''}{message}") from None
 
 
-def show_outcome(console: Console, profile: Profile, folder: Path, *, as_json: bool) -> None:
-    """Say what came of a training, and with `as_json` print the profile's description on stdout."""
+def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: bool, as_json: bool) -> None:
+    """Say what came of a training, ended or `stopped`; with `as_json` print the profile's description on stdout."""
     from nsp_pipeline.calibration.training.judge import LEAK_BELOW
 
     scores = profile.spec.scores
@@ -68,6 +68,8 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, as_json: b
             say(console, "noise leaks into the estimate: s is too small for these photos", style="yellow")
     say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")
     say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
+    if stopped:
+        say(console, f"to train on, give {profile.path.name} another name and run the same command with --resume")
     if as_json:
         print_json(profile.spec.model_dump(mode="json"))
 

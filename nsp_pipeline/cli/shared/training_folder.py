@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,8 +21,13 @@ ABANDONED_SECONDS = 86400.0
 
 
 @contextmanager
-def training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
-    """Make the folder; the checkpoint and the cached photos go when training has ended, however it ends.
+def training_folder(
+    out: Path, *, resume: bool, first: bool, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Path]:
+    """Make the folder; the cached photos go when training has ended, however it ends.
+
+    The checkpoint goes when it has come to its own end. Where somebody `stopped` it, it stays: what was learnt may be
+    wanted again, and more so where it was not accepted yet.
 
     Photos that killed trainings left cached beside `out`, 32 GB each at worst, go at once.
 
@@ -61,7 +66,7 @@ def training_folder(out: Path, *, resume: bool, first: bool) -> Iterator[Path]:
     finally:
         os.close(lock)
         remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
-    if first:
+    if first and not stopped():
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 

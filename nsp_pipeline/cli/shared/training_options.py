@@ -19,7 +19,9 @@ HOW = (
         "top: a minute or two, more with tbsn. With --split, each profile gets this time.",
     ),
     click.option(
-        "--resume", is_flag=True, help="Continue a training that was killed, with the same photos and options."
+        "--resume",
+        is_flag=True,
+        help="Continue a training that was killed or stopped, with the same photos and options.",
     ),
     click.option(
         "--device", type=DeviceType(), default="auto", show_default=True, help="auto: the GPU if there is one."

@@ -72,6 +72,8 @@ def test_a_signal_writes_the_profile_so_far_and_leaves_no_cache(
     assert "stopping; writing the profile so far" in ended.err
     assert load_profile(tmp_path / "mine.nsp").spec.training.steps >= 100
     assert caches(tmp_path) == []
+    assert "to train on, give mine.nsp another name and run the same command with --resume" in ended.err
+    assert (tmp_path / "mine.nsp.training" / "checkpoint.pt").exists(), "what was learnt may be wanted again"
 
 
 def test_a_signal_before_the_training_cleans_up(
