@@ -7,7 +7,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import onnx
-import torch
 from torch import nn
 
 Export = Callable[[nn.Module, bool], onnx.ModelProto]
@@ -41,6 +40,5 @@ def _described(graph: nn.Module) -> bytes | None:
             return None
         parts.append(words.encode())
     for name, tensor in (*graph.named_parameters(), *graph.named_buffers()):
-        values = tensor.detach().cpu().contiguous().view(torch.uint8) if tensor.dim() else tensor.detach().cpu()[None]
-        parts.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + values.numpy().tobytes())
+        parts.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.detach().cpu().numpy().tobytes())
     return b"\0".join(parts)
