@@ -19,6 +19,8 @@ class KeptEngine:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.held = 0
+        """How often it was opened and not closed yet."""
 
     @property
     def info(self) -> EngineInfo:
@@ -34,11 +36,15 @@ class KeptEngine:
         return self.engine.run(image) if noise is None else self.engine.run(image, noise)
 
     def close(self) -> None:
-        """It stays open; KeptEngines closes it."""
+        """It stays open; KeptEngines closes it when it needs room."""
+        self.held -= 1
 
 
 class KeptEngines:
-    """As many engines as one run has open at a time. A context manager, which closes them at its end."""
+    """Engines of runs past and present. A context manager, which closes them at its end.
+
+    As many are kept as one run has open at a time; more only while a run holds more, as with --pd.
+    """
 
     def __init__(self, sources: Sources) -> None:
         self._open_engine = sources.open_engine
@@ -50,11 +56,17 @@ class KeptEngines:
         """See engines.choose.open_engine; options are the same for all of one command."""
         key = (profile.sha256, mode)
         if key not in self._kept:
-            while len(self._kept) >= OPEN_ENGINES:
-                self._kept.popitem(last=False)[1].engine.close()
+            self._make_room()
             self._kept[key] = KeptEngine(self._open_engine(profile, mode=mode, **options))
         self._kept.move_to_end(key)
+        self._kept[key].held += 1
         return self._kept[key]
+
+    def _make_room(self) -> None:
+        """Close what was opened longest ago, but nothing that a run holds."""
+        idle = [key for key, kept in self._kept.items() if not kept.held]
+        for key in idle[: max(0, len(self._kept) - OPEN_ENGINES + 1)]:
+            self._kept.pop(key).engine.close()
 
     def __enter__(self) -> Self:
         return self
