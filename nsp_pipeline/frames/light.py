@@ -1,6 +1,7 @@
 """In what encoding a photo is denoised: its own, or a perceptual one where it stores light, or more than white."""
 
 import struct
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,10 @@ def _range(pixels: NDArray[Any]) -> tuple[float, float, bool]:
         return 0.0, 1.0, False
     outside = float(pixels.min()) < 0 or float(pixels.max()) > 1
     flat = pixels.reshape(-1)
-    sample = flat[:: max(1, flat.size // SAMPLES)]
+    step, row = max(1, flat.size // SAMPLES), pixels[0].size
+    while gcd(step, row) > 1:  # or it would meet the same channel or columns every time
+        step += 1
+    sample = flat[::step]
     rare = 1 + int(RARE * (len(sample) - 1))
     ranked = np.partition(sample, sorted({min(rare, len(sample) - 1), max(0, len(sample) - 1 - rare)}))
     floor, peak = float(ranked[min(rare, len(sample) - 1)]), float(ranked[max(0, len(sample) - 1 - rare)])

@@ -204,3 +204,13 @@ def test_light_can_be_enlarged(mode: str) -> None:
     result = denoise_frame(frame_of(pixels, LINEAR_ICC), engine, InferenceSettings(mode, 1.0)).frame
     assert result.pixels.shape == (80, 80, 3)
     assert np.abs(result.pixels.astype(int) - 6000).max() <= 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(1024, 1024), (1500, 2100)])
+def test_every_channel_and_column_says_how_far_the_range_goes(height: int, width: int) -> None:
+    for part in (np.s_[:, :, 2], np.s_[:, 1::4]):
+        pixels = np.full((height, width, 3), 0.25, np.float32)
+        pixels[part] = 4.0
+        tone = tone_for(frame_of(pixels))
+        assert tone
+        assert tone.stored[-1] == pytest.approx(4.0), "what lies above it would keep its noise"
