@@ -251,18 +251,20 @@ def _properties(packet: bytes | None) -> dict[str, bytes]:
     if not packet:
         return {}
     try:
-        root = ElementTree.fromstring(packet.strip(b"\0 \t\r\n"))
-    except (ElementTree.ParseError, ValueError, LookupError):
+        return dict(_said_in(ElementTree.fromstring(packet.strip(b"\0 \t\r\n"))))
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError):
         return {"XMP": packet}
-    items: dict[str, bytes] = {}
+
+
+def _said_in(root: ElementTree.Element) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each property; raises RecursionError for elements a thousand deep."""
     for description in root.iter(DESCRIPTION):
         for name, value in description.attrib.items():
             if name != ABOUT and not name.startswith(NOTE_SPACE):
-                items[f"XMP {_short(name)}"] = value.encode()
+                yield f"XMP {_short(name)}", value.encode()
         for child in description:
             if not child.tag.startswith(NOTE_SPACE):
-                items[f"XMP {_short(child.tag)}"] = ElementTree.tostring(child).rstrip()
-    return items
+                yield f"XMP {_short(child.tag)}", ElementTree.tostring(child).rstrip()
 
 
 def _short(name: str) -> str:

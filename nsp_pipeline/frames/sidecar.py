@@ -88,7 +88,10 @@ def description_of(packet: bytes, known: bytes | None = None) -> bytes | None:
         return None
     whole = ElementTree.Element("{adobe:ns:meta/}xmpmeta")
     ElementTree.SubElement(whole, f"{{{RDF}}}RDF").append(found)
-    return ElementTree.tostring(whole)
+    try:
+        return ElementTree.tostring(whole)
+    except RecursionError:
+        return None  # elements a thousand deep describe no photo
 
 
 def _described(packet: bytes) -> ElementTree.Element | None:

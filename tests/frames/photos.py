@@ -77,6 +77,13 @@ def with_segments(jpeg: bytes, *segments: bytes) -> bytes:
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 
+def nested_xmp(depth: int) -> bytes:
+    """A packet with so many elements inside each other."""
+    nested = b"<dc:subject>" * depth + b"</dc:subject>" * depth
+    description = b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">%s</rdf:Description>'
+    return XMP.replace(b"/></x:xmpmeta>", b">" + description % nested + b"</rdf:RDF></x:xmpmeta>")
+
+
 def camera_jpeg(path: Path, pixels: NDArray[Any], *, orientation: int = 1, **options: Any) -> Path:
     """A JPEG as cameras write it: EXIF, XMP, an ICC profile in two parts, Photoshop resources, a comment."""
     half = len(ICC) // 2

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judges import Listed
-from photos import camera_jpeg, exif, jpeg_bytes, scene, segment, with_segments
+from photos import camera_jpeg, exif, jpeg_bytes, nested_xmp, scene, segment, with_segments
 
 from nsp_pipeline.frames.frame import Frame, Metadata
 from nsp_pipeline.frames.inventory import inventory, lost
 from nsp_pipeline.frames.metadata.ifd import parse
 from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.frames.sidecar import with_sidecar
 from nsp_pipeline.frames.write import OutputKind, verify_written, write_frame
 
 MOTION = b"\0\0\0\x18ftypmp42" + bytes(300)
@@ -131,3 +132,17 @@ def test_lost_compares_two_files_of_one_photo(tmp_path: Path) -> None:
     assert lost(frame, frame) == ()
     bare = replace(frame, metadata=replace(frame.metadata, xmp=None, icc=None, source=None))
     assert {"the colour profile", "the comment"} <= set(lost(frame, bare))
+
+
+def test_xmp_nested_without_end_is_one_item_and_no_failure(tmp_path: Path) -> None:
+    deep = nested_xmp(1200)
+    (tmp_path / "a.jpg").write_bytes(
+        with_segments(jpeg_bytes(scene()), segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + deep))
+    )
+    frame = read_frame(tmp_path / "a.jpg")
+    assert inventory(frame.metadata)["XMP"] == deep
+    assert losses(frame, tmp_path / "b.jpg", OutputKind.KEEP) == []
+    assert losses(frame, tmp_path / "b.tif", OutputKind.TIFF) == []
+    assert with_sidecar(frame, deep) is frame, "such a sidecar tells nothing"
+    bare = read_frame(camera_jpeg(tmp_path / "c.jpg", scene()))
+    assert with_sidecar(bare, deep) is bare
