@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.tone import KNOTS, Tone, tone_of
-from nsp_pipeline.frames.colour.curves import LINEAR, SRGB, Curve, Parametric, Table, is_near_linear
+from nsp_pipeline.frames.colour.curves import LINEAR, SRGB, Curve, Parametric, Table, is_credible, is_near_linear
 from nsp_pipeline.frames.colour.read_profile import colours_of, curve_of
 from nsp_pipeline.frames.colour.statement import stated_curve
 from nsp_pipeline.frames.formats.png_metadata import contents_of
@@ -47,7 +47,12 @@ def tone_for(frame: Frame, light: str = "auto") -> Tone | None:
 
 
 def stated_light(frame: Frame) -> Curve | None:
-    """The curve from stored values to light that a file states; None where it states none."""
+    """The curve from stored values to light that a file states; None where it states none, or one that cannot be."""
+    curve = _stated(frame)
+    return curve if curve is not None and is_credible(curve) else None
+
+
+def _stated(frame: Frame) -> Curve | None:
     metadata = frame.metadata
     if colours_of(metadata.icc) in ("RGB", "GRAY"):
         return curve_of(metadata.icc)

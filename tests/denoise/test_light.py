@@ -214,3 +214,28 @@ def test_every_channel_and_column_says_how_far_the_range_goes(height: int, width
         tone = tone_for(frame_of(pixels))
         assert tone
         assert tone.stored[-1] == pytest.approx(4.0), "what lies above it would keep its noise"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        Parametric(-1.0),
+        Parametric(0.0),
+        Parametric(1 / 2.2),
+        Parametric(1.0, -1.0, 1.0),
+        Parametric(30000.0, 32000.0),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_curve_that_no_photo_has_is_not_believed(nonsense: Parametric) -> None:
+    for pixels in (encoded_noisy()[0], encoded_noisy("float32")[0] + np.float32(0.2)):
+        icc = rgb_profile(SRGB_PRIMARIES, nonsense, "broken")
+        result = denoise_frame(frame_of(pixels, icc), MeanEngine(), InferenceSettings(strength=1.0))
+        expected = denoise_frame(frame_of(pixels), MeanEngine(), InferenceSettings(strength=1.0))
+        np.testing.assert_array_equal(result.frame.pixels, expected.frame.pixels)
+
+
+def test_a_transfer_function_that_falls_is_not_believed(tmp_path: Path) -> None:
+    falling = [(301, "H", 256, tuple(range(65280, -1, -256)), True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb", extratags=falling)
+    assert tone_for(read_frame(tmp_path / "a.tif")) is None

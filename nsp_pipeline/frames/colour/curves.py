@@ -51,6 +51,19 @@ GREY_CARD = 0.18
 PERCEPTUAL_FROM = 0.3
 """A curve that stores a grey card (18 % of the light) below this is too near to light to denoise in: sRGB stores it at
 0.46, ProPhoto RGB at 0.39, light itself at 0.18."""
+LIGHTEST = 0.35
+"""More light than this at PERCEPTUAL_FROM, where light itself has 0.3, means a gamma that was stated upside down."""
+ROUNDING, ENDS = 1e-3, 0.05
+"""How far a curve may fall between two values, and how far its ends may be from black and white."""
+
+
+def is_credible(curve: Curve) -> bool:
+    """Whether photos can be stored so: rising from black to white, and no darker than the light itself."""
+    with np.errstate(all="ignore"):
+        light = curve.light(np.linspace(0, 1, 1025))
+        (middle,) = curve.light(np.array([PERCEPTUAL_FROM]))
+    rises = bool(np.isfinite(light).all() and (np.diff(light) >= -ROUNDING).all())
+    return rises and abs(light[0]) <= ENDS and abs(light[-1] - 1) <= ENDS and bool(middle <= LIGHTEST)
 
 
 def is_near_linear(curve: Curve) -> bool:
