@@ -4,6 +4,7 @@ They go along with the photo. What they say of it is also put into a photo that 
 Settings for developing are left out there, and in the sidecar of a photo that was RAW: they would be applied twice.
 """
 
+import errno
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -68,9 +69,12 @@ def _is_there(path: Path) -> bool:
 
 
 def read_sidecar(path: Path) -> bytes:
-    """The content of a sidecar, up to 16 MB; raises OSError."""
+    """The content of a sidecar; raises OSError, also where it is larger than 16 MB."""
     with path.open("rb") as file:
-        return file.read(LONGEST)
+        content = file.read(LONGEST + 1)
+    if len(content) > LONGEST:
+        raise OSError(errno.EFBIG, f"larger than {LONGEST >> 20} MB")
+    return content
 
 
 def description_of(packet: bytes, known: bytes | None = None) -> bytes | None:

@@ -109,6 +109,16 @@ def test_a_sidecar_that_cannot_be_read_is_named(nsp: Nsp, tmp_path: Path, monkey
     assert json.loads(ended.out)["photos"][0]["lost"] == ["the sidecar a.xmp, which cannot be read (Permission denied)"]
 
 
+def test_a_sidecar_too_large_to_be_one_is_named_and_not_cut_short(
+    nsp: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nsp_pipeline.frames.sidecar.LONGEST", len(SIDECAR) - 1)
+    ended = nsp("denoise", folder_with(tmp_path, "a.jpg", "a.xmp"), tmp_path / "out", "--json")
+    (lost,) = json.loads(ended.out)["photos"][0]["lost"]
+    assert lost.startswith("the sidecar a.xmp, which cannot be read (larger than")
+    assert sorted(hashes(tmp_path / "out")) == ["a.jpg"]
+
+
 def test_settings_for_developing_are_no_description() -> None:
     description = description_of(SIDECAR)
     assert description
