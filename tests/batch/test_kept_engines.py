@@ -1,5 +1,6 @@
 """Engines that stay open while watching: none is closed under a run that uses it, and few stay open."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,12 @@ from fake_engine import FakeEngine, fake_profile, fake_sources
 
 from nsp_pipeline.batch.engine_pool import OPEN_ENGINES, engine_pool
 from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.batch.watch.kept_engines import KeptEngines
 from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.with_pd import EngineWithPd
+from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 IMAGE = np.zeros((1, 3, 8, 8), np.float32)
@@ -50,14 +54,17 @@ def test_photos_of_many_cameras_in_any_order_never_meet_a_closed_engine() -> Non
     assert opened.still() == 0
 
 
+def _open_mode(sources: Sources, profile: Profile, mode: str) -> Engine:
+    return sources.open_engine(profile, mode=mode)
+
+
 def test_engines_of_two_parts_are_kept_whole_and_given_back_with_their_run() -> None:
     opened = Opened()
     both = InferenceSpec(pd_factor=2, whole_share=0.5)
     with KeptEngines(fake_sources(open_engine=opened)) as kept:
         for first, second in ((0, 1), (2, 3)):
             engines = [
-                EngineWithPd(both, lambda mode, profile=PROFILES[number]: kept.sources.open_engine(profile, mode=mode))
-                for number in (first, second)
+                EngineWithPd(both, partial(_open_mode, kept.sources, PROFILES[number])) for number in (first, second)
             ]
             for engine in (*engines, *engines):
                 engine.run(IMAGE)
