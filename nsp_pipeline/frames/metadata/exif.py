@@ -47,6 +47,8 @@ SELF_CONTAINED = (
     b"HDRP",
 )
 """How MakerNotes begin that are true wherever they lie: offsets count from their own beginning, or there are none."""
+FARTHEST_NOTE = 1 << 20
+"""Embedded EXIF has zeros up to where a MakerNote must lie: those of a TIFF may lie behind 100 MB of pixels."""
 METRES_PER_UNIT = {INCH: 0.0254, CENTIMETRE: 0.01}
 
 
@@ -176,11 +178,11 @@ def embeddable(metadata: Metadata, limit: int, unwanted: Iterable[int]) -> bytes
 def fitted(structure: Structure, limit: int) -> bytes:
     """Serialise EXIF into at most `limit` bytes.
 
-    A MakerNote that would have to move for that is left out, unless its offsets count from its own beginning; so are
-    the largest entries where all together are too large.
+    A MakerNote that would have to move for that, or needs a megabyte of zeros before it, is left out, unless its
+    offsets count from its own beginning; so are the largest entries where all together are too large.
     """
     note = pinned_entry(structure.root)
-    if note and (note.pinned or 0) + len(note.data) > limit:
+    if note and (note.pinned or 0) + len(note.data) > min(limit, FARTHEST_NOTE):
         lean = repinned(structure.root, None)
         structure = replace(structure, root=lean if note.data.startswith(SELF_CONTAINED) else without_maker_note(lean))
     while len(blob := serialise(structure)) > limit:

@@ -8,7 +8,7 @@ import pytest
 from judges import Listed
 from photos import jpeg_bytes, scene, segment, with_segments
 
-from nsp_pipeline.frames.frame import Kind, Metadata
+from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
 from nsp_pipeline.frames.metadata.exif import with_structure
 from nsp_pipeline.frames.metadata.ifd import (
     EXIF_IFD,
@@ -154,3 +154,15 @@ def written_tiff(path: Path, *, place: int, data: bytes | None = None) -> Path:
     write_frame(frame, path, kind=OutputKind.KEEP, bit_depth=None, quality=None)
     assert place_in(path) == place
     return path
+
+
+@pytest.mark.parametrize("kind", [OutputKind.PNG, OutputKind.JXL, OutputKind.AVIF])
+def test_notes_far_back_in_a_tiff_blow_up_no_other_file(tmp_path: Path, kind: OutputKind) -> None:
+    far = 5 << 20
+    shot = Directory({MAKER_NOTE: Entry(UNDEFINED, note("Canon", "<", far), far)})
+    root = Directory({MAKE: text_entry("Canon"), MODEL: text_entry("Test")}, {EXIF_IFD: shot})
+    metadata = with_structure(Metadata(), Structure("<", root))
+    frame = Frame(scene(), None, Kind.TIFF, metadata, Camera())
+    write_frame(frame, tmp_path / "b", kind=kind, bit_depth=None, quality=None)
+    assert verify_written(tmp_path / "b", frame, kind=kind, bit_depth=None) == ("the maker's notes",)
+    assert (tmp_path / "b").stat().st_size < 100_000
