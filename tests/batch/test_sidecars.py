@@ -58,6 +58,18 @@ def test_names_follow_the_output(nsp: Nsp, tmp_path: Path, kind: str) -> None:
     assert b"heron" in packet
 
 
+@pytest.mark.parametrize("raw", ["a.nef", "a.CR2"])
+def test_settings_for_a_raw_file_reach_no_picture_by_way_of_the_jpeg_beside_it(
+    nsp: Nsp, tmp_path: Path, raw: str
+) -> None:
+    folder = folder_with(tmp_path, "a.jpg", "a.xmp")
+    (folder / raw).write_bytes(b"no more than its name")
+    nsp("denoise", folder, tmp_path / "out")
+    packet = (tmp_path / "out" / "a.xmp").read_bytes()
+    assert b"heron" in packet
+    assert b"Exposure2012" not in packet
+
+
 def test_a_photo_keeps_its_own_words(nsp: Nsp, tmp_path: Path) -> None:
     folder = folder_with(tmp_path, "a.jpg", "a.xmp")
     own = (HEAD + 'xmp:Rating="2">' + KEYWORDS.format("egret") + TAIL).encode()
