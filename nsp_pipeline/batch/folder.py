@@ -71,8 +71,8 @@ class FolderOptions(TypedDict, total=False):
     threads: int | None
     workers: int
     recursive: bool
-    include: Sequence[str]
-    exclude: Sequence[str]
+    include: str | Sequence[str]
+    exclude: str | Sequence[str]
     on_name_clash: Literal["error", "number"]
     format: Literal["keep", "jpeg", "png", "tiff", "jxl", "avif", "dng"]
     bit_depth: Literal[8, 16, 32] | None
@@ -257,10 +257,15 @@ def _rules(options: FolderOptions) -> PlanRules:
     return PlanRules(
         kind=OutputKind(options.get("format", "keep")),
         on_clash=OnClash(options.get("on_name_clash", "error")),
-        include=tuple(options.get("include", ())),
-        exclude=tuple(options.get("exclude", ())),
+        include=_globs(options.get("include", ())),
+        exclude=_globs(options.get("exclude", ())),
         **_given(options, "recursive", "suffix", "shard"),
     )
+
+
+def _globs(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Globs, of which a single one may stand alone: its letters would be globs as well, and "*" takes everything."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _settings(options: FolderOptions) -> RunSettings:

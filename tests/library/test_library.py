@@ -164,6 +164,14 @@ def test_the_library_and_the_command_make_the_same_files(tmp_path: Path, capfd: 
     assert "2 skipped (already done)" in again.err
 
 
+@pytest.mark.parametrize(("option", "made"), [("include", {"a.png"}), ("exclude", {"b.tif"})])
+def test_a_single_glob_need_not_stand_in_a_list(option: Any, made: set[str], tmp_path: Path) -> None:
+    save_photo(tmp_path / "in" / "a.png", 1)
+    save_photo(tmp_path / "in" / "b.tif", 2)
+    nsp.denoise_folder(tmp_path / "in", tmp_path / "out", sources=fake_engine.fake_sources(), **{option: "*.png"})
+    assert hashes(tmp_path / "out").keys() == made
+
+
 def test_progress_is_told_of_every_photo_and_may_cancel(tmp_path: Path) -> None:
     for number in range(8):
         save_photo(tmp_path / "in" / f"{number}.png", number)
