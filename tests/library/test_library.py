@@ -168,7 +168,8 @@ def test_the_library_and_the_command_make_the_same_files(tmp_path: Path, capfd: 
 def test_a_single_glob_need_not_stand_in_a_list(option: Any, made: set[str], tmp_path: Path) -> None:
     save_photo(tmp_path / "in" / "a.png", 1)
     save_photo(tmp_path / "in" / "b.tif", 2)
-    nsp.denoise_folder(tmp_path / "in", tmp_path / "out", sources=fake_engine.fake_sources(), **{option: "*.png"})
+    options: Any = {option: "*.png"}
+    nsp.denoise_folder(tmp_path / "in", tmp_path / "out", sources=fake_engine.fake_sources(), **options)
     assert hashes(tmp_path / "out").keys() == made
 
 
