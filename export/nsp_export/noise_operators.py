@@ -14,6 +14,7 @@ from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.noise.estimate import (
     ALL_CLIPPED,
     CLIPPED,
+    DRAWN,
     END,
     FAINT,
     FAINTEST,
@@ -92,10 +93,20 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID) -> TABLE:
     same = op.ReduceMin(op.Cast(apart == corners, to=FLOAT32), [1, 3, 5], keepdims=0)
     unclipped = op.Cast(clipped < ALL_CLIPPED, to=FLOAT32)
     even = op.Unsqueeze(same, [1]) * unclipped
+    beside = op.Slice(apart, [1], op.Constant(value_ints=[TO_THE_END]), [5])
+    equal = op.ReduceMin(op.Cast(beside == op.Slice(apart, [0], [-1], [5]), to=FLOAT32), [1], keepdims=0)
+    others = unclipped - even
+    equals = op.ReduceSum(op.Unsqueeze(op.ReduceMean(equal, [2, 4], keepdims=0), [1]) * others, keepdims=0)
+    drawn = equals >= DRAWN * op.ReduceSum(others, keepdims=0)
     spotless = op.ReduceSum(even, keepdims=0) / op.Max(op.ReduceSum(unclipped, keepdims=0), 1.0)
     blocks = op.AveragePool(clipped, kernel_shape=[2, 2], strides=[2, 2])
-    seen = op.Reshape(op.Cast(blocks < CLIPPED, to=FLOAT32), [-1, 1])
-    none = op.MaxPool(even, kernel_shape=[2, 2], strides=[2, 2]) > 0.5
+    unclipped_blocks = blocks < CLIPPED
+    flat = op.MaxPool(even, kernel_shape=[2, 2], strides=[2, 2]) > 0.5
+    none = op.And(flat, drawn)
+    told_of = op.And(unclipped_blocks, op.Or(drawn, op.Not(flat)))
+    some = op.ReduceMax(op.Cast(told_of, to=FLOAT32), keepdims=0) > 0.5
+    counted = op.Or(told_of, op.And(unclipped_blocks, op.Not(some)))
+    seen = op.Reshape(op.Cast(counted, to=FLOAT32), [-1, 1])
     level, unsure = op.Split(said, num_outputs=2, axis=1)
     level = op.Where(none, op.Log(op.Cast(FAINTEST, to=FLOAT32)), level)
     unsure = op.Where(none, op.Cast(SURE, to=FLOAT32), op.Exp(unsure))
@@ -119,7 +130,8 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID) -> TABLE:
     fine, coarse, colours = op.Split(sigma, [1, 1, 2], axis=0)
     sigma = op.Concat(fine, coarse, colours * op.Cast(colour, to=FLOAT32), axis=0)
     faint = op.And(spotless >= SPOTLESS_FAINT, op.ReduceMax(fine, keepdims=0) < FAINT)
-    noiseless = op.Or(op.Or(spotless >= SPOTLESS, faint), op.ReduceMax(sigma, keepdims=0) < NOTHING)
+    all_drawn = op.And(drawn, spotless >= SPOTLESS)
+    noiseless = op.Or(op.Or(all_drawn, faint), op.ReduceMax(sigma, keepdims=0) < NOTHING)
     sigma = sigma * op.Cast(op.Not(noiseless), to=FLOAT32)
     shorter = op.ReduceMin(op.Shape(image, start=2, end=4), keepdims=0)
     known = op.And(op.ReduceSum(seen, keepdims=0) > 0, shorter >= BLOCK / 2)

@@ -4,6 +4,8 @@ Where nothing is flat, texture passes for noise in any measurement of variances.
 cameras what noise looks like beside texture, and says of every block how sure it is, so that flat ones speak.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,11 @@ SPOTLESS, SPOTLESS_FAINT = 0.25, 0.02
 has no noise at all; the smaller share where the network finds less than FAINT in the rest."""
 
 FAINT = 1.0 / 255
+
+DRAWN = 0.3
+"""Of neighbours in a row, the equal ones, in patches that are neither clipped nor of one colour. A drawing has more,
+beside its lines. In a photo with fewer, what is of one colour is no part of the scene, but a frame, the grey that a
+damaged file ends in, or a colour that the sensor could not hold: it tells nothing of the noise in the rest."""
 
 SURE = 0.02
 """How far off it may be that a patch of one colour has no noise."""
@@ -56,26 +63,24 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None) 
             return measure_noise(pixels)
         network = estimator.network
     channels = pixels.shape[2]
-    said, spotless, counted, grey = [], 0, 0, True
-    for window in cut_windows(pixels):
-        clipped = _clipped(window)
-        unclipped = clipped < ALL_CLIPPED
-        counted += int(unclipped.sum())
-        even = unclipped & _of_one_colour(window)
-        spotless += int(even.sum())
-        grey = grey and bool((window[0] == window[1]).all() and (window[1] == window[2]).all())
-        blocks = _told(window, clipped, even, network)
-        if len(blocks.brightness):
-            said.append(blocks)
-    if not said:
+    seen = [_look_at(window, network) for window in cut_windows(pixels)]
+    if not sum(len(window.spotless) for window in seen):
         return NoiseLevel.unknown(channels)
-    blocks = Blocks(*(np.concatenate(part) for part in zip(*map(_parts, said), strict=True)))
+    spotless = np.concatenate([window.spotless for window in seen])
+    blocks = Blocks(*(np.concatenate(part) for part in zip(*(_parts(window.blocks) for window in seen), strict=True)))
+    even, others = sum(window.even for window in seen), sum(window.others for window in seen)
+    drawn = sum(window.equal for window in seen) >= DRAWN * others
+    if drawn:
+        blocks.level[spotless], blocks.unsure[spotless] = np.log(FAINTEST), SURE
+    elif not spotless.all():
+        blocks = Blocks(*(part[~spotless] for part in _parts(blocks)))
     level, unsure = pooled(blocks)
     sigma = np.sqrt(np.maximum(np.exp(2 * (level - WARY * unsure)) - FAINTEST**2, 0))
-    if grey:
+    if all(window.grey for window in seen):
         sigma[TABLE_ROWS // 2 :] = 0
-    share = spotless / counted
-    if share >= SPOTLESS or (share >= SPOTLESS_FAINT and sigma[0].max() < FAINT) or sigma.max() < NOTHING:
+    share = even / (even + others)
+    of_nothing = (drawn and share >= SPOTLESS) or (share >= SPOTLESS_FAINT and sigma[0].max() < FAINT)
+    if of_nothing or sigma.max() < NOTHING:
         sigma[:] = 0
     kinds = (sigma**2).T.astype(np.float32)
     # Over the channels, the mean variance is that of what is grey and that of what differs from it.
@@ -85,19 +90,51 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None) 
     return NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
 
 
-def _told(
-    window: NDArray[np.float32], clipped: NDArray[np.float32], even: NDArray[np.bool_], network: Network
-) -> Blocks:
-    """What the network says of the blocks of a window that are not clipped; one with a patch of one colour has none."""
+@dataclass(frozen=True)
+class _Seen:
+    """What there is in a window: its blocks that are not clipped, and which of them hold a patch of one colour.
+
+    Of its patches that are not clipped `even` are of one colour and `others` are not; `equal` is the sum of the shares
+    of equal neighbours of the latter.
+    """
+
+    blocks: Blocks
+    spotless: NDArray[np.bool_]
+    even: int
+    others: int
+    equal: float
+    grey: bool
+
+
+def _look_at(window: NDArray[np.float32], network: Network) -> _Seen:
+    """Ask the network about a window (3, h, w), and see what is of one colour in it."""
     said = network(window[None])[0].reshape(2 * TABLE_ROWS, -1).T
+    clipped = _clipped(window)
+    unclipped = clipped < ALL_CLIPPED
+    even = unclipped & _of_one_colour(window)
+    others = unclipped & ~even
     across = BLOCK // PATCH
     rows, columns = window.shape[1] // BLOCK, window.shape[2] // BLOCK
     brightness = window.mean(0).reshape(rows, BLOCK, columns, BLOCK).mean((1, 3)).ravel()
     seen = clipped.reshape(rows, across, columns, across).mean((1, 3)).ravel() < CLIPPED
-    level, unsure = said[:, :TABLE_ROWS].copy(), np.exp(said[:, TABLE_ROWS:])
     spotless = even.reshape(rows, across, columns, across).any((1, 3)).ravel()
-    level[spotless], unsure[spotless] = np.log(FAINTEST), SURE
-    return Blocks(brightness[seen], level[seen], unsure[seen])
+    blocks = Blocks(brightness[seen], said[seen, :TABLE_ROWS], np.exp(said[seen, TABLE_ROWS:]))
+    return _Seen(
+        blocks,
+        spotless[seen],
+        even=int(even.sum()),
+        others=int(others.sum()),
+        equal=float(_equal_neighbours(window)[others].sum()),
+        grey=bool((window[0] == window[1]).all() and (window[1] == window[2]).all()),
+    )
+
+
+def _equal_neighbours(window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Share of the neighbours in a row, of each patch (h/16, w/16), that are equal in all channels."""
+    rows, columns = window.shape[1] // PATCH, window.shape[2] // PATCH
+    patches = window.reshape(-1, rows, PATCH, columns, PATCH)
+    equal = (patches[..., 1:] == patches[..., :-1]).all(0)
+    return np.asarray(equal.mean((1, 3)), dtype=np.float32)
 
 
 def _clipped(window: NDArray[np.float32]) -> NDArray[np.float32]:

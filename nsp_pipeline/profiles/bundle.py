@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -47,7 +47,7 @@ class Profile:
     path: Path
     spec: ProfileSpec
     sha256: str
-    content: Mapping[str, bytes]
+    content: Mapping[str, bytes] = field(repr=False)
 
     @property
     def name(self) -> str:

@@ -72,6 +72,7 @@ PHOTOS = {
     "dark": photo(128, 128, 12) * np.float32(0.1),
     "black": np.zeros((64, 64, 3), np.float32),
     "of grey": photo(128, 160, 12)[..., :1].repeat(3, axis=2),
+    "half of it grey": np.concatenate([photo(128, 192, 12)[:64], np.full((64, 192, 3), 0.5, np.float32)]),
     "half of it black": photo(128, 128, 12) * (np.arange(128) > 64).astype(np.float32)[:, None, None],
 }
 

@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from noisy_photos import noisy_scene
 
 from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
@@ -77,6 +78,25 @@ def test_a_drawing_has_none_at_all(dtype: type) -> None:
     level = estimate_noise(from_unit(drawing, np.dtype(dtype)) if dtype is not np.float32 else drawing)
     assert not level.variance.any()
     assert not level.table.any()
+
+
+@pytest.mark.parametrize("colour", [(128, 128, 128), (240, 235, 225), (0, 0, 0), (255, 255, 255), (255, 40, 20)])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("side", [512, 1600])
+def test_a_frame_or_a_grey_end_says_nothing_of_the_noise_in_the_photo(
+    colour: tuple[int, int, int], share: float, side: int
+) -> None:
+    photo = noisy_scene(1, side, side, sigma=8.0)
+    framed = photo.copy()
+    framed[round(side * (1 - share)) :] = colour
+    alone = estimate_noise(photo[: round(side * (1 - share))]).sigma
+    assert estimate_noise(framed).sigma == pytest.approx(alone, rel=0.2)
+
+
+def test_a_drawing_of_lines_alone_has_none() -> None:
+    drawing = np.full((512, 512, 3), 235, np.uint8)
+    drawing[40:480:60, 30:480] = drawing[40:480, 30:480:90] = (20, 40, 120)
+    assert estimate_noise(drawing).sigma == 0
 
 
 def test_a_photo_without_noise_has_almost_none() -> None:

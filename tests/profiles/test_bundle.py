@@ -36,6 +36,10 @@ def test_folder_and_file_of_the_same_content_have_the_same_hash(tiny_profile: Pr
     assert load_profile(as_folder(tiny_profile, tmp_path / "tiny")).sha256 == tiny_profile.sha256
 
 
+def test_a_profile_in_words_is_short(tiny_profile: Profile) -> None:
+    assert len(repr(tiny_profile)) < 10_000
+
+
 def test_an_existing_profile_is_never_overwritten(tiny_profile: Profile) -> None:
     before = tiny_profile.path.read_bytes()
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from nsp_pipeline.frames.development import COLOUR_SPACES, HIGHLIGHTS, WHITE_BALANCES
+from nsp_pipeline.cli.shared.quantities import NumberType
+from nsp_pipeline.frames.development import COLOUR_SPACES, HIGHLIGHTS, MOST_EXPOSURE, WHITE_BALANCES
 
 OPTIONS = (
     click.option(
@@ -26,7 +27,7 @@ OPTIONS = (
     ),
     click.option(
         "--exposure",
-        type=float,
+        type=NumberType(-MOST_EXPOSURE, MOST_EXPOSURE),
         metavar="STOPS",
         help="Of RAW: make it brighter or darker.  [default: as calibrated; 0]",
     ),
