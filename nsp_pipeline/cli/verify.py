@@ -60,4 +60,6 @@ def _lines(verdicts: list[Verdict]) -> list[str]:
     troubled = sum(bool(verdict.trouble) for verdict in verdicts)
     lacking = sum(bool(verdict.lost) for verdict in verdicts)
     whole = "1 photo" if len(verdicts) == 1 else f"{len(verdicts)} photos"
+    if not lines:
+        return [f"{whole} checked: nothing is damaged, changed or missing"]
     return [*lines, f"{whole} checked: {troubled} with trouble, {lacking} whose kind of file could not keep everything"]

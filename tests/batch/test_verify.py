@@ -58,6 +58,11 @@ def test_verify_finds_a_finished_folder_in_order(nsp: Nsp, archive: Path, tmp_pa
     }  # fmt: skip
 
 
+def test_a_folder_with_nothing_wrong_is_told_in_one_sentence(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    nsp("denoise", archive, tmp_path / "out", "--exclude", "scan.tif")
+    assert nsp("verify", tmp_path / "out").out == "2 photos checked: nothing is damaged, changed or missing\n"
+
+
 def test_verify_names_what_is_gone_changed_or_without_its_original(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
     nsp("denoise", archive, tmp_path / "out")
     (tmp_path / "out" / "plain.png").unlink()
