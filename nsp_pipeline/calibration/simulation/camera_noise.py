@@ -8,9 +8,11 @@ flat patches of 28 JPEGs of four cameras show (docs/quality.md). Both end in a J
 through all of it but the noise and the JPEG: what a camera does to the picture itself is not the student's to undo.
 """
 
-import imagecodecs
+import io
+
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import interpolate, pad
 
 from nsp_pipeline.calibration.simulation.noise_range import NoiseRange
@@ -18,7 +20,7 @@ from nsp_pipeline.calibration.simulation.noise_range import NoiseRange
 MOSAIC = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))
 """(row, column, channel) of a Bayer cell."""
 
-SUBSAMPLINGS = ("444", "422", "420")
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 JPEG_QUALITY = 80, 99
 
 FREQUENCIES = (0.0, 0.09, 0.2, 0.34, 0.5, 0.71)
@@ -200,8 +202,10 @@ def _kept_in_texture(clean: torch.Tensor, sigma: float, most: float, rng: np.ran
 def through_jpeg(image: torch.Tensor, quality: int, subsampling: str) -> torch.Tensor:
     """Encode (1, 3, H, W) in 0..1 as JPEG and decode it again."""
     pixels = (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    stored = imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=quality, subsampling=subsampling)
-    return torch.from_numpy(imagecodecs.jpeg8_decode(stored)).permute(2, 0, 1)[None].float() / 255
+    stored = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stored, "JPEG", quality=quality, subsampling=subsampling)
+    with Image.open(stored) as picture:
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
 
 
 def halved(image: torch.Tensor) -> torch.Tensor:

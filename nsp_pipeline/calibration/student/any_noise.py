@@ -38,10 +38,10 @@ def chosen(share: float, like: torch.Tensor, rng: torch.Generator) -> torch.Tens
     return between(0, 1, like, rng) < share
 
 
-def varied(crops: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Pictures as soft, dark, pale or grey as photos are: (B, 3, H + 2·REACH, W + 2·REACH) -> (B, 3, H, W) in 0..1."""
-    radius = between(0.05, SOFTEST, crops, rng) * chosen(SOFT, crops, rng)
-    picture = _softened(crops, radius.clamp_min(0.05))
+def varied(crops: torch.Tensor, rng: torch.Generator, *, softest: float = SOFTEST, reach: int = REACH) -> torch.Tensor:
+    """Pictures as soft, dark, pale or grey as photos are: (B, 3, H + 2·reach, W + 2·reach) -> (B, 3, H, W) in 0..1."""
+    radius = between(0.05, softest, crops, rng) * chosen(SOFT, crops, rng)
+    picture = _softened(crops, radius.clamp_min(0.05), reach)
     mean = picture.mean((2, 3), keepdim=True)
     contrast, exposure, lift = (between(*ends, crops, rng) for ends in ((0.3, 1.1), (0.3, 1.2), (0.0, 0.12)))
     toned = (mean + contrast * (picture - mean)) * exposure + lift
@@ -122,15 +122,15 @@ def _strength(clean: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return ((clean + 0.03) / 0.53).pow(power).clamp(0.2, 3.0)
 
 
-def _softened(crops: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
+def _softened(crops: torch.Tensor, radius: torch.Tensor, reach: int) -> torch.Tensor:
     """Gaussian blur of each crop by its own radius (B, 1, 1, 1); what the taps lack at the border is cut off."""
-    taps = torch.arange(-REACH, REACH + 1, device=crops.device).view(1, -1, 1, 1)
+    taps = torch.arange(-reach, reach + 1, device=crops.device).view(1, -1, 1, 1)
     weights = torch.exp(-0.5 * (taps / radius) ** 2)
     weights = weights / weights.sum(1, keepdim=True)
     for axis in (2, 3):
-        length = crops.shape[axis] - 2 * REACH
+        length = crops.shape[axis] - 2 * reach
         total = torch.zeros_like(crops.narrow(axis, 0, length))
-        for tap in range(2 * REACH + 1):
+        for tap in range(2 * reach + 1):
             total = torch.addcmul(total, crops.narrow(axis, tap, length), weights[:, tap : tap + 1])
         crops = total
     return crops

@@ -83,7 +83,7 @@ def test_pictures_vary_in_softness_and_tone_and_stay_pictures() -> None:
 
 def test_what_is_softened_keeps_its_level() -> None:
     flat = torch.full((50, 3, 16 + 2 * REACH, 16 + 2 * REACH), 0.4)
-    softened = any_noise._softened(flat, torch.full((50, 1, 1, 1), 1.6))
+    softened = any_noise._softened(flat, torch.full((50, 1, 1, 1), 1.6), REACH)
     assert torch.allclose(softened, torch.full_like(softened, 0.4), atol=1e-6)
 
 

@@ -1,0 +1,67 @@
+"""From weights that were trained together to what ships: means of several trainings, and a student's profile."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from nsp_pipeline.calibration.publish import InferenceChoice, MakeOnnx, Origin, publish
+from nsp_pipeline.calibration.student.settings import StudentSettings
+from nsp_pipeline.calibration.together.train import SIZES
+from nsp_pipeline.calibration.training.loop import Trained
+from nsp_pipeline.models.unet import UNet
+from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.spec import InferenceSpec
+
+
+def mixed(base: Path, others: Sequence[tuple[float, Path]]) -> dict[str, torch.Tensor]:
+    """The weights of a file moved by a share of the way towards each of others (Ilharco et al. 2023).
+
+    Trainings that went on from one base on different photos keep, in their mean, most of what each has learnt.
+    """
+    start = {key: part.float() for key, part in load_file(base).items()}
+    weights = dict(start)
+    for share, path in others:
+        for key, part in load_file(path).items():
+            weights[key] = weights[key] + share * (part.float() - start[key])
+    return weights
+
+
+def student_profile(
+    weights: Path, target: Path, settings: StudentSettings, figures: Mapping[str, float], origin: Origin, make: MakeOnnx
+) -> Profile:
+    """Write a student's profile.
+
+    Args:
+        weights: NAME.safetensors; NAME says which of SIZES it has.
+        figures: `step`, `seconds` and the student's `loss` of its training.
+
+    Raises:
+        OutputError: the target exists or cannot be written.
+        NspError: the exported graph does not agree with the network; nothing is written then.
+    """
+    channels, pairs = SIZES[weights.stem]
+    network = UNet(channels, pairs, settings.scale, noise_conditioned=True)
+    network.load_state_dict({key: part.float() for key, part in load_file(weights).items()})
+    steps = int(figures["step"])
+    trained = Trained(network.eval(), steps, steps, figures["seconds"], figures["loss"], None, None)
+    fields = {
+        "camera_make": None,
+        "camera_model": None,
+        "iso_min": None,
+        "iso_max": None,
+        "pairs": None,
+        "data": {"origin": origin.description, "licence": origin.licence, "photos": 0},
+    }
+    return publish(
+        target,
+        trained,
+        settings.model_copy(update={"channels": channels, "pairs": pairs}),
+        fields,
+        choose=lambda network: InferenceChoice(InferenceSpec(pd_factor=1, self_ensemble=settings.self_ensemble), {}),
+        held_out_photos=0,
+        base=None,
+        shot_pairs=None,
+        make_onnx=make,
+    )

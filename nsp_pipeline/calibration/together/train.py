@@ -1,0 +1,276 @@
+"""Train students of several sizes and the estimator on the same batches: drawing a crop costs as much as learning it.
+
+Students are told of most crops what the estimator, trained beside them, says at that moment.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import avg_pool2d
+from torch.nn.utils import clip_grad_norm_
+
+from nsp_pipeline.calibration.simulation.camera_noise import halved
+from nsp_pipeline.calibration.student.objective import FAINTEST
+from nsp_pipeline.calibration.student.pictures import PictureStore
+from nsp_pipeline.calibration.together.crops import MARGIN, Crops, draw_crops
+from nsp_pipeline.calibration.together.held_out import HeldOut
+from nsp_pipeline.calibration.together.pool import ShotPool
+from nsp_pipeline.calibration.together.tell import tell_tables
+from nsp_pipeline.core.noise import PATCH, UNKNOWN
+from nsp_pipeline.models.noise_net import BLOCK, NoiseNet
+from nsp_pipeline.models.noise_net import FAINTEST as FAINTEST_LEVEL
+from nsp_pipeline.models.unet import UNet
+
+SIZES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "fast": ((16, 32, 64), (1, 1, 2)),
+    "standard": ((56, 80, 144), (1, 1, 2)),
+    "quality": ((96, 128, 192), (1, 2, 2)),
+}
+"""Channels and pairs of each student (see models/unet.py)."""
+
+SHRINKS = (1.0, 1.41, 2.0, 2.83, 4.0)
+"""Clean scenes are learnt from at their own size and smaller."""
+
+ESTIMATED, UNKNOWN_SHARE, TRUE_ERROR = 0.55, 0.12, 0.12
+"""Shares of the crops of which the estimator tells, and nobody does; of the others the truth is told, with an error."""
+
+SHARP_WEIGHT, CLIP, POOLED_WEIGHT = 0.1, 0.5, 1.0
+SCALE = 2.0**12
+
+
+@dataclass(frozen=True)
+class TogetherSettings:
+    """How a training is run; `counts` are crops of a batch with any noise, of developed light, and of shots."""
+
+    seconds: float = math.inf
+    steps: int | None = None
+    """The training ends with the time or after so many steps, whichever comes first."""
+    counts: tuple[int, int, int] = (14, 18, 24)
+    side: int = 192
+    workers: int = 14
+    pooled: int = 40_000
+    students: Sequence[str] = tuple(SIZES)
+    learning_rate: float = 2e-3
+    ema_decay: float = 0.999
+    judge_every: float = 60.0
+    """Seconds between two judgements, after each of which weights are saved."""
+    judged: int = 24
+    """Held-out crops of each kind."""
+    estimator_first: float = 0.06
+    """Share of the time after which the estimator is believed."""
+    refresh_every: int = 10
+    base: Path | None = None
+    """Folder with weights to start from, NAME.safetensors."""
+    keep_estimator: bool = False
+    """Whether the estimator stays as it is in `base`."""
+    warmup: float = 0.02
+    fall: float = 0.5
+    """Shares of the time in which the rate rises, and at whose end it begins to fall to nothing."""
+    seed: int = 0
+
+
+class _Learner:
+    """A network, its running average, and its optimizer."""
+
+    def __init__(self, network: nn.Module, rate: float, decay: float, device: str) -> None:
+        self.network = network.to(device)
+        self.average = deepcopy(self.network).eval().requires_grad_(False)
+        self.rate, self._decay, self._count = rate, decay, 0
+        self._optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=rate, betas=(0.9, 0.99), fused=device.startswith("cuda")
+        )
+        self._scaler = torch.amp.GradScaler(init_scale=SCALE, enabled=device.startswith("cuda"))
+
+    def learn(self, loss: torch.Tensor, rate_share: float) -> None:
+        """One step down this loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.rate * rate_share
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        clip_grad_norm_(self.network.parameters(), CLIP)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._count += 1
+        keep = min(self._decay, (1 + self._count) / (10 + self._count))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+
+
+def train_together(
+    scenes: Sequence[NDArray[np.uint8]],
+    held_out: Sequence[NDArray[np.uint8]],
+    settings: TogetherSettings,
+    device: str,
+    *,
+    save: Callable[[Mapping[str, nn.Module], dict[str, Any]], None],
+    say: Callable[[str], None],
+) -> None:
+    """Train until the time is over.
+
+    Args:
+        scenes: clean pictures (H, W, 3) uint8; those smaller than two crops are left out.
+        held_out: others to judge by.
+        save: called with the averaged networks by name, and the figures of their judgement.
+    """
+    begun = time.monotonic()
+    pool = ShotPool(scenes, settings.side, settings.workers, settings.seed) if settings.counts[2] else None
+    try:
+        judged = HeldOut(held_out, settings.side, settings.judged, settings.seed)
+        if pool:
+            pool.open_on(device, settings.pooled)
+        say(f"held-out crops are made after {time.monotonic() - begun:.0f} s")
+        store = PictureStore(_copies(scenes, 2 * settings.side + MARGIN), 2 * settings.side + MARGIN, device)
+        say(f"pictures are in place after {time.monotonic() - begun:.0f} s")
+        _Together(store, pool, judged, settings, device).run(begun, save, say)
+    finally:
+        if pool:
+            pool.close()
+
+
+class _Together:
+    def __init__(
+        self, store: PictureStore, pool: ShotPool | None, judged: HeldOut, settings: TogetherSettings, device: str
+    ) -> None:
+        self._store, self._pool, self._judged = store, pool, judged
+        self._settings, self._device = settings, device
+        torch.manual_seed(settings.seed)
+        self._rng = torch.Generator(device).manual_seed(settings.seed)
+        self._students = {
+            name: _Learner(
+                self._based(UNet(*SIZES[name], 2, True), name).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+                settings.learning_rate,
+                settings.ema_decay,
+                device,
+            )
+            for name in settings.students
+        }
+        estimator = self._based(NoiseNet((16, 32, 48, 64, 64)), "estimator")
+        self._estimator = _Learner(estimator, 1e-3, 0.998, device)
+        self._losses: dict[str, torch.Tensor] = {}
+        self.step = 0
+
+    def _based(self, network: nn.Module, name: str) -> nn.Module:
+        if self._settings.base:
+            weights = load_file(self._settings.base / f"{name}.safetensors")
+            network.load_state_dict({key: part.float() for key, part in weights.items()})
+        return network
+
+    def run(
+        self,
+        begun: float,
+        save: Callable[[Mapping[str, nn.Module], dict[str, Any]], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """Step until the time is over, and judge and save now and then."""
+        settings = self._settings
+        while self._pool and self._pool.made < 2 * sum(settings.counts):
+            self._pool.refresh()
+            time.sleep(0.1)
+        first, last, started = time.monotonic(), time.monotonic(), time.monotonic() - begun
+        say(f"training begins after {started:.0f} s")
+        limit = settings.seconds - started
+        while True:
+            way = (time.monotonic() - first) / limit
+            if settings.steps:
+                way = max(way, self.step / settings.steps)
+            self._advance(min(1.0, way))
+            if self._pool and self.step % settings.refresh_every == 0:
+                self._pool.refresh()
+            done = time.monotonic() - first >= limit or self.step == settings.steps
+            if done or time.monotonic() - last >= settings.judge_every:
+                figures = self._figures(time.monotonic() - first)
+                say("  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+                save(self._averages(), figures)
+                last = time.monotonic()
+            if done:
+                return
+
+    def _averages(self) -> dict[str, nn.Module]:
+        return {name: learner.average for name, learner in {**self._students, "estimator": self._estimator}.items()}
+
+    def _figures(self, passed: float) -> dict[str, Any]:
+        pixels = self.step * sum(self._settings.counts) * self._settings.side**2
+        figures: dict[str, Any] = {"seconds": passed, "step": self.step, "megapixels": pixels / 1e6}
+        figures |= {"shots": self._pool.made} if self._pool else {}
+        figures |= {f"loss {name}": float(loss) for name, loss in self._losses.items()}
+        return figures | self._judged.judge(self._averages(), self._device)
+
+    def _advance(self, way: float) -> None:
+        self.step += 1
+        settings = self._settings
+        rate = min(1.0, way / settings.warmup)
+        if way > settings.fall:
+            rate = (1 + math.cos(math.pi * (way - settings.fall) / (1 - settings.fall))) / 2
+        with torch.no_grad():
+            crops = draw_crops(self._store, self._pool, self._settings.counts, self._rng)
+            told = self._told(crops, way)
+        if not self._settings.keep_estimator:
+            self._estimator.learn(self._estimator_loss(crops), rate)
+        image = crops.noisy.contiguous(memory_format=torch.channels_last)
+        for name, learner in self._students.items():
+            with torch.autocast(torch.device(self._device).type, torch.float16, enabled=self._device != "cpu"):
+                estimate = learner.network(image, told)
+            loss = student_loss(estimate.float(), crops)
+            learner.learn(loss, rate)
+            self._keep(name, loss)
+
+    def _keep(self, name: str, loss: torch.Tensor) -> None:
+        # Now and then a loss in half precision is none; the scaler leaves that step out.
+        value = loss.detach()
+        before = self._losses.get(name, value)
+        self._losses[name] = torch.where(value.isfinite(), torch.lerp(before, value, 0.02), before)
+
+    def _told(self, crops: Crops, way: float) -> torch.Tensor:
+        """What a student is told of each crop (B, 4, 8)."""
+        table, rng = crops.table, self._rng
+        shape = (len(table), table.shape[1])
+        error = torch.randn(*shape, 1, generator=rng, device=table.device)
+        error = error + torch.randn(table.shape, generator=rng, device=table.device)
+        told = table * torch.exp(TRUE_ERROR / 2**0.5 * error)
+        kind = torch.rand(len(table), 1, 1, generator=rng, device=table.device)
+        if self._settings.base or way > self._settings.estimator_first:
+            told = torch.where(kind < ESTIMATED, tell_tables(self._estimator.average, crops.noisy), told)
+        return torch.where(kind > 1 - UNKNOWN_SHARE, torch.full_like(told, UNKNOWN), told)
+
+    def _estimator_loss(self, crops: Crops) -> torch.Tensor:
+        """Laplace likelihood of the logarithm of every block's noise, and of that of all blocks together."""
+        truth = 0.5 * torch.log(avg_pool2d(crops.levels**2, BLOCK // PATCH) + FAINTEST_LEVEL**2)
+        said, unsure = self._estimator.network(crops.noisy).chunk(2, 1)
+        single = ((said - truth).abs() * torch.exp(-unsure) + unsure).mean()
+        weight = torch.exp(-2 * unsure).detach()
+        error = (weight * (said - truth)).sum((2, 3)) / weight.sum((2, 3))
+        loss = torch.add(single, error.abs().mean(), alpha=POOLED_WEIGHT)
+        self._keep("estimator", loss)
+        return loss
+
+
+def student_loss(estimate: torch.Tensor, crops: Crops) -> torch.Tensor:
+    """Mean and root-mean-square error in parts of each crop's own noise; that of the finer picture counts a little."""
+    weight = 1 / (FAINTEST + ((crops.noisy - crops.clean) ** 2).mean((1, 2, 3)).sqrt())
+    coarse = halved(estimate) - crops.clean
+    error = (coarse.abs().mean((1, 2, 3)) + ((coarse**2).mean((1, 2, 3)) + 1e-8).sqrt()) / 2
+    fine = (crops.known * (estimate - crops.sharp).abs()).mean((1, 2, 3))
+    return (weight * (error + SHARP_WEIGHT * fine)).mean()
+
+
+def _copies(scenes: Sequence[NDArray[np.uint8]], side: int) -> list[NDArray[np.uint8]]:
+    copies = []
+    for scene in scenes:
+        height, width = scene.shape[:2]
+        for shrink in SHRINKS:
+            size = (int(width / shrink), int(height / shrink))
+            if min(size) >= side:
+                copies.append(np.array(Image.fromarray(scene).resize(size, Image.Resampling.BOX)))
+    return copies

@@ -1,0 +1,148 @@
+"""`python -m nsp_pipeline.cli.together`: train all that ships, students and estimator, on one GPU in one go.
+
+What the trainings of `nsp distill` and `python -m nsp_pipeline.cli.estimator` do one after the other with a store of
+shots, this does at once: a GPU waits for nobody.
+"""
+
+import csv
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LOG = "log.csv"
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def main() -> None:
+    """Train what ships on one GPU: `train`, `mix` trainings that went on from one, `profile`."""
+
+
+@main.command("train")
+@click.argument("scenes", type=FOLDER)
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--seconds", type=float, default=1500.0, show_default=True, help="Time to train, start included.")
+@click.option("--device", default="cuda", show_default=True)
+@click.option("--workers", type=int, default=12, show_default=True, help="Processes that simulate cameras.")
+@click.option("--students", default="fast,standard,quality", show_default=True, help="Empty: the estimator alone.")
+@click.option(
+    "--counts", default="36,48,60", show_default=True, help="Crops of a batch: any noise, developed light, cameras."
+)
+@click.option("--side", type=int, default=192, show_default=True, help="Of the crops, in pixels.")
+@click.option("--rate", type=float, default=2e-3, show_default=True, help="Highest learning rate.")
+@click.option("--fall", type=float, default=0.5, show_default=True, help="Share of the time until the rate falls.")
+@click.option("--pooled", type=int, default=40_000, show_default=True, help="Simulated shots that are held.")
+@click.option("--base", type=FOLDER, help="Weights to go on from: OUT of an earlier training.")
+@click.option("--keep-estimator", is_flag=True, help="Leave the estimator of --base as it is.")
+@click.option("--judge-every", type=float, default=60.0, show_default=True, help="Seconds; weights are saved then.")
+@click.option("--held-out", type=int, default=6, show_default=True, help="Every so-many-th scene is kept to judge by.")
+@click.option("--threads", type=int, help="Of the main process, on a CPU.")
+@click.option("--seed", type=int, default=0)
+def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> None:
+    """Train students and estimator on SCENES, clean pictures without noise, and write their weights to OUT."""
+    import torch
+
+    from nsp_pipeline.calibration.together.train import TogetherSettings, train_together
+
+    begun = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    if threads:
+        torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False
+    with ThreadPoolExecutor(16) as pool:
+        pictures = list(pool.map(_read, sorted(scenes.iterdir())))
+    every = options["held_out"]
+    settings = TogetherSettings(
+        seconds=options["seconds"],
+        counts=tuple(int(part) for part in options["counts"].split(",")),  # type: ignore[arg-type]
+        students=[name for name in options["students"].split(",") if name],
+        learning_rate=options["rate"],
+        **{name: options[name] for name in ("side", "workers", "pooled", "base", "keep_estimator", "fall", "seed")},
+        judge_every=options["judge_every"],
+    )
+    rows: list[dict[str, Any]] = []
+
+    def save(networks: Mapping[str, "nn.Module"], figures: dict[str, Any]) -> None:
+        _save(networks, out)
+        rows.append(figures)
+        with (out / LOG).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    train_together(
+        [picture for number, picture in enumerate(pictures) if number % every],
+        [picture for number, picture in enumerate(pictures) if not number % every],
+        settings,
+        options["device"],
+        save=save,
+        say=lambda message: click.echo(f"[{time.monotonic() - begun:6.1f}] {message}"),
+    )
+
+
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("base", type=FILE)
+@click.argument("others", nargs=-1, metavar="SHARE=FILE...")
+def mix(target: Path, base: Path, others: tuple[str, ...]) -> None:
+    """Move the weights of BASE by a SHARE of the way to each of other FILEs, and write them to TARGET."""
+    from safetensors.torch import save_file
+
+    from nsp_pipeline.calibration.together.finish import mixed
+
+    parts = [other.partition("=") for other in others]
+    save_file(mixed(base, [(float(share), Path(path)) for share, _, path in parts]), target)
+
+
+@main.command()
+@click.argument("weights", type=FILE)
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--log", type=FILE, required=True, help="log.csv of the training.")
+@click.option("--self-ensemble", type=click.Choice(["1", "2", "4", "8"]), default="1", show_default=True)
+@click.option("--origin", required=True, help="Which photos it was trained on.")
+@click.option("--licence", required=True, help="On what terms they and the weights may be used.")
+def profile(weights: Path, target: Path, log: Path, self_ensemble: str, origin: str, licence: str) -> None:
+    """Make a profile of WEIGHTS, named after its student, with the graphs of all modes."""
+    from nsp_pipeline.calibration.publish import Origin
+    from nsp_pipeline.calibration.student.settings import StudentSettings
+    from nsp_pipeline.calibration.together.finish import student_profile
+    from nsp_pipeline.cli.shared.exporting import make_onnx
+
+    with log.open(newline="", encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    figures = {"step": float(last["step"]), "seconds": float(last["seconds"])}
+    figures["loss"] = float(last[f"loss {weights.stem}"])
+    settings = StudentSettings(noise_kinds="any", crop=192, batch=144, painted=0, self_ensemble=int(self_ensemble))  # type: ignore[arg-type]
+    student_profile(weights, target, settings, figures, Origin(origin, licence), make_onnx)
+
+
+def _read(path: Path) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.array(picture.convert("RGB"))
+
+
+def _save(networks: Mapping[str, "nn.Module"], out: Path) -> None:
+    """Weights of students in half precision, which is all that files of 16 MB hold, and of the estimator in full."""
+    import torch
+    from safetensors.torch import save_file
+
+    for name, network in networks.items():
+        kind = torch.float32 if name == "estimator" else torch.float16
+        weights = {key: part.detach().to("cpu", kind).contiguous() for key, part in network.state_dict().items()}
+        save_file(weights, out / f"{name}.safetensors")
+
+
+if __name__ == "__main__":
+    main()

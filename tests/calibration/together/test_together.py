@@ -1,0 +1,126 @@
+"""Students and estimator trained at once: what they are told, what they learn from, and that they learn."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from nsp_pipeline.calibration.estimator.objective import told_table  # noqa: E402
+from nsp_pipeline.calibration.student.pictures import PictureStore  # noqa: E402
+from nsp_pipeline.calibration.together.crops import MARGIN, draw_crops  # noqa: E402
+from nsp_pipeline.calibration.together.pool import ShotPool  # noqa: E402
+from nsp_pipeline.calibration.together.tell import tell_tables  # noqa: E402
+from nsp_pipeline.calibration.together.train import TogetherSettings, train_together  # noqa: E402
+from nsp_pipeline.models.noise_net import NoiseNet  # noqa: E402
+
+SIDE = 64
+
+
+def _scenes(count: int = 4, side: int = 260) -> list[np.ndarray]:
+    rng = np.random.default_rng(3)
+    coarse = torch.from_numpy(rng.uniform(0, 1, (count, 3, 12, 12)).astype(np.float32))
+    smooth = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)
+    return [(part.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy().copy() for part in smooth]
+
+
+@pytest.fixture(scope="module")
+def pool() -> "Iterator[ShotPool]":
+    made = ShotPool(_scenes(), SIDE, workers=2, seed=1)
+    made.open_on("cpu", 40)
+    while made.made < 30:
+        made.refresh()
+    yield made
+    made.close()
+
+
+def test_a_batch_is_told_what_one_photo_after_another_is() -> None:
+    torch.manual_seed(4)
+    network = NoiseNet((16, 32, 48, 64, 64)).eval()
+    torch.nn.init.normal_(network.tail.weight, std=0.05)
+    pixels = np.random.default_rng(5).integers(0, 256, (5, 96, 128, 3)).astype(np.uint8)
+    pixels[1] //= 4
+    image = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        together = tell_tables(network, image).numpy()
+        alone = np.stack([told_table(network, part) for part in pixels])
+    np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-6)
+
+
+def test_shots_of_the_workers_are_whole_and_their_tables_tell_their_noise(pool: "ShotPool") -> None:
+    shots = pool.draw(64, torch.Generator().manual_seed(2))
+    assert shots.noisy.dtype == torch.uint8
+    assert shots.noisy.shape == (64, 3, SIDE, SIDE)
+    noise = (shots.noisy.float() - shots.clean.float()).square().mean((1, 2, 3)).sqrt() / 255
+    told = shots.table.square()[:, [0, 2]].sum(1).mean(1).sqrt()
+    some = noise > 2 / 255
+    assert some.any()
+    assert float((told[some] / noise[some]).log().abs().median()) < 0.5
+    assert float(told[noise < 0.1 / 255].max() if (noise < 0.1 / 255).any() else 0) < 1 / 255
+
+
+def test_crops_of_all_kinds_come_in_the_numbers_asked_for(pool: "ShotPool") -> None:
+    store = PictureStore(_scenes(), 2 * SIDE + MARGIN, "cpu")
+    crops = draw_crops(store, pool, (5, 4, 3), torch.Generator().manual_seed(6))
+    assert crops.noisy.shape == crops.clean.shape == (12, 3, SIDE, SIDE)
+    assert crops.sharp.shape == (12, 3, 2 * SIDE, 2 * SIDE)
+    assert crops.known.flatten().tolist() == [1.0] * 9 + [0.0] * 3
+    fine = torch.nn.functional.avg_pool2d(crops.sharp, 2)
+    assert float((fine - crops.clean)[:9].abs().max()) < 1e-4, "the finer picture has the means of the clean one"
+    assert all(torch.isfinite(part).all() for part in (crops.noisy, crops.table, crops.levels))
+
+
+def test_exposing_a_shot_anew_exposes_its_noise_and_its_table(pool: "ShotPool") -> None:
+    crops = draw_crops(
+        PictureStore(_scenes(), 2 * SIDE + MARGIN, "cpu"), pool, (0, 0, 96), torch.Generator().manual_seed(7)
+    )
+    noise = (crops.noisy - crops.clean).square().mean((1, 2, 3)).sqrt()
+    told = crops.table.square()[:, [0, 2]].sum(1).mean(1).sqrt()
+    some = noise > 3 / 255
+    assert float((told[some] / noise[some]).log().abs().median()) < 0.4
+
+
+def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    saved: list[dict[str, Any]] = []
+
+    def save(networks: Mapping[str, Any], figures: dict[str, Any]) -> None:
+        saved.append(figures)
+        for name, network in networks.items():
+            save_file(
+                {key: part.contiguous() for key, part in network.state_dict().items()}, tmp_path / f"{name}.safetensors"
+            )
+
+    settings = TogetherSettings(
+        steps=5,
+        counts=(2, 2, 2),
+        side=SIDE,
+        workers=1,
+        pooled=64,
+        students=["fast"],
+        judge_every=1e9,
+        judged=3,
+        refresh_every=1,
+    )
+    train_together(_scenes(), _scenes(2), settings, "cpu", save=save, say=lambda message: None)
+    assert saved[-1]["step"] == 5
+    assert np.isfinite(saved[-1]["loss fast"])
+    assert {path.stem for path in tmp_path.iterdir()} == {"fast", "estimator"}
+    again = TogetherSettings(
+        steps=2,
+        counts=(1, 1, 0),
+        side=SIDE,
+        workers=0,
+        students=["fast"],
+        judge_every=1e9,
+        judged=3,
+        base=tmp_path,
+        learning_rate=1e-9,
+    )
+    first = saved[-1]["fast white10"]
+    train_together(_scenes(), _scenes(2), again, "cpu", save=save, say=lambda message: None)
+    assert saved[-1]["fast white10"] == pytest.approx(first, abs=0.02), "it started from the saved weights"
