@@ -41,7 +41,7 @@ def photo(dtype: str = "uint8", channels: int = 3, icc: bytes | None = None, ori
 
 def written(frame: Frame, path: Path, kind: OutputKind, quality: int | None = None) -> tuple[Frame, tuple[str, ...]]:
     write_frame(frame, path, kind=kind, bit_depth=None, quality=quality)
-    lost = verify_written(path, frame, kind=kind, bit_depth=None)
+    lost = verify_written(path, frame, kind=kind, bit_depth=None, quality=quality)
     return read_frame(path), lost
 
 
@@ -114,6 +114,54 @@ def test_the_mark_lies_in_a_box_of_its_own(tmp_path: Path, kind: OutputKind) -> 
         seal(file, mark)
     assert read_mark(path) == mark
     np.testing.assert_array_equal(read_frame(path).pixels, before.pixels)
+
+
+def decoded(path: Path) -> np.ndarray:
+    return np.asarray(imagecodecs.avif_decode(path.read_bytes()))
+
+
+def test_avif_of_16_bits_keeps_10_and_says_so(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 56 * 40).astype(np.uint16).reshape(40, 56)[..., None].repeat(3, 2)
+    frame = replace(photo("uint16", icc=PROFILES["Adobe RGB"]), pixels=ramp)
+    found, lost = written(frame, tmp_path / "a.avif", OutputKind.AVIF, quality=100)
+    assert lost == ("brightness finer than 10 bits",)
+    stored = decoded(tmp_path / "a.avif")
+    assert (stored.dtype, found.bits) == (np.uint16, 10)
+    assert np.abs(stored / 1023 - ramp / 65535).max() < 4 / 1023
+    assert len(np.unique(stored)) > 700
+    assert found.metadata.icc == PROFILES["Adobe RGB"]
+    assert found.metadata.xmp == XMP
+    with Image.open(tmp_path / "a.avif") as image:  # as another reader finds them
+        assert image.info["icc_profile"] == PROFILES["Adobe RGB"]
+        assert image.info["xmp"] == XMP
+        assert image.getexif()[272] == "EOS Test"
+
+
+def test_avif_keeps_the_bits_that_it_had(tmp_path: Path) -> None:
+    fine = scene(40, 56, dtype="uint16") >> 4
+    (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(fine, bitspersample=12, level=100))
+    frame = read_frame(tmp_path / "a.avif")
+    found, lost = written(frame, tmp_path / "b.avif", OutputKind.KEEP)
+    assert (frame.bits, found.bits, lost) == (12, 12, ())
+    assert written(frame, tmp_path / "a.tif", OutputKind.TIFF)[1] == ()
+    assert written(frame, tmp_path / "a.jpg", OutputKind.JPEG)[1] == ("brightness finer than 8 bits",)
+    with pytest.raises(PhotoError, match="AVIF cannot store 16 bits"):
+        write_frame(frame, tmp_path / "c.avif", kind=OutputKind.AVIF, bit_depth=16, quality=None)
+
+
+@pytest.mark.parametrize(("dtype", "alpha"), [("uint8", False), ("float32", True)])
+def test_avif_with_all_it_can_hold_is_one_file_for_all_readers(
+    tmp_path: Path, dtype: str, alpha: bool, exiftool: Listed
+) -> None:
+    frame = photo(dtype, icc=PROFILES["Display P3"])
+    frame = replace(frame, alpha=scene(40, 56, 1, dtype)[..., 0]) if alpha else frame
+    found, _ = written(frame, tmp_path / "a.avif", OutputKind.AVIF)
+    assert (found.alpha is not None) == alpha
+    (listed,) = exiftool(tmp_path / "a.avif")
+    assert listed["IFD0:Model"] == "EOS Test"
+    assert str(listed["ExifTool:Warning"]).endswith("Bad MakerNotes directory")  # as made up in photos.py
+    assert any(name.startswith("XMP") for name in listed)
+    assert any(name.startswith("ICC") for name in listed)
 
 
 @pytest.mark.parametrize("name", ["a.webp", "a.jp2", "a.j2k", "a.avif"])

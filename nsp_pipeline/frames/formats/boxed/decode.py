@@ -55,7 +55,8 @@ def read_other(path: Path, data: bytes, kind: Kind) -> Frame:
     alpha = np.ascontiguousarray(samples[..., colours]) if colours < samples.shape[2] else None
     pixels = np.ascontiguousarray(samples[..., :colours])
     metadata = replace(head.metadata, size=(pixels.shape[1], pixels.shape[0]))
-    return Frame(pixels, alpha, kind, metadata, camera_of(read_structure(metadata.exif)))
+    bits = head.bits if 8 < head.bits < 16 else None
+    return Frame(pixels, alpha, kind, metadata, camera_of(read_structure(metadata.exif)), bits=bits)
 
 
 def read_head(path: Path, data: bytes, kind: Kind) -> Head:
