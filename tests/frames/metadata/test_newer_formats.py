@@ -34,6 +34,9 @@ PROFILES = {
 }
 
 
+RATED = XMP.replace(b"/></x", b'><rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x')
+
+
 def photo(dtype: str = "uint8", channels: int = 3, icc: bytes | None = None, orientation: int = 1) -> Frame:
     metadata = Metadata(exif=exif(orientation=orientation), icc=icc, xmp=XMP)
     return Frame(scene(40, 56, channels, dtype), None, Kind.TIFF, metadata, Camera())
@@ -154,13 +157,14 @@ def test_avif_with_all_it_can_hold_is_one_file_for_all_readers(
     tmp_path: Path, dtype: str, alpha: bool, exiftool: Listed
 ) -> None:
     frame = photo(dtype, icc=PROFILES["Display P3"])
+    frame = replace(frame, metadata=replace(frame.metadata, xmp=RATED))
     frame = replace(frame, alpha=scene(40, 56, 1, dtype)[..., 0]) if alpha else frame
     found, _ = written(frame, tmp_path / "a.avif", OutputKind.AVIF)
     assert (found.alpha is not None) == alpha
     (listed,) = exiftool(tmp_path / "a.avif")
     assert listed["IFD0:Model"] == "EOS Test"
     assert str(listed["ExifTool:Warning"]).endswith("Bad MakerNotes directory")  # as made up in photos.py
-    assert any(name.startswith("XMP") for name in listed)
+    assert listed["XMP-xmp:Rating"] == 5
     assert any(name.startswith("ICC") for name in listed)
 
 

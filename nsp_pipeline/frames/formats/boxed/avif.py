@@ -1,4 +1,4 @@
-"""Write AVIF: the picture from imagecodecs, with EXIF, XMP and profile put into its boxes (ISO/IEC 14496-12, 23008-12)."""
+"""Write AVIF: the picture from imagecodecs; EXIF, XMP and profile put into its boxes (ISO/IEC 14496-12, 23008-12)."""
 
 import struct
 from dataclasses import dataclass
