@@ -47,6 +47,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     ICC_PROFILE,
     IMAGE_LENGTH,
     IMAGE_WIDTH,
+    IPTC,
     PHOTOSHOP_RESOURCES,
     UNDEFINED,
     XMP,
@@ -59,7 +60,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     serialise_directory,
     short_entry,
 )
-
+from nsp_pipeline.frames.metadata.photoshop import iptc_of, without_iptc
 
 
 def _deflated(data: bytes, itemsize: int) -> bytes | bytearray:
@@ -148,8 +149,10 @@ def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
         storage[EXTRA_SAMPLES] = short_entry(tape.order, source.alpha_kind if source.alpha_kind is not None else 2)
     if frame.metadata.icc:
         storage[ICC_PROFILE] = Entry(UNDEFINED, frame.metadata.icc)
-    if frame.metadata.photoshop:
-        storage[PHOTOSHOP_RESOURCES] = Entry(UNDEFINED, frame.metadata.photoshop)
+    if resources := frame.metadata.photoshop:
+        # Other programs look for IPTC in its own tag.
+        parts = {IPTC: iptc_of(resources), PHOTOSHOP_RESOURCES: without_iptc(resources)}
+        storage |= {tag: Entry(UNDEFINED, part) for tag, part in parts.items() if part}
     if frame.metadata.xmp:
         storage[XMP] = Entry(BYTE, frame.metadata.xmp)
     described = structure.root.without(STRUCTURAL_TAGS - {SUBFILE_TYPE, *HARMLESS_TAGS})

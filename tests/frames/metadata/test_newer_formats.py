@@ -34,7 +34,9 @@ PROFILES = {
 }
 
 
-RATED = XMP.replace(b"/></x", b'><rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x')
+RATED = XMP.replace(
+    b"/></x", b'><rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x'
+)
 
 
 def photo(dtype: str = "uint8", channels: int = 3, icc: bytes | None = None, orientation: int = 1) -> Frame:

@@ -11,7 +11,6 @@ from nsp_pipeline.frames.formats.jpeg_segments import NOT_FOR_EXIF
 from nsp_pipeline.frames.formats.pixel_planes import samples_of
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.metadata.exif import embeddable
-from nsp_pipeline.frames.metadata.ifd import ORIENTATION
 
 LONGEST_EXIF = (1 << 31) - 1
 DEFAULT_QUALITY = 90
@@ -55,8 +54,7 @@ def encode_avif(frame: Frame, quality: int | None) -> bytes:
         matrix=BT601,
         **(UNSTATED if frame.metadata.icc else SRGB_CODES),
     )
-    # The picture is upright already; an orientation would have some viewers turn it again.
-    exif = embeddable(frame.metadata, LONGEST_EXIF, (*NOT_FOR_EXIF, ORIENTATION))
+    exif = embeddable(frame.metadata, LONGEST_EXIF, NOT_FOR_EXIF)
     items = [_Item(b"Exif", b"Exif\0", bytes(4) + exif)] if exif else []
     if frame.metadata.xmp:
         items.append(_Item(b"mime", b"XMP\0application/rdf+xml\0", frame.metadata.xmp))

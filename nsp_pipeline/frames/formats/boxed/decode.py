@@ -14,12 +14,12 @@ from PIL import Image
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.colour.statement import stated_colours
 from nsp_pipeline.frames.decoders.isolated import ask
-from nsp_pipeline.frames.formats.boxed.boxes import boxes
+from nsp_pipeline.frames.formats.boxed.boxes import boxes, riff_chunks
 from nsp_pipeline.frames.formats.boxed.jxl_header import START, read_header
-from nsp_pipeline.frames.frame import Frame, Kind, Metadata
+from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Frame, Kind, Metadata
 from nsp_pipeline.frames.limits import check_size
 from nsp_pipeline.frames.metadata.exif import SELF_CONTAINED, camera_of, read_structure, upright, without_maker_note
-from nsp_pipeline.frames.metadata.ifd import pinned_entry, serialise
+from nsp_pipeline.frames.metadata.ifd import ORIENTATION, pinned_entry, serialise
 
 DECODER = "nsp_pipeline.frames.decoders.other_picture"
 NAMES = {Kind.JXL: "JPEG XL", Kind.AVIF: "AVIF", Kind.WEBP: "WebP", Kind.JP2: "JPEG 2000"}
@@ -28,6 +28,8 @@ XMP_ID = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
 EXIF_ID = b"JpgTiffExif->JP2"
 SRGB_CODES = (1, 13)
 JP2_SRGB, JP2_GREY, JP2_SYCC = 16, 17, 18
+C2PA_ID = bytes.fromhex("D8FEC3D61B0E483C92975828877EC481")
+JUMBF_LABEL_WITHIN = 64
 EXIF_MARK = b"Exif\0\0"
 AVIF_HEAD = 1 << 16
 
@@ -55,8 +57,21 @@ def read_other(path: Path, data: bytes, kind: Kind) -> Frame:
     alpha = np.ascontiguousarray(samples[..., colours]) if colours < samples.shape[2] else None
     pixels = np.ascontiguousarray(samples[..., :colours])
     metadata = replace(head.metadata, size=(pixels.shape[1], pixels.shape[0]))
+    if _is_signed(data, kind):
+        metadata = replace(metadata, left_out=(*metadata.left_out, CONTENT_CREDENTIALS))
     bits = head.bits if 8 < head.bits < 16 else None
     return Frame(pixels, alpha, kind, metadata, camera_of(read_structure(metadata.exif)), bits=bits)
+
+
+def _is_signed(data: bytes, kind: Kind) -> bool:
+    """Whether content credentials (C2PA) sign the picture."""
+    if kind is Kind.WEBP:
+        return b"C2PA" in riff_chunks(data)
+    return any(
+        (part.name == b"uuid" and part.content.startswith(C2PA_ID))
+        or (part.name == b"jumb" and b"c2pa" in part.content[:JUMBF_LABEL_WITHIN])
+        for part in boxes(data)
+    )
 
 
 def read_head(path: Path, data: bytes, kind: Kind) -> Head:
@@ -106,7 +121,8 @@ def _jxl_head(data: bytes) -> Head:
         exif = exif[4 + int.from_bytes(exif[:4]) :] if exif else None
     header = read_header(codestream)
     # Decoders turn the picture upright.
-    if structure := read_structure(exif):
+    structure = read_structure(exif)
+    if structure and ORIENTATION in structure.root.entries:
         exif = serialise(upright(structure))
     return Head(header.width, header.height, header.bits, Metadata(exif, header.colours.profile(grey=header.grey), xmp))
 

@@ -11,6 +11,7 @@ from nsp_pipeline.frames.formats.jpeg import read_jpeg_exif
 from nsp_pipeline.frames.formats.raw.ciff import read_ciff
 from nsp_pipeline.frames.metadata.exif import ISO_SPEED_RATINGS, read_structure
 from nsp_pipeline.frames.metadata.ifd import (
+    CREDENTIALS,
     EXIF_IFD,
     GPS_IFD,
     IPTC,
@@ -73,10 +74,11 @@ CR3_HEAD = 1 << 20
 
 @dataclass(frozen=True)
 class RawExif:
-    """EXIF of a shot, and its XMP packet where there is one."""
+    """EXIF of a shot, its XMP packet where there is one, and whether content credentials (C2PA) sign the file."""
 
     structure: Structure
     xmp: bytes | None = None
+    signed: bool = False
 
 
 def read_raw_exif(path: Path, facts: Mapping[str, Any], preview: bytes) -> RawExif:
@@ -93,7 +95,8 @@ def read_raw_exif(path: Path, facts: Mapping[str, Any], preview: bytes) -> RawEx
         try:
             structure = parse(content)
             packet = structure.root.entries.get(XMP)
-            return RawExif(_descriptive(structure), packet.data if packet else None)
+            signed = CREDENTIALS in structure.root.entries
+            return RawExif(_descriptive(structure), packet.data if packet else None, signed)
         except StructureError:
             head = content[0:CR3_HEAD]
     if structure_inside := _of_boxes(head) or _of_minolta(head):

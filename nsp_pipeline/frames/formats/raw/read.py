@@ -1,7 +1,7 @@
 """RAW: developed by LibRaw, in a process of its own, or demosaiced only, to be stored as DNG."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from nsp_pipeline.frames.dng.tags import raw_directory
 from nsp_pipeline.frames.dng.unreadable import COMPLAINT, COMPLAINTS, unreadable
 from nsp_pipeline.frames.formats.raw.exif import RawExif, maker_note_of, read_raw_exif
 from nsp_pipeline.frames.formats.raw.icc_spaces import profile_of
-from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata, RawSource
+from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Camera, Frame, Kind, Metadata, RawSource
 from nsp_pipeline.frames.limits import size_text
 from nsp_pipeline.frames.metadata.exif import camera_of, upright, with_structure
 from nsp_pipeline.frames.metadata.ifd import (
@@ -57,7 +57,7 @@ def read_raw(path: Path, *, keep_damaged: bool = False, development: Development
         development = DEVELOPED
     structure = _with_colour_space(upright(exif.structure), development.colour_space)
     icc = profile_of(development.colour_space) if developed.pixels.shape[2] == 3 else None
-    left_out = tuple(f"{name} (a correction of the picture)" for name in _corrections_left(path, developed.facts))
+    left_out = _left_out(exif, _corrections_left(path, developed.facts))
     source = RawSource(linear=development.colour_space == "rec2020")
     metadata = with_structure(Metadata(None, icc, exif.xmp, source, left_out=left_out), structure)
     return Frame(developed.pixels, None, Kind.RAW, metadata, camera_of(structure), damage)
@@ -129,7 +129,7 @@ def _undeveloped(path: Path, developed: Answer, exif: RawExif, damage: str | Non
     )
     light = developed.pixels
     pixels = packed(light[..., 0], source, cell["black"], cell["white"]) if cell else seen(light, source)
-    left_out = tuple(f"{name} (a correction of the picture)" for name in facts["left_out"])
+    left_out = _left_out(exif, facts["left_out"])
     metadata = with_structure(Metadata(None, None, exif.xmp, source, left_out=left_out), structure)
     return Frame(pixels, None, Kind.RAW, metadata, camera_of(structure), damage)
 
@@ -143,6 +143,11 @@ def _with_colour_space(structure: Structure, space: str) -> Structure:
     code = short_entry(structure.order, SRGB if space == "srgb" else UNCALIBRATED)
     children[EXIF_IFD] = children.get(EXIF_IFD, Directory()).having({COLOUR_SPACE: code})
     return replace(structure, root=replace(structure.root, children=children))
+
+
+def _left_out(exif: RawExif, corrections: Iterable[str]) -> tuple[str, ...]:
+    credentials = (CONTENT_CREDENTIALS,) if exif.signed else ()
+    return (*credentials, *(f"{name} (a correction of the picture)" for name in corrections))
 
 
 def _corrections_left(path: Path, facts: Mapping[str, Any]) -> list[str]:
