@@ -1,4 +1,4 @@
-"""Content credentials (C2PA) sign the noisy picture: no output holds them, and that is said, whatever kind of file it is."""
+"""Content credentials (C2PA) sign the noisy picture: no output holds them, and that is said, of every kind of file."""
 
 import struct
 from pathlib import Path

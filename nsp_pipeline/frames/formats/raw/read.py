@@ -16,24 +16,33 @@ from nsp_pipeline.frames.dng.tags import raw_directory
 from nsp_pipeline.frames.dng.unreadable import COMPLAINT, COMPLAINTS, unreadable
 from nsp_pipeline.frames.formats.raw.exif import RawExif, maker_note_of, read_raw_exif
 from nsp_pipeline.frames.formats.raw.icc_spaces import profile_of
-from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Camera, Frame, Kind, Metadata, RawSource
+from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata, RawSource
 from nsp_pipeline.frames.limits import size_text
 from nsp_pipeline.frames.metadata.exif import camera_of, upright, with_structure
 from nsp_pipeline.frames.metadata.ifd import (
     EXIF_IFD,
     ORIENTATION,
+    RESOLUTION_UNIT,
+    UNDEFINED,
+    X_RESOLUTION,
+    Y_RESOLUTION,
     Directory,
     Entry,
     FileSlices,
     Structure,
     StructureError,
     parse,
+    rational_entry,
     short_entry,
 )
 from nsp_pipeline.frames.sniff import DNG_VERSION, picture_directories
 
 DEVELOPER = "nsp_pipeline.frames.decoders.develop_raw"
 COLOUR_SPACE, SRGB, UNCALIBRATED = 40961, 1, 65535
+VERSIONS = {36864: Entry(UNDEFINED, b"0230"), 40960: Entry(UNDEFINED, b"0100")}
+"""Of EXIF and FlashPix."""
+UNKNOWN_RESOLUTION, INCHES = (72, 1), 2
+"""What EXIF has written where nobody knows better."""
 DATA_TAGS = ((273, 279), (324, 325))
 """Offsets and lengths, of strips and of tiles."""
 ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
@@ -139,15 +148,19 @@ def _plain(entries: Mapping[int, Entry]) -> dict[int, tuple[int, bytes]]:
 
 
 def _with_colour_space(structure: Structure, space: str) -> Structure:
-    children = dict(structure.root.children)
-    code = short_entry(structure.order, SRGB if space == "srgb" else UNCALIBRATED)
-    children[EXIF_IFD] = children.get(EXIF_IFD, Directory()).having({COLOUR_SPACE: code})
-    return replace(structure, root=replace(structure.root, children=children))
+    """EXIF that states the colour space, and what the standard wants every file to state."""
+    order, root = structure.order, structure.root
+    code = short_entry(order, SRGB if space == "srgb" else UNCALIBRATED)
+    dots = rational_entry(order, UNKNOWN_RESOLUTION)
+    resolution = {X_RESOLUTION: dots, Y_RESOLUTION: dots, RESOLUTION_UNIT: short_entry(order, INCHES)}
+    known = root.entries if X_RESOLUTION in root.entries else {**root.entries, **resolution}
+    shot = root.children.get(EXIF_IFD, Directory())
+    shot = replace(shot, entries={**VERSIONS, **shot.entries, COLOUR_SPACE: code})
+    return replace(structure, root=Directory(known, {**root.children, EXIF_IFD: shot}))
 
 
 def _left_out(exif: RawExif, corrections: Iterable[str]) -> tuple[str, ...]:
-    credentials = (CONTENT_CREDENTIALS,) if exif.signed else ()
-    return (*credentials, *(f"{name} (a correction of the picture)" for name in corrections))
+    return (*exif.left_out, *(f"{name} (a correction of the picture)" for name in corrections))
 
 
 def _corrections_left(path: Path, facts: Mapping[str, Any]) -> list[str]:
