@@ -21,6 +21,7 @@ class Kind(StrEnum):
     RAW = "raw"
     JXL = "jxl"
     AVIF = "avif"
+    HEIF = "heif"
     WEBP = "webp"
     JP2 = "jp2"
 

@@ -36,7 +36,7 @@ from nsp_pipeline.frames.sniff import FOREIGN_SUFFIXES, RAW_SUFFIXES
 
 
 class OutputKind(StrEnum):
-    """What kind of file is written; KEEP is the photo's own (for RAW, WebP and JPEG 2000: TIFF).
+    """What kind of file is written; KEEP is the photo's own (for RAW, HEIF, WebP and JPEG 2000: TIFF).
 
     DNG is for RAW in the sensor's own colours.
     """
@@ -62,7 +62,7 @@ MOST_BITS = {Kind.JPEG: ("JPEG", 8), Kind.AVIF: ("AVIF", 12)}
 """Of a sample, at most."""
 LOSSY = (Kind.JPEG, Kind.JXL, Kind.AVIF)
 """Kinds of file whose pixels may come back otherwise."""
-NOT_WRITTEN = (Kind.RAW, Kind.WEBP, Kind.JP2)
+NOT_WRITTEN = (Kind.RAW, Kind.HEIF, Kind.WEBP, Kind.JP2)
 """What becomes TIFF where its kind is to be kept."""
 PREMULTIPLIED = 1
 """TIFF's code for colours that are multiplied by their alpha."""

@@ -1,6 +1,5 @@
 """JPEG XL, AVIF, WebP and JPEG 2000: read with their metadata and colours; JPEG XL and AVIF written with them."""
 
-import struct
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -220,10 +219,9 @@ def test_what_cannot_be_given_right_is_refused_by_its_reason(tmp_path: Path) -> 
     moving[0].save(tmp_path / "moving.webp", save_all=True, append_images=moving[1:])
     hdr = imagecodecs.avif_encode(pixels.astype(np.uint16) << 2, bitspersample=10, primaries=9, transfer=16)
     (tmp_path / "hdr.avif").write_bytes(hdr)
-    (tmp_path / "a.heic").write_bytes(struct.pack(">I4s4s", 24, b"ftyp", b"heic") + bytes(4) + b"mif1heic" + bytes(99))
     (tmp_path / "cut.jxl").write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=True)[:900])
     (tmp_path / "cut.jp2").write_bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="JP2")[:60])
-    reasons = {"moving.webp": "several pictures", "hdr.avif": "PQ", "a.heic": "HEIF"}
+    reasons = {"moving.webp": "several pictures", "hdr.avif": "PQ"}
     for name, reason in (*reasons.items(), ("cut.jxl", "damaged"), ("cut.jp2", "damaged")):
         with pytest.raises(PhotoError, match=reason):
             read_frame(tmp_path / name)
