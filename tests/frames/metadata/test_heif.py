@@ -22,9 +22,8 @@ def heic(path: Path, *, bits: int = 8) -> np.ndarray:
     heif = pytest.importorskip("pillow_heif")
     pixels = scene(40, 56, dtype="uint8" if bits == 8 else "uint16")
     made = heif.from_bytes("RGB" if bits == 8 else "RGB;16", (56, 40), pixels.tobytes())
-    made.save(
-        path, quality=-1, chroma=444, bit_depth=bits, exif=exif(orientation=orientation), xmp=XMP, icc_profile=ICC
-    )
+    said = {"exif": exif(), "xmp": XMP, "icc_profile": ICC}
+    made.save(path, quality=-1, chroma=444, bit_depth=bits, **said)
     return pixels
 
 
