@@ -10,6 +10,7 @@ last column is what reading, or writing and checking, takes of what denoising ta
 import resource
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -76,28 +77,23 @@ def measure(path: Path, outputs: tuple[OutputKind, ...], engine: Engine) -> None
     frame, reading = timed(lambda: read_frame(path, development=development))
     inferred, denoising = timed(lambda: denoise_frame(frame, engine, InferenceSettings()))
     denoising /= PROCESSORS
+    written = path.with_name("written")
     for kind in outputs:
-        result = inferred.frame
-
-        def write(result: Frame = result, kind: OutputKind = kind) -> Frame:
-            finished = result
-            if is_undeveloped(result) and kind is not OutputKind.DNG:
-                finished = develop_frame(result, DEVELOPED)
-            write_frame(finished, path.with_name("written"), kind=kind, bit_depth=None, quality=None)
-            return finished
-
-        finished, writing = timed(write)
-        _, checking = timed(
-            lambda kind=kind, finished=finished: verify_written(
-                path.with_name("written"), finished, kind=kind, bit_depth=None
-            )
-        )
-        size = path.with_name("written").stat().st_size / 1e6
+        finished, writing = timed(partial(write, inferred.frame, written, kind))
+        _, checking = timed(partial(verify_written, written, finished, kind=kind, bit_depth=None))
         print(
             f"| {path.suffix[1:]} → {kind} | {reading:.1f} | {denoising:.1f} | {writing:.1f} | {checking:.1f} "
-            f"| {size:.0f} | {reading / denoising:.2f} | {(writing + checking) / denoising:.2f} |",
+            f"| {written.stat().st_size / 1e6:.0f} | {reading / denoising:.2f} "
+            f"| {(writing + checking) / denoising:.2f} |",
             flush=True,
         )
+
+
+def write(result: Frame, target: Path, kind: OutputKind) -> Frame:
+    """Develop a result where it is to be, and write it; returns what was written."""
+    finished = develop_frame(result, DEVELOPED) if is_undeveloped(result) and kind is not OutputKind.DNG else result
+    write_frame(finished, target, kind=kind, bit_depth=None, quality=None)
+    return finished
 
 
 @click.command()

@@ -17,9 +17,8 @@ DEFAULT_QUALITY = 90
 SPEED = 9
 """As good at the same size as slower ones, on denoised photos."""
 FEW_BITS, USUAL_BITS, MOST_BITS = 8, 10, 12
-SRGB_CODES = {"primaries": 1, "transfer": 13}
-"""H.273's codes of sRGB; a profile speaks for itself, and then nothing is said."""
-UNSTATED = {"primaries": 2, "transfer": 2}
+SRGB_CODES, UNSTATED = (1, 13), (2, 2)
+"""H.273's codes of sRGB's primaries and curve; a profile speaks for itself, and then nothing is said."""
 BT601 = 6
 """The matrix of YCbCr that every decoder has."""
 EXTENT = struct.Struct(">HHHII")
@@ -45,14 +44,16 @@ def encode_avif(frame: Frame, quality: int | None) -> bytes:
         bits = MOST_BITS if frame.bits == MOST_BITS else USUAL_BITS
         largest = 2**bits - 1
         samples = np.rint(np.arange(65536) * (largest / 65535)).astype(np.uint16)[samples]
+    primaries, transfer = UNSTATED if frame.metadata.icc else SRGB_CODES
     picture = imagecodecs.avif_encode(
         samples,
         level=quality or DEFAULT_QUALITY,
         speed=SPEED,
         bitspersample=bits,
         pixelformat="444",
+        primaries=primaries,
+        transfer=transfer,
         matrix=BT601,
-        **(UNSTATED if frame.metadata.icc else SRGB_CODES),
     )
     exif = embeddable(frame.metadata, LONGEST_EXIF, NOT_FOR_EXIF)
     items = [_Item(b"Exif", b"Exif\0", bytes(4) + exif)] if exif else []

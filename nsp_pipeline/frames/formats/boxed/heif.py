@@ -44,8 +44,10 @@ def heif_facts(data: bytes) -> HeifFacts:
         "the depth map": bool(info.get("depth_images")) or "disparity" in auxiliary or "depth" in auxiliary,
         "further pictures": len(container) > 1,
     }
+    width, height = main.size
     return HeifFacts(
-        *main.size,
+        width=width,
+        height=height,
         bits=int(info["bit_depth"]),
         exif=exif.removeprefix(b"Exif\0\0") or None,
         icc=info.get("icc_profile") or None,
