@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nsp_pipeline.frames.decoders.heif import decode_heif
 from nsp_pipeline.frames.decoders.isolated import Answer, Refusal, respond
-from nsp_pipeline.frames.formats.boxed.heif import decode_heif
 
 NAMES = {"jxl": "JPEG XL", "avif": "AVIF", "heif": "HEIF", "jp2": "JPEG 2000", "webp": "WebP"}
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.colour.statement import stated_colours
+from nsp_pipeline.frames.decoders.heif import MISSING, heif_facts
 from nsp_pipeline.frames.decoders.isolated import ask
 from nsp_pipeline.frames.formats.boxed.boxes import boxes, riff_chunks
-from nsp_pipeline.frames.formats.boxed.heif import MISSING, heif_facts
 from nsp_pipeline.frames.formats.boxed.jxl_header import START, read_header
 from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Frame, Kind, Metadata
 from nsp_pipeline.frames.limits import check_size
