@@ -21,6 +21,7 @@ class Kind(StrEnum):
     RAW = "raw"
     JXL = "jxl"
     AVIF = "avif"
+    HEIF = "heif"
     WEBP = "webp"
     JP2 = "jp2"
 
@@ -174,3 +175,10 @@ class Frame:
     metadata: Metadata
     camera: Camera
     damage: str | None = None
+    bits: int | None = None
+    """Of a sample in the photo's file, where these are fewer than those of `pixels`."""
+
+    @property
+    def depth(self) -> int:
+        """Bits of a sample in the photo's file."""
+        return self.bits or 8 * self.pixels.dtype.itemsize

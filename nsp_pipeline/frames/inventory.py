@@ -94,8 +94,8 @@ def lost(before: Frame, after: Frame) -> tuple[str, ...]:
     changed = [f"{name} (changed)" for name in had if name in has and not _same(name, had[name], has[name])]
     if before.pixels.dtype.kind == "f" != after.pixels.dtype.kind and _goes_outside(before):
         missing.append("brightness outside of black and white (cut off)")
-    if before.kind is after.kind is Kind.AVIF and before.pixels.dtype != after.pixels.dtype:
-        missing.append("more than 8 bits of brightness")
+    if before.depth > after.depth:
+        missing.append(f"brightness finer than {after.depth} bits")
     return tuple(sorted({*before.metadata.left_out, *missing, *changed}))
 
 

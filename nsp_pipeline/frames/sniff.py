@@ -20,7 +20,7 @@ RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos"}
     | {".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
 )
-FOREIGN_SUFFIXES = frozenset({".webp", ".jp2", ".j2k", ".jpf", ".jpx"})
+FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".webp", ".jp2", ".j2k", ".jpf", ".jpx"})
 """Of files that are read and not written: they become TIFF."""
 PHOTO_SUFFIXES = (
     frozenset({".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".png", ".tif", ".tiff", ".jxl", ".avif"})
@@ -29,7 +29,7 @@ PHOTO_SUFFIXES = (
 )
 """Suffixes (lower case) of files that are looked at in a folder."""
 OTHER_IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".mpo"}
+    {".bmp", ".exr", ".gif", ".hdr", ".ico", ".mpo"}
     | {".pbm", ".pgm", ".pnm", ".ppm", ".psb", ".psd", ".raw", ".svg", ".tga", ".xcf"}
 )
 """Suffixes (lower case) of pictures that are known and not read."""
@@ -83,6 +83,8 @@ def sniff(path: Path, content: Buffer) -> Kind:
         return Kind.WEBP
     if head[4:8] == b"ftyp" and b"avif" in content[8 : int.from_bytes(head[:4])][:MOST_BRANDS]:
         return Kind.AVIF
+    if head[4:8] == b"ftyp" and any(brand in head[8:64] for brand in HEIF_BRANDS):
+        return Kind.HEIF
     try:
         structure = parse(content)
     except StructureError as error:
@@ -155,8 +157,6 @@ def _what(head: bytes) -> str:
     if head[36:40] == b"acsp":
         return "a colour profile"
     if head[4:8] == b"ftyp":
-        if any(brand in head[8:64] for brand in HEIF_BRANDS):
-            return "a HEIF picture, whose decoder imagecodecs does not bring along: save it as JPEG, AVIF or TIFF first"
         return "a film, or a picture of a kind that nsp does not know"
     if not head.strip(b"\0"):
         return "a file that begins with zeros, as failed copies do"

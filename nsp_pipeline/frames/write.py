@@ -12,7 +12,8 @@ from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.errors import OutputError, PhotoError
 from nsp_pipeline.frames.dng.colour import linear_of
 from nsp_pipeline.frames.dng.write import encode_dng, verify_dng
-from nsp_pipeline.frames.formats.boxed.encode import encode_avif, encode_jxl, turned_upright
+from nsp_pipeline.frames.formats.boxed.avif import encode_avif
+from nsp_pipeline.frames.formats.boxed.encode import encode_jxl, turned_upright
 from nsp_pipeline.frames.formats.jpeg import encode_jpeg
 from nsp_pipeline.frames.formats.jpeg_layout import APP1
 from nsp_pipeline.frames.formats.jpeg_segments import (
@@ -35,7 +36,7 @@ from nsp_pipeline.frames.sniff import FOREIGN_SUFFIXES, RAW_SUFFIXES
 
 
 class OutputKind(StrEnum):
-    """What kind of file is written; KEEP is the photo's own (for RAW, WebP and JPEG 2000: TIFF).
+    """What kind of file is written; KEEP is the photo's own (for RAW, HEIF, WebP and JPEG 2000: TIFF).
 
     DNG is for RAW in the sensor's own colours.
     """
@@ -57,10 +58,11 @@ SUFFIXES = {
     OutputKind.JXL: (".jxl",),
     OutputKind.AVIF: (".avif",),
 }
-EIGHT_BITS = {Kind.JPEG: "JPEG", Kind.AVIF: "AVIF"}
+MOST_BITS = {Kind.JPEG: ("JPEG", 8), Kind.AVIF: ("AVIF", 12)}
+"""Of a sample, at most."""
 LOSSY = (Kind.JPEG, Kind.JXL, Kind.AVIF)
 """Kinds of file whose pixels may come back otherwise."""
-NOT_WRITTEN = (Kind.RAW, Kind.WEBP, Kind.JP2)
+NOT_WRITTEN = (Kind.RAW, Kind.HEIF, Kind.WEBP, Kind.JP2)
 """What becomes TIFF where its kind is to be kept."""
 PREMULTIPLIED = 1
 """TIFF's code for colours that are multiplied by their alpha."""
@@ -101,10 +103,13 @@ def write_frame(
         _encode(path, prepared, stored, target, quality)
 
 
-def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int | None) -> tuple[str, ...]:
+def verify_written(
+    path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int | None, quality: int | None = None
+) -> tuple[str, ...]:
     """Open a written file again and make sure that it is whole and holds the frame; name what it does not hold.
 
-    Size and channels must agree, and in lossless files every pixel. Raises OutputError.
+    Size and channels must agree, and in lossless files every pixel (JPEG XL is one without `quality`). Raises
+    OutputError.
 
     Returns:
         Of what the photo says besides its pixels, whatever the file lacks or has otherwise (see inventory.py).
@@ -121,7 +126,8 @@ def verify_written(path: Path, frame: Frame, *, kind: OutputKind, bit_depth: int
         raise OutputError(f"{path}: what was written cannot be read again: {error.reason}") from error
     if found.kind is not stored or found.pixels.shape != expected.pixels.shape:
         raise OutputError(f"{path}: what was written is {found.kind} {found.pixels.shape}, not the photo")
-    if stored not in LOSSY and not (_same(found.pixels, expected.pixels) and _same(found.alpha, expected.alpha)):
+    lossy = stored in LOSSY and (stored is not Kind.JXL or quality is not None)
+    if not lossy and not (_same(found.pixels, expected.pixels) and _same(found.alpha, expected.alpha)):
         raise OutputError(f"{path}: what was written differs from the photo; is the disk damaged?")
     return lost(frame, found)
 
@@ -160,12 +166,13 @@ def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> F
         frame = _straightened(frame)
     if stored is Kind.JPEG and frame.alpha is not None:
         raise PhotoError(path, "JPEG has no alpha channel, and this photo has one; use --format png or tiff")
-    if stored in EIGHT_BITS and bit_depth not in (None, 8):
-        raise PhotoError(path, f"{EIGHT_BITS[stored]} cannot store {bit_depth} bits; use --format png or tiff")
+    name, most = MOST_BITS.get(stored, ("", 32))
+    if bit_depth is not None and bit_depth > most:
+        raise PhotoError(path, f"{name} cannot store {bit_depth} bits; use --format png or tiff")
     if stored in (Kind.JXL, Kind.AVIF):
         frame = turned_upright(frame)
     if stored is Kind.AVIF and frame.pixels.shape[2] == 1:
-        # Pillow writes AVIF in colour; of grey in three channels, no profile of grey is true.
+        # Not every decoder takes AVIF of grey; of grey in three channels, no profile of grey is true.
         frame = replace(frame, pixels=frame.pixels.repeat(3, 2), metadata=replace(frame.metadata, icc=None))
     if stored is Kind.PNG and bit_depth == 32:
         raise PhotoError(path, "PNG cannot store 32-bit floating-point numbers; use --format tiff")
@@ -174,9 +181,9 @@ def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> F
         frame = replace(frame, pixels=linear_of(to_unit(frame.pixels)))
     if bit_depth is not None:
         dtype = DTYPES[bit_depth]
-    elif stored in EIGHT_BITS:
+    elif stored is Kind.JPEG:
         dtype = DTYPES[8]
-    elif stored is Kind.PNG and frame.pixels.dtype.kind == "f":
+    elif stored in (Kind.PNG, Kind.AVIF) and frame.pixels.dtype.kind == "f":
         dtype = DTYPES[16]
     elif stored is Kind.TIFF and isinstance(source, TiffSource) and source.half:
         dtype = np.dtype(np.float16)

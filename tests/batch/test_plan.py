@@ -253,14 +253,14 @@ def test_output_that_is_a_file_does_not_take_a_folder(tmp_path: Path) -> None:
 
 
 def test_other_pictures_are_refused_by_name_and_other_files_counted(tmp_path: Path) -> None:
-    folder = touch(tmp_path / "in", "1.jpg", "2.psd", "x/3.HEIC", "a.txt", "b.txt", "c.icc", "README")
+    folder = touch(tmp_path / "in", "1.jpg", "2.psd", "x/3.EXR", "a.txt", "b.txt", "c.icc", "README")
     plan = plan_of(folder)
     assert [(entry.key, entry.reason) for entry in plan.refused] == [
         ("2.psd", "format not supported (.psd)"),
-        ("x/3.HEIC", "format not supported (.heic)"),
+        ("x/3.EXR", "format not supported (.exr)"),
     ]
     assert plan.found.ignored == {".txt": 2, ".icc": 1, "no suffix": 1}
-    quiet = plan_of(folder, exclude=("*.psd", "*.heic", "*.txt"))
+    quiet = plan_of(folder, exclude=("*.psd", "*.exr", "*.txt"))
     assert not quiet.refused
     assert ".txt" not in quiet.found.ignored
 

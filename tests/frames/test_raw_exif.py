@@ -30,7 +30,7 @@ from nsp_pipeline.frames.write import OutputKind, write_frame
 NOTHING = {"iso": 0, "exposure": 0.0, "aperture": 0.0, "focal_length": 0.0, "taken": "", "artist": ""}
 REPORTED = {
     "iso": 50,
-    "exposure": 0.0097,
+    "exposure": 0.00971,
     "aperture": 2.8,
     "focal_length": 7.09375,
     "taken": "2021:04:08 14:51:12",
@@ -58,6 +58,16 @@ def test_tags_of_the_shot_that_stand_in_the_main_directory_go_where_programs_loo
     path = mosaic(tmp_path / "a.dng", DngOptions(entries=SHOT))
     found = shot_tags(read_raw_exif(path, NOTHING, b""))
     assert {tag: found[tag] for tag in SHOT if tag != 34855} == {t: e.data for t, e in SHOT.items() if t != 34855}
+
+
+def test_a_developed_picture_says_what_exif_wants_of_every_file(tmp_path: Path) -> None:
+    frame = read_frame(mosaic(tmp_path / "a.dng", DngOptions(entries=SHOT)))
+    write_frame(frame, tmp_path / "a.tif", kind=OutputKind.TIFF, bit_depth=None, quality=None)
+    structure = read_structure(read_frame(tmp_path / "a.tif").metadata.exif)
+    assert structure
+    shot = structure.root.children[EXIF_IFD].entries
+    assert (shot[36864].data, shot[40960].data) == (b"0230", b"0100")
+    assert struct.unpack("<II", structure.root.entries[282].data) == (72, 1)
 
 
 def test_xmp_and_iptc_of_a_dng_stand_in_what_is_made_of_it(tmp_path: Path) -> None:
@@ -106,6 +116,16 @@ def test_a_crw_says_exactly_what_canon_wrote(tmp_path: Path) -> None:
     found = read_raw_exif(tmp_path / "a.crw", REPORTED, b"")
     assert found.structure.text(found.structure.root.entries[271]) == "Canon"
     assert struct.unpack("<II", shot_tags(found)[33434]) == (1, 103)
+    assert found.left_out == ("the maker's notes",), "the rest of Canon's records, which no other file holds"
+
+
+@pytest.mark.parametrize("stops", [182, 118, -35, 1, 320])
+def test_times_of_exposure_are_not_rounded(tmp_path: Path, stops: int) -> None:
+    info = [0] * 33
+    info[21], info[22] = 99, stops
+    (tmp_path / "a.crw").write_bytes(crw({0x080A: b"Canon\0S40\0", 0x102A: struct.pack("<33h", *info)}))
+    above, below = struct.unpack("<II", shot_tags(read_raw_exif(tmp_path / "a.crw", REPORTED, b""))[33434])
+    assert above / below == pytest.approx(read_ciff(tmp_path / "a.crw")["exposure"], rel=0.002)
 
 
 def test_a_damaged_crw_says_nothing_instead(tmp_path: Path) -> None:
@@ -143,11 +163,15 @@ def test_the_exif_of_a_cr3_is_put_together_from_its_boxes(tmp_path: Path) -> Non
 
     boxes = box(b"CMT1", Directory({271: text_entry("Canon"), 272: text_entry("EOS R5")}))
     boxes += box(b"CMT2", Directory(SHOT)) + box(b"CMT4", Directory({1: text_entry("N")}))
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rating>5</rating></x:xmpmeta>'
+    boxes += box(b"CMT3", Directory({1: text_entry("what Canon alone knows")}))
+    boxes += struct.pack(">I4s", 24 + len(packet), b"uuid") + bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC") + packet
     (tmp_path / "a.cr3").write_bytes(struct.pack(">I", 24) + b"ftypcrx " + bytes(12) + boxes)
     found = read_raw_exif(tmp_path / "a.cr3", NOTHING, b"")
     assert found.structure.text(found.structure.root.entries[272]) == "EOS R5"
     assert shot_tags(found)[36867] == b"2024:05:06 07:08:09\0"
     assert found.structure.root.children[GPS_IFD].entries[1].data == b"N\0"
+    assert (found.xmp, found.left_out) == (packet, ("the maker's notes",))
 
 
 def test_the_exif_of_an_mrw_lies_in_one_of_its_blocks(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def _write(partial: Path, job: Job, frame: Frame, mark: Mark, encoding: Encoding
 def _check(partial: Path, job: Job, frame: Frame, encoding: Encoding) -> tuple[str, ...]:
     """Read a photo that was written; what it does not hold of the original's metadata."""
     try:
-        return verify_written(partial, frame, kind=job.kind, bit_depth=encoding.bit_depth)
+        return verify_written(partial, frame, kind=job.kind, bit_depth=encoding.bit_depth, quality=encoding.quality)
     except OutputError as error:
         # One photo that does not survive its own format must not end the night's work on all others.
         reason = str(error).replace(str(partial), printable(job.output))

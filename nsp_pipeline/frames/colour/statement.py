@@ -35,6 +35,8 @@ GAMMA_SCALE = 100_000
 SRGB_GAMMA = range(45_400, 45_500)
 """gAMA of sRGB, as encoders round 1 / 2.2: the chunk says roughly what sRGB's curve is."""
 
+SAME_POINT = 0.002
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -64,7 +66,8 @@ def stated_colours(chunks: dict[bytes, bytes]) -> Statement | None:
     primaries = _primaries(chunks.get(b"cHRM", b""))
     if gamma is None and primaries is None:
         return None
-    curve = SRGB if gamma is None or round(gamma * GAMMA_SCALE) in SRGB_GAMMA else Parametric(1 / gamma)
+    like_srgb = gamma is not None and round(gamma * GAMMA_SCALE) in SRGB_GAMMA and _are_srgb(primaries)
+    curve = SRGB if gamma is None or like_srgb else Parametric(1 / gamma)
     words = "" if gamma is None else f", gamma {1 / gamma:.2f}"
     return Statement(primaries or SRGB_PRIMARIES, curve, f"Colours of a PNG{words}")
 
@@ -92,6 +95,16 @@ def _gamma(body: bytes) -> float | None:
         return None
     (value,) = struct.unpack(">I", body)
     return value / GAMMA_SCALE if value else None
+
+
+def _are_srgb(primaries: Primaries | None) -> bool:
+    """Whether primaries are sRGB's, or unsaid; of others (Adobe RGB) a gamma is meant as it stands."""
+    if primaries is None:
+        return True
+    mine, known = (
+        [value for point in (p.red, p.green, p.blue, p.white) for value in point] for p in (primaries, SRGB_PRIMARIES)
+    )
+    return all(abs(one - other) < SAME_POINT for one, other in zip(mine, known, strict=True))
 
 
 def _primaries(body: bytes) -> Primaries | None:

@@ -1,4 +1,4 @@
-"""Decode a JPEG XL, AVIF, JPEG 2000 or WebP picture, as a process of its own: PATH and the kind of file.
+"""Decode a JPEG XL, AVIF, HEIF, JPEG 2000 or WebP picture, as a process of its own: PATH and the kind of file.
 
 See `isolated.py` for why.
 """
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nsp_pipeline.frames.decoders.heif import decode_heif
 from nsp_pipeline.frames.decoders.isolated import Answer, Refusal, respond
 
-NAMES = {"jxl": "JPEG XL", "avif": "AVIF", "jp2": "JPEG 2000", "webp": "WebP"}
+NAMES = {"jxl": "JPEG XL", "avif": "AVIF", "heif": "HEIF", "jp2": "JPEG 2000", "webp": "WebP"}
 
 
 def main(arguments: list[str]) -> Answer:
@@ -43,6 +44,7 @@ def _webp(data: bytes) -> NDArray[Any]:
 DECODERS: dict[str, Callable[[bytes], NDArray[Any]]] = {
     "jxl": imagecodecs.jpegxl_decode,
     "avif": imagecodecs.avif_decode,
+    "heif": decode_heif,
     "jp2": imagecodecs.jpeg2k_decode,
     "webp": _webp,
 }

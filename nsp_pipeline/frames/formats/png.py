@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import DamagedPhotoError, PhotoError
+from nsp_pipeline.frames.formats.pixel_planes import samples_of
 from nsp_pipeline.frames.formats.png_data import (
     CHANNELS,
     PALETTE,
@@ -42,7 +43,6 @@ DEPEND_ON_STORAGE = frozenset((b"sBIT", b"bKGD"))
 CRITICAL = {b"IHDR": "header", b"PLTE": "colour table", b"IDAT": "picture data", b"IEND": "end"}
 NEEDED_TO_DECODE = frozenset((b"IHDR", b"PLTE", b"tRNS"))
 NEVER_KEPT = frozenset(b"PLTE tRNS hIST sPLT acTL fcTL fdAT iDOT dSIG caBX".split())
-COMPRESSION_LEVEL = 6
 Chunk = tuple[bytes, memoryview]
 """Name and content."""
 
@@ -181,10 +181,7 @@ def _icc(body: bytes | None) -> bytes | None:
 
 def encode_png(frame: Frame) -> bytes:
     """Store uint8 or uint16 pixels (H, W, C) and alpha as PNG, with the source's chunks or ones made from metadata."""
-    planes = [frame.pixels] if frame.alpha is None else [frame.pixels, frame.alpha[..., None]]
-    pixels = np.concatenate(planes, axis=2) if len(planes) > 1 else frame.pixels
-    image = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    data = bytes(imagecodecs.png_encode(image, level=COMPRESSION_LEVEL))
+    data = bytes(imagecodecs.png_encode(samples_of(frame), level=1, strategy=imagecodecs.PNG.STRATEGY.RLE))
     chunks, _ = _chunks(data)
     source = frame.metadata.source
     made = source if isinstance(source, PngSource) else PngSource(new_chunks(frame.metadata), ())

@@ -58,6 +58,8 @@ RATIOS = {UNCOMPRESSED: 1, LZW: 3000, JPEG: 4000, DEFLATE: 1100, OLD_DEFLATE: 11
 TRUSTED = (UNCOMPRESSED, DEFLATE, OLD_DEFLATE, ZSTD)
 """Compressions whose decoders no damaged file crashes; the others run in a process of their own."""
 DECODER = "nsp_pipeline.frames.decoders.tiff_page"
+HALF_BITS = 11
+"""As exact are 16-bit floating-point numbers."""
 BRIGHTEST = 1e6
 """So many times white: the sun is darker beside a photo's white."""
 NO_SUCH_PLACE = (None, errno.EINVAL, errno.EOVERFLOW)
@@ -83,7 +85,8 @@ def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False) -> Fram
         pixels, alpha = _as_frame(path, page, np.asarray(samples, samples.dtype.newbyteorder("=")))
         structure = tags_of(structure, file, page)
         metadata = _metadata(structure, file, pages, has_alpha=alpha is not None, size=size)
-    return Frame(pixels, alpha, Kind.TIFF, metadata, camera_of(structure), damage)
+        bits = HALF_BITS if page.dtype == np.float16 else int(page.bitspersample)
+    return Frame(pixels, alpha, Kind.TIFF, metadata, camera_of(structure), damage, bits if 8 < bits < 16 else None)
 
 
 @contextmanager

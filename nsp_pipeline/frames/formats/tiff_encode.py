@@ -47,6 +47,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     ICC_PROFILE,
     IMAGE_LENGTH,
     IMAGE_WIDTH,
+    IPTC,
     PHOTOSHOP_RESOURCES,
     UNDEFINED,
     XMP,
@@ -59,14 +60,22 @@ from nsp_pipeline.frames.metadata.ifd import (
     serialise_directory,
     short_entry,
 )
+from nsp_pipeline.frames.metadata.photoshop import iptc_of, without_iptc
 
-ENCODERS: dict[int, Callable[[bytes], bytes | bytearray]] = {
-    UNCOMPRESSED: bytes,
-    LZW: imagecodecs.lzw_encode,
-    DEFLATE: lambda data: imagecodecs.deflate_encode(data, level=6),
-    OLD_DEFLATE: lambda data: imagecodecs.deflate_encode(data, level=6),
-    ZSTD: lambda data: imagecodecs.zstd_encode(data, level=9),
+
+def _deflated(data: bytes, itemsize: int) -> bytes | bytearray:
+    # Differences of 16-bit samples repeat by chance alone; looking longer for it makes photos larger, not smaller.
+    return imagecodecs.deflate_encode(data, level=6 if itemsize == 1 else 1)
+
+
+ENCODERS: dict[int, Callable[[bytes, int], bytes | bytearray]] = {
+    UNCOMPRESSED: lambda data, _: data,
+    LZW: lambda data, _: imagecodecs.lzw_encode(data),
+    DEFLATE: _deflated,
+    OLD_DEFLATE: _deflated,
+    ZSTD: lambda data, _: imagecodecs.zstd_encode(data, level=9),
 }
+"""From packed samples, and the bytes of one."""
 NEW_TIFF = TiffSource(compression=DEFLATE, big=False, alpha_kind=2, white_is_zero=False, half=False)
 STRIP_BYTES = 1 << 19
 CLASSIC_LIMIT = 4 * 10**9
@@ -140,8 +149,10 @@ def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
         storage[EXTRA_SAMPLES] = short_entry(tape.order, source.alpha_kind if source.alpha_kind is not None else 2)
     if frame.metadata.icc:
         storage[ICC_PROFILE] = Entry(UNDEFINED, frame.metadata.icc)
-    if frame.metadata.photoshop:
-        storage[PHOTOSHOP_RESOURCES] = Entry(UNDEFINED, frame.metadata.photoshop)
+    if resources := frame.metadata.photoshop:
+        # Other programs look for IPTC in its own tag.
+        parts = {IPTC: iptc_of(resources), PHOTOSHOP_RESOURCES: without_iptc(resources)}
+        storage |= {tag: Entry(UNDEFINED, part) for tag, part in parts.items() if part}
     if frame.metadata.xmp:
         storage[XMP] = Entry(BYTE, frame.metadata.xmp)
     described = structure.root.without(STRUCTURAL_TAGS - {SUBFILE_TYPE, *HARMLESS_TAGS})
@@ -173,7 +184,8 @@ def _write_strips(frame: Frame, tape: _Tape, source: TiffSource) -> dict[int, En
     offsets, sizes = [], []
     for top in range(0, height, rows):
         strip = _strip(frame, slice(top, top + rows), inverted)
-        data = ENCODERS[compression](_predicted(strip, order, compression != UNCOMPRESSED))
+        packed = _predicted(strip, order, compression != UNCOMPRESSED)
+        data = ENCODERS[compression](packed, frame.pixels.itemsize)
         offsets.append(tape.write(bytes(data)))
         sizes.append(len(data))
     photometric = RGB if colours == 3 else WHITE_IS_ZERO if inverted else BLACK_IS_ZERO

@@ -19,8 +19,9 @@ from nsp_pipeline.frames.formats.tiff_tags import (
     TILE_SIZES,
     TRANSPARENCY_MASK,
 )
-from nsp_pipeline.frames.frame import CarriedPage
+from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, CarriedPage
 from nsp_pipeline.frames.metadata.ifd import (
+    CREDENTIALS,
     Directory,
     FileSlices,
     Structure,
@@ -115,10 +116,11 @@ def tags_of(structure: Structure, file: BinaryIO, page: Any) -> Structure:
 
 def without_pixels(root: Directory) -> tuple[Directory, tuple[str, ...]]:
     """The tags that do not say how pixels are stored; and what is left out with the others, in words."""
-    words = ("Photoshop layers",) if PHOTOSHOP_LAYERS in root.entries else ()
+    names = {PHOTOSHOP_LAYERS: "Photoshop layers", CREDENTIALS: CONTENT_CREDENTIALS}
+    words = tuple(name for tag, name in names.items() if tag in root.entries)
     subfile = root.entries.get(SUBFILE_TYPE)
     full = {SUBFILE_TYPE} if subfile and not any(subfile.data) else set()
-    return root.without(STRUCTURAL_TAGS - full), words
+    return root.without((STRUCTURAL_TAGS | {CREDENTIALS}) - full), words
 
 
 def carry_pages(

@@ -1,6 +1,7 @@
 """Photoshop's resource block, which holds IPTC (captions, keywords) in JPEG and TIFF."""
 
 import struct
+from collections.abc import Iterator
 
 from nsp_pipeline.frames.metadata.ifd import IPTC, PHOTOSHOP_RESOURCES, Directory
 
@@ -26,18 +27,29 @@ def with_iptc(resources: bytes, iptc: bytes) -> bytes:
 
 def iptc_of(resources: bytes | None) -> bytes | None:
     """The IPTC that a resource block holds; None where there is none, or the block is damaged."""
+    return next((content for number, content, _ in _resources(resources or b"") if number == IPTC_RESOURCE), None)
+
+
+def without_iptc(resources: bytes) -> bytes:
+    """A resource block less its IPTC, for files that have another place for it."""
+    found = list(_resources(resources))
+    rest = resources[sum(len(whole) for *_, whole in found) :]
+    return b"".join(whole for number, _, whole in found if number != IPTC_RESOURCE) + rest
+
+
+def _resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Number, content and the whole of each resource, up to one that makes no sense."""
     place = 0
-    while resources and place + 12 <= len(resources) and resources[place : place + 4] in (RESOURCE, b"MeSa", b"PHUT"):
-        (number,) = struct.unpack_from(">H", resources, place + 4)
-        name = 1 + resources[place + 6]
+    while place + 12 <= len(block) and block[place : place + 4] in (RESOURCE, b"MeSa", b"PHUT"):
+        (number,) = struct.unpack_from(">H", block, place + 4)
+        name = 1 + block[place + 6]
         start = place + 6 + name + name % 2
-        if start + 4 > len(resources):
-            return None
-        (size,) = struct.unpack_from(">I", resources, start)
-        if number == IPTC_RESOURCE:
-            return resources[start + 4 : start + 4 + size]
-        place = start + 4 + size + size % 2
-    return None
+        if start + 4 > len(block):
+            return
+        (size,) = struct.unpack_from(">I", block, start)
+        end = start + 4 + size + size % 2
+        yield number, block[start + 4 : start + 4 + size], block[place:end]
+        place = end
 
 
 def _straight(iptc: bytes) -> bytes:

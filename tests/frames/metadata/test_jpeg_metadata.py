@@ -88,15 +88,30 @@ def test_captions_of_a_tiff_tag_reach_jpeg(tmp_path: Path, exiftool: Listed) -> 
         assert listed["IPTC:Caption-Abstract"] == "caption"
 
 
+def test_captions_stand_in_the_tag_where_tiff_has_them_and_nowhere_else(tmp_path: Path, exiftool: Listed) -> None:
+    urgent = b"8BIM\x04\x0a\0\0\0\0\0\x01\1\0"  # another of Photoshop's resources
+    captions = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(IPTC)) + IPTC + b"\0" * (len(IPTC) % 2)
+    parts = segment(0xED, b"Photoshop 3.0\0" + captions + urgent)
+    (tmp_path / "a.jpg").write_bytes(with_segments(jpeg_bytes(scene()), parts))
+    tiff = converted(read_frame(tmp_path / "a.jpg"), tmp_path / "b.tif", OutputKind.TIFF)
+    converted(tiff, tmp_path / "c.jpg", OutputKind.JPEG)
+    before, *others = exiftool(*(tmp_path / name for name in ("a.jpg", "b.tif", "c.jpg")))
+    spoken = {name: value for name, value in before.items() if name.startswith(("IPTC", "Photoshop"))}
+    assert (spoken["IPTC:Caption-Abstract"], spoken["Photoshop:CopyrightFlag"]) == ("caption", 1)
+    for after in others:
+        assert {name: value for name, value in after.items() if name.startswith(("IPTC", "Photoshop"))} == spoken
+
+
 def test_captions_longer_than_a_segment_come_along_whole(tmp_path: Path) -> None:
     blocks = b"8BIM\x04\x04\0\0" + struct.pack(">I", 100_000) + bytes(range(250)) * 400
     parts = [segment(0xED, b"Photoshop 3.0\0" + blocks[at : at + 60_000]) for at in (0, 60_000)]
     (tmp_path / "a.jpg").write_bytes(with_segments(jpeg_bytes(scene()), *parts))
     tiff = converted(read_frame(tmp_path / "a.jpg"), tmp_path / "b.tif", OutputKind.TIFF)
-    assert blocks in (tmp_path / "b.tif").read_bytes()
+    captions = blocks[12:]
+    assert captions in (tmp_path / "b.tif").read_bytes()
     converted(tiff, tmp_path / "c.jpg", OutputKind.JPEG)
     again = converted(read_frame(tmp_path / "c.jpg"), tmp_path / "d.tif", OutputKind.TIFF)
-    assert blocks in (tmp_path / "d.tif").read_bytes()
+    assert captions in (tmp_path / "d.tif").read_bytes()
     assert again.kind is Kind.TIFF
 
 

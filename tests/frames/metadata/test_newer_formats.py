@@ -1,6 +1,5 @@
 """JPEG XL, AVIF, WebP and JPEG 2000: read with their metadata and colours; JPEG XL and AVIF written with them."""
 
-import struct
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +33,11 @@ PROFILES = {
 }
 
 
+RATED = XMP.replace(
+    b"/></x", b'><rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x'
+)
+
+
 def photo(dtype: str = "uint8", channels: int = 3, icc: bytes | None = None, orientation: int = 1) -> Frame:
     metadata = Metadata(exif=exif(orientation=orientation), icc=icc, xmp=XMP)
     return Frame(scene(40, 56, channels, dtype), None, Kind.TIFF, metadata, Camera())
@@ -41,7 +45,7 @@ def photo(dtype: str = "uint8", channels: int = 3, icc: bytes | None = None, ori
 
 def written(frame: Frame, path: Path, kind: OutputKind, quality: int | None = None) -> tuple[Frame, tuple[str, ...]]:
     write_frame(frame, path, kind=kind, bit_depth=None, quality=quality)
-    lost = verify_written(path, frame, kind=kind, bit_depth=None)
+    lost = verify_written(path, frame, kind=kind, bit_depth=None, quality=quality)
     return read_frame(path), lost
 
 
@@ -116,6 +120,55 @@ def test_the_mark_lies_in_a_box_of_its_own(tmp_path: Path, kind: OutputKind) -> 
     np.testing.assert_array_equal(read_frame(path).pixels, before.pixels)
 
 
+def decoded(path: Path) -> np.ndarray:
+    return np.asarray(imagecodecs.avif_decode(path.read_bytes()))
+
+
+def test_avif_of_16_bits_keeps_10_and_says_so(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 56 * 40).astype(np.uint16).reshape(40, 56)[..., None].repeat(3, 2)
+    frame = replace(photo("uint16", icc=PROFILES["Adobe RGB"]), pixels=ramp)
+    found, lost = written(frame, tmp_path / "a.avif", OutputKind.AVIF, quality=100)
+    assert lost == ("brightness finer than 10 bits",)
+    stored = decoded(tmp_path / "a.avif")
+    assert (stored.dtype.name, found.bits) == ("uint16", 10)
+    assert np.abs(stored / 1023 - ramp / 65535).max() < 4 / 1023
+    assert len(np.unique(stored)) > 700
+    assert found.metadata.icc == PROFILES["Adobe RGB"]
+    assert found.metadata.xmp == XMP
+    with Image.open(tmp_path / "a.avif") as image:  # as another reader finds them
+        assert image.info["icc_profile"] == PROFILES["Adobe RGB"]
+        assert image.info["xmp"] == XMP
+        assert image.getexif()[272] == "EOS Test"
+
+
+def test_avif_keeps_the_bits_that_it_had(tmp_path: Path) -> None:
+    fine = scene(40, 56, dtype="uint16") >> 4
+    (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(fine, bitspersample=12, level=100))
+    frame = read_frame(tmp_path / "a.avif")
+    found, lost = written(frame, tmp_path / "b.avif", OutputKind.KEEP)
+    assert (frame.bits, found.bits, lost) == (12, 12, ())
+    assert written(frame, tmp_path / "a.tif", OutputKind.TIFF)[1] == ()
+    assert written(frame, tmp_path / "a.jpg", OutputKind.JPEG)[1] == ("brightness finer than 8 bits",)
+    with pytest.raises(PhotoError, match="AVIF cannot store 16 bits"):
+        write_frame(frame, tmp_path / "c.avif", kind=OutputKind.AVIF, bit_depth=16, quality=None)
+
+
+@pytest.mark.parametrize(("dtype", "alpha"), [("uint8", False), ("float32", True)])
+def test_avif_with_all_it_can_hold_is_one_file_for_all_readers(
+    tmp_path: Path, dtype: str, alpha: bool, exiftool: Listed
+) -> None:
+    frame = photo(dtype, icc=PROFILES["Display P3"])
+    frame = replace(frame, metadata=replace(frame.metadata, xmp=RATED))
+    frame = replace(frame, alpha=scene(40, 56, 1, dtype)[..., 0]) if alpha else frame
+    found, _ = written(frame, tmp_path / "a.avif", OutputKind.AVIF)
+    assert (found.alpha is not None) == alpha
+    (listed,) = exiftool(tmp_path / "a.avif")
+    assert listed["IFD0:Model"] == "EOS Test"
+    assert str(listed["ExifTool:Warning"]).endswith("Bad MakerNotes directory")  # as made up in photos.py
+    assert listed["XMP-xmp:Rating"] == 5
+    assert any(name.startswith("ICC") for name in listed)
+
+
 @pytest.mark.parametrize("name", ["a.webp", "a.jp2", "a.j2k", "a.avif"])
 def test_what_is_read(tmp_path: Path, name: str) -> None:
     pixels, path = scene(40, 56), tmp_path / name
@@ -166,10 +219,9 @@ def test_what_cannot_be_given_right_is_refused_by_its_reason(tmp_path: Path) -> 
     moving[0].save(tmp_path / "moving.webp", save_all=True, append_images=moving[1:])
     hdr = imagecodecs.avif_encode(pixels.astype(np.uint16) << 2, bitspersample=10, primaries=9, transfer=16)
     (tmp_path / "hdr.avif").write_bytes(hdr)
-    (tmp_path / "a.heic").write_bytes(struct.pack(">I4s4s", 24, b"ftyp", b"heic") + bytes(4) + b"mif1heic" + bytes(99))
     (tmp_path / "cut.jxl").write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=True)[:900])
     (tmp_path / "cut.jp2").write_bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="JP2")[:60])
-    reasons = {"moving.webp": "several pictures", "hdr.avif": "PQ", "a.heic": "HEIF"}
+    reasons = {"moving.webp": "several pictures", "hdr.avif": "PQ"}
     for name, reason in (*reasons.items(), ("cut.jxl", "damaged"), ("cut.jp2", "damaged")):
         with pytest.raises(PhotoError, match=reason):
             read_frame(tmp_path / name)

@@ -12,6 +12,7 @@ from photos import ICC, XMP, exif, scene
 from PIL import Image, ImageCms
 
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.colour.read_profile import curve_of
 from nsp_pipeline.frames.formats.png_metadata import chunk
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.metadata.exif import read_structure
@@ -85,6 +86,17 @@ def test_gamma_alone_is_a_curve_on_the_primaries_of_srgb(tmp_path: Path) -> None
     light = frame.pixels / 255
     wanted = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     assert np.abs(to_srgb(frame) / 255 - wanted).max() < 0.01
+
+
+def test_gamma_beside_other_primaries_is_meant_as_it_stands(tmp_path: Path) -> None:
+    adobe = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+    chunks = [chunk(b"gAMA", struct.pack(">I", 45455)), chunk(b"cHRM", adobe)]
+    frame = converted(png(tmp_path / "a.png", *chunks), OutputKind.TIFF)
+    assert frame.metadata.icc
+    curve = curve_of(frame.metadata.icc)
+    assert curve
+    ramp = np.linspace(0, 1, 50)
+    assert np.abs(curve.light(ramp) - ramp**2.2).max() < 1e-3
 
 
 def test_a_grey_png_gets_a_grey_profile(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files made of boxes (JPEG XL, JPEG 2000, AVIF): size, four letters, content; and what their boxes say of colour."""
+"""Files made of boxes (JPEG XL, JPEG 2000, AVIF: size, four letters, content), and of RIFF's chunks (WebP)."""
 
 import struct
 from collections.abc import Iterator
@@ -37,3 +37,14 @@ def boxes(data: bytes) -> Iterator[Box]:
 def box(name: bytes, content: bytes) -> bytes:
     """A box, whole."""
     return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def riff_chunks(data: bytes) -> set[bytes]:
+    """The names of a WebP's chunks, up to one that does not fit."""
+    names: set[bytes] = set()
+    place = 12
+    while place + 8 <= len(data) and len(names) < MOST_BOXES:
+        name, size = struct.unpack_from("<4sI", data, place)
+        names.add(name)
+        place += 8 + size + size % 2
+    return names

@@ -1,4 +1,4 @@
-"""JPEG XL, AVIF, WebP and JPEG 2000: pixels from their libraries, metadata from their boxes."""
+"""JPEG XL, AVIF, HEIF, WebP and JPEG 2000: pixels from their libraries, metadata from their boxes."""
 
 import struct
 from dataclasses import dataclass, replace
@@ -11,23 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.colour.statement import stated_colours
+from nsp_pipeline.frames.decoders.heif import MISSING, heif_facts
 from nsp_pipeline.frames.decoders.isolated import ask
-from nsp_pipeline.frames.formats.boxed.boxes import boxes
+from nsp_pipeline.frames.formats.boxed.boxes import boxes, riff_chunks
 from nsp_pipeline.frames.formats.boxed.jxl_header import START, read_header
-from nsp_pipeline.frames.frame import Frame, Kind, Metadata
+from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS, Frame, Kind, Metadata
 from nsp_pipeline.frames.limits import check_size
 from nsp_pipeline.frames.metadata.exif import SELF_CONTAINED, camera_of, read_structure, upright, without_maker_note
-from nsp_pipeline.frames.metadata.ifd import pinned_entry, serialise
+from nsp_pipeline.frames.metadata.ifd import ORIENTATION, pinned_entry, serialise
 
 DECODER = "nsp_pipeline.frames.decoders.other_picture"
-NAMES = {Kind.JXL: "JPEG XL", Kind.AVIF: "AVIF", Kind.WEBP: "WebP", Kind.JP2: "JPEG 2000"}
+NAMES = {Kind.JXL: "JPEG XL", Kind.AVIF: "AVIF", Kind.HEIF: "HEIF", Kind.WEBP: "WebP", Kind.JP2: "JPEG 2000"}
 PILLOW_FORMATS = {Kind.AVIF: "AVIF", Kind.WEBP: "WEBP", Kind.JP2: "JPEG2000"}
 XMP_ID = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
 EXIF_ID = b"JpgTiffExif->JP2"
 SRGB_CODES = (1, 13)
 JP2_SRGB, JP2_GREY, JP2_SYCC = 16, 17, 18
+C2PA_ID = bytes.fromhex("D8FEC3D61B0E483C92975828877EC481")
+JUMBF_LABEL_WITHIN = 64
 EXIF_MARK = b"Exif\0\0"
 AVIF_HEAD = 1 << 16
 
@@ -55,7 +58,21 @@ def read_other(path: Path, data: bytes, kind: Kind) -> Frame:
     alpha = np.ascontiguousarray(samples[..., colours]) if colours < samples.shape[2] else None
     pixels = np.ascontiguousarray(samples[..., :colours])
     metadata = replace(head.metadata, size=(pixels.shape[1], pixels.shape[0]))
-    return Frame(pixels, alpha, kind, metadata, camera_of(read_structure(metadata.exif)))
+    if _is_signed(data, kind):
+        metadata = replace(metadata, left_out=(*metadata.left_out, CONTENT_CREDENTIALS))
+    bits = head.bits if 8 < head.bits < 16 else None
+    return Frame(pixels, alpha, kind, metadata, camera_of(read_structure(metadata.exif)), bits=bits)
+
+
+def _is_signed(data: bytes, kind: Kind) -> bool:
+    """Whether content credentials (C2PA) sign the picture."""
+    if kind is Kind.WEBP:
+        return b"C2PA" in riff_chunks(data)
+    return any(
+        (part.name == b"uuid" and part.content.startswith(C2PA_ID))
+        or (part.name == b"jumb" and b"c2pa" in part.content[:JUMBF_LABEL_WITHIN])
+        for part in boxes(data)
+    )
 
 
 def read_head(path: Path, data: bytes, kind: Kind) -> Head:
@@ -63,8 +80,12 @@ def read_head(path: Path, data: bytes, kind: Kind) -> Head:
     try:
         if kind is Kind.JXL:
             return _jxl_head(data)
+        if kind is Kind.HEIF:
+            return _heif_head(data)
         head = _pillow_head(data, kind)
         return _avif_head(data, head) if kind is Kind.AVIF else _jp2_head(data, head) if kind is Kind.JP2 else head
+    except ImportError as error:
+        raise DecoderFailedError(path, MISSING, str(error)) from error
     except Image.DecompressionBombError as error:
         raise PhotoError(
             path, f"it has more pixels than Pillow takes, which reads {NAMES[kind]}", str(error)
@@ -105,7 +126,8 @@ def _jxl_head(data: bytes) -> Head:
         exif = exif[4 + int.from_bytes(exif[:4]) :] if exif else None
     header = read_header(codestream)
     # Decoders turn the picture upright.
-    if structure := read_structure(exif):
+    structure = read_structure(exif)
+    if structure and ORIENTATION in structure.root.entries:
         exif = serialise(upright(structure))
     return Head(header.width, header.height, header.bits, Metadata(exif, header.colours.profile(grey=header.grey), xmp))
 
@@ -128,15 +150,28 @@ def _avif_head(data: bytes, head: Head) -> Head:
     metadata = _with_true_notes(head.metadata, data)
     place = start.find(b"colrnclx")
     if metadata.icc is None and place >= 0:
-        codes = struct.unpack_from(">HH", start, place + 8)
-        unstated = {2: 1}, {2: 13}
-        primaries, transfer = (known.get(code, code) for known, code in zip(unstated, codes, strict=True))
-        statement = stated_colours({b"cICP": bytes((primaries & 255, transfer & 255, 0, 1))})
-        assert statement
-        metadata = replace(metadata, icc=statement.profile(grey=False) if codes != SRGB_CODES else None)
+        metadata = replace(metadata, icc=_profile_of_codes(*struct.unpack_from(">HH", start, place + 8)))
     if b"tmap" in start:
         metadata = replace(metadata, left_out=(*metadata.left_out, "the gain map (HDR)"))
     return replace(head, bits=bits, metadata=metadata)
+
+
+def _profile_of_codes(primaries: int, transfer: int) -> bytes | None:
+    """A profile for H.273's codes; None for sRGB, and ValueError where no profile says it."""
+    primaries, transfer = {2: 1}.get(primaries, primaries), {2: 13}.get(transfer, transfer)
+    statement = stated_colours({b"cICP": bytes((primaries & 255, transfer & 255, 0, 1))})
+    assert statement
+    return statement.profile(grey=False) if (primaries, transfer) != SRGB_CODES else None
+
+
+def _heif_head(data: bytes) -> Head:
+    facts = heif_facts(data)
+    exif, structure = facts.exif, read_structure(facts.exif)
+    # The decoder turns the picture upright.
+    if structure and ORIENTATION in structure.root.entries:
+        exif = serialise(upright(structure))
+    icc = facts.icc or (_profile_of_codes(*facts.codes) if facts.codes else None)
+    return Head(facts.width, facts.height, facts.bits, Metadata(exif, icc, facts.xmp, left_out=facts.beside))
 
 
 def _with_true_notes(metadata: Metadata, data: bytes) -> Metadata:

@@ -1,13 +1,11 @@
-"""Write JPEG XL and AVIF, with EXIF, XMP and colours."""
+"""Write JPEG XL, with EXIF, XMP and colours; and turn pictures upright, as it and AVIF want them."""
 
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.frames.colour.curves import BT709, LINEAR, SRGB, Parametric
@@ -16,12 +14,14 @@ from nsp_pipeline.frames.colour.read_profile import SAME_LIGHT, curve_of, equiva
 from nsp_pipeline.frames.formats.boxed.boxes import box, boxes
 from nsp_pipeline.frames.formats.boxed.jxl_header import restated
 from nsp_pipeline.frames.formats.jpeg_segments import NOT_FOR_EXIF
+from nsp_pipeline.frames.formats.pixel_planes import samples_of
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.metadata.exif import embeddable, structure_of, upright, with_structure
 from nsp_pipeline.frames.metadata.ifd import ORIENTATION
 
 LONGEST_EXIF = (1 << 31) - 1
-DEFAULT_AVIF_QUALITY = 90
+LOSSLESS_EFFORT, LOSSY_EFFORT = 2, 5
+"""Of libjxl, up to which more makes photos smaller by little and takes several times as long."""
 TURNS: dict[int, Any] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -57,8 +57,10 @@ def encode_jxl(frame: Frame, quality: int | None) -> bytes:
         if quality is not None:
             raise ValueError("JPEG XL with --quality is written in sRGB only; without it, other profiles can be kept")
         primaries, curve = _stated(icc, grey=grey)
-    how: dict[str, Any] = {"lossless": True} if quality is None else {"distance": _distance(quality)}
-    samples = _samples(frame)
+    how: dict[str, Any] = {"lossless": True, "effort": LOSSLESS_EFFORT}
+    if quality is not None:
+        how = {"distance": _distance(quality), "effort": LOSSY_EFFORT}
+    samples = samples_of(frame)
     plain = quality is not None and samples.dtype == np.uint8
     if quality is not None and not plain:
         samples = _as_light(samples)
@@ -99,22 +101,3 @@ def _distance(quality: int) -> float:
     if quality >= 100:
         return 0.0
     return 0.1 + (100 - quality) * 0.09 if quality >= 30 else 53 / 3000 * quality**2 - 23 / 20 * quality + 25
-
-
-def encode_avif(frame: Frame, quality: int | None) -> bytes:
-    """Store (H, W, 3) uint8 and alpha as AVIF of 8 bits, colours at full resolution."""
-    metadata, stream = frame.metadata, BytesIO()
-    # With an orientation in it, Pillow would write EXIF anew, and MakerNotes would move.
-    exif = embeddable(metadata, LONGEST_EXIF, (*NOT_FOR_EXIF, ORIENTATION))
-    options: dict[str, Any] = {"exif": b"Exif\0\0" + exif} if exif else {}
-    options |= {"xmp": metadata.xmp} if metadata.xmp else {}
-    options |= {"icc_profile": metadata.icc} if metadata.icc else {}
-    image = Image.fromarray(_samples(frame))
-    image.save(stream, "AVIF", quality=quality or DEFAULT_AVIF_QUALITY, subsampling="4:4:4", **options)
-    return stream.getvalue()
-
-
-def _samples(frame: Frame) -> NDArray[Any]:
-    planes = [frame.pixels] if frame.alpha is None else [frame.pixels, frame.alpha[..., None]]
-    samples = np.concatenate(planes, axis=2)
-    return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)

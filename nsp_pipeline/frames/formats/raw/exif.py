@@ -9,8 +9,10 @@ from typing import Any
 
 from nsp_pipeline.frames.formats.jpeg import read_jpeg_exif
 from nsp_pipeline.frames.formats.raw.ciff import read_ciff
+from nsp_pipeline.frames.frame import CONTENT_CREDENTIALS
 from nsp_pipeline.frames.metadata.exif import ISO_SPEED_RATINGS, read_structure
 from nsp_pipeline.frames.metadata.ifd import (
+    CREDENTIALS,
     EXIF_IFD,
     GPS_IFD,
     IPTC,
@@ -41,42 +43,34 @@ KEPT_TAGS = (
     *(RATING, RATING_PERCENT, *WINDOWS_WORDS, IPTC, PHOTOSHOP_RESOURCES),
 )
 """The other tags of a RAW file's main directory are about the sensor's data."""
-SHOT_TAGS = frozenset[int]().union(
-    (
-        33434,
-        33437,
-        34850,
-        34852,
-        ISO_SPEED_RATINGS,
-        36864,
-        36867,
-        36868,
-        37396,
-        37510,
-        41483,
-        41492,
-        41493,
-        41495,
-        42240,
-    ),
-    *(range(34864, 34870), range(36880, 36883), range(37377, 37388), range(37520, 37523), range(37888, 37894)),
-    *(range(41486, 41489), range(41728, 41730), range(41985, 41997), range(42016, 42017), range(42032, 42038)),
+_ALONE = (
+    *(33423, 33434, 33437, 34850, 34852, ISO_SPEED_RATINGS, 34858, 34859, 36864, 36867, 36868, 37399, 37510),
+    *(41483, 41492, 41493, 41495, 42016, 42240),
 )
+_IN_ROWS = (
+    *(range(34864, 34870), range(36880, 36883), range(37377, 37388), range(37390, 37398), range(37520, 37523)),
+    *(range(37888, 37894), range(41486, 41489), range(41728, 41730), range(41985, 41997), range(42032, 42038)),
+)
+SHOT_TAGS = frozenset(_ALONE).union(*_IN_ROWS)
 """Of the EXIF directory; TIFF/EP, after which older RAW files are made, has them in the main one."""
 EXPOSURE_TIME, F_NUMBER, DATE_TAKEN, FOCAL_LENGTH = 33434, 33437, 36867, 37386
 STALE_TAGS = (40962, 40963, 41730, 40965)
 """Of the EXIF directory: what has offsets into the RAW file, or describes its sensor's pixels."""
 MADE_UP_BY = "dcraw"
 """Beginning of the software that LibRaw names in the EXIF which it makes for previews that have none."""
-CR3_HEAD = 1 << 20
+CR3_HEAD, CR3_NOTES = 1 << 20, b"CMT3"
+XMP_BOX = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
+SAME_TIME = 0.002
+"""Share by which an exposure time may differ from the whole fraction that it is taken for."""
 
 
 @dataclass(frozen=True)
 class RawExif:
-    """EXIF of a shot, and its XMP packet where there is one."""
+    """EXIF of a shot, its XMP packet where there is one, and in words what the file says that has no place in them."""
 
     structure: Structure
     xmp: bytes | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def read_raw_exif(path: Path, facts: Mapping[str, Any], preview: bytes) -> RawExif:
@@ -93,11 +87,15 @@ def read_raw_exif(path: Path, facts: Mapping[str, Any], preview: bytes) -> RawEx
         try:
             structure = parse(content)
             packet = structure.root.entries.get(XMP)
-            return RawExif(_descriptive(structure), packet.data if packet else None)
+            left_out = (CONTENT_CREDENTIALS,) if CREDENTIALS in structure.root.entries else ()
+            return RawExif(_descriptive(structure), packet.data if packet else None, left_out)
         except StructureError:
             head = content[0:CR3_HEAD]
-    if structure_inside := _of_boxes(head) or _of_minolta(head):
-        return RawExif(_descriptive(structure_inside))
+    if of_boxes := _of_boxes(head):
+        notes = ("the maker's notes",) if CR3_NOTES in head else ()  # their offsets count from a place of their own
+        return RawExif(_descriptive(of_boxes), _packet_of_boxes(head), notes)
+    if of_minolta := _of_minolta(head):
+        return RawExif(_descriptive(of_minolta))
     named: dict[str, Any] = {}
     if preview.startswith(b"\xff\xd8\xff"):
         found = read_structure(read_jpeg_exif(path, preview))
@@ -107,7 +105,9 @@ def read_raw_exif(path: Path, facts: Mapping[str, Any], preview: bytes) -> RawEx
         # Names of make and model LibRaw tells in no other way; the rest of what it makes up is rounded.
         for tag, name in ((MAKE, "make"), (MODEL, "model")):
             named[name] = (found.text(found.root.entries.get(tag)) if found else None) or ""
-    return RawExif(_reported({**facts, **named, **read_ciff(path)}))
+    canon = read_ciff(path)
+    # The records of a CRW are no EXIF, and of most there is none.
+    return RawExif(_reported({**facts, **named, **canon}), left_out=("the maker's notes",) if canon else ())
 
 
 def _descriptive(structure: Structure) -> Structure:
@@ -142,6 +142,13 @@ def _of_boxes(head: bytes) -> Structure | None:
     return replace(first, root=Directory(first.root.entries, children))
 
 
+def _packet_of_boxes(head: bytes) -> bytes | None:
+    """The XMP packet of a CR3."""
+    place = head.find(b"uuid" + XMP_BOX)
+    size = int.from_bytes(head[place - 4 : place]) if place >= 4 else 0
+    return head[place + 20 : place - 4 + size].rstrip(b"\0 ") or None if size > 24 else None
+
+
 def _of_minolta(head: bytes) -> Structure | None:
     """EXIF of an MRW, which has a TIFF in one of its blocks."""
     if not head.startswith(b"\0MRM"):
@@ -172,7 +179,7 @@ def _reported(shot: Mapping[str, Any]) -> Structure:
 
 def _fraction(value: float) -> tuple[int, int]:
     """The value as a camera would write it: 1/250, 2.8, 35."""
-    if value < 0.4 and abs(1 / value - round(1 / value)) < 0.02 / value:
+    if value < 0.4 and abs(1 / value - round(1 / value)) < SAME_TIME / value:
         return 1, round(1 / value)
     nearest = Fraction(value).limit_denominator(1000)
     return nearest.numerator, nearest.denominator

@@ -1,7 +1,7 @@
 """RAW: developed by LibRaw, in a process of its own, or demosaiced only, to be stored as DNG."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,27 @@ from nsp_pipeline.frames.metadata.exif import camera_of, upright, with_structure
 from nsp_pipeline.frames.metadata.ifd import (
     EXIF_IFD,
     ORIENTATION,
+    RESOLUTION_UNIT,
+    UNDEFINED,
+    X_RESOLUTION,
+    Y_RESOLUTION,
     Directory,
     Entry,
     FileSlices,
     Structure,
     StructureError,
     parse,
+    rational_entry,
     short_entry,
 )
 from nsp_pipeline.frames.sniff import DNG_VERSION, picture_directories
 
 DEVELOPER = "nsp_pipeline.frames.decoders.develop_raw"
 COLOUR_SPACE, SRGB, UNCALIBRATED = 40961, 1, 65535
+VERSIONS = {36864: Entry(UNDEFINED, b"0230"), 40960: Entry(UNDEFINED, b"0100")}
+"""Of EXIF and FlashPix."""
+UNKNOWN_RESOLUTION, INCHES = (72, 1), 2
+"""What EXIF has written where nobody knows better."""
 DATA_TAGS = ((273, 279), (324, 325))
 """Offsets and lengths, of strips and of tiles."""
 ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
@@ -57,7 +66,7 @@ def read_raw(path: Path, *, keep_damaged: bool = False, development: Development
         development = DEVELOPED
     structure = _with_colour_space(upright(exif.structure), development.colour_space)
     icc = profile_of(development.colour_space) if developed.pixels.shape[2] == 3 else None
-    left_out = tuple(f"{name} (a correction of the picture)" for name in _corrections_left(path, developed.facts))
+    left_out = _left_out(exif, _corrections_left(path, developed.facts))
     source = RawSource(linear=development.colour_space == "rec2020")
     metadata = with_structure(Metadata(None, icc, exif.xmp, source, left_out=left_out), structure)
     return Frame(developed.pixels, None, Kind.RAW, metadata, camera_of(structure), damage)
@@ -129,7 +138,7 @@ def _undeveloped(path: Path, developed: Answer, exif: RawExif, damage: str | Non
     )
     light = developed.pixels
     pixels = packed(light[..., 0], source, cell["black"], cell["white"]) if cell else seen(light, source)
-    left_out = tuple(f"{name} (a correction of the picture)" for name in facts["left_out"])
+    left_out = _left_out(exif, facts["left_out"])
     metadata = with_structure(Metadata(None, None, exif.xmp, source, left_out=left_out), structure)
     return Frame(pixels, None, Kind.RAW, metadata, camera_of(structure), damage)
 
@@ -139,10 +148,19 @@ def _plain(entries: Mapping[int, Entry]) -> dict[int, tuple[int, bytes]]:
 
 
 def _with_colour_space(structure: Structure, space: str) -> Structure:
-    children = dict(structure.root.children)
-    code = short_entry(structure.order, SRGB if space == "srgb" else UNCALIBRATED)
-    children[EXIF_IFD] = children.get(EXIF_IFD, Directory()).having({COLOUR_SPACE: code})
-    return replace(structure, root=replace(structure.root, children=children))
+    """EXIF that states the colour space, and what the standard wants every file to state."""
+    order, root = structure.order, structure.root
+    code = short_entry(order, SRGB if space == "srgb" else UNCALIBRATED)
+    dots = rational_entry(order, UNKNOWN_RESOLUTION)
+    resolution = {X_RESOLUTION: dots, Y_RESOLUTION: dots, RESOLUTION_UNIT: short_entry(order, INCHES)}
+    known = root.entries if X_RESOLUTION in root.entries else {**root.entries, **resolution}
+    shot = root.children.get(EXIF_IFD, Directory())
+    shot = replace(shot, entries={**VERSIONS, **shot.entries, COLOUR_SPACE: code})
+    return replace(structure, root=Directory(known, {**root.children, EXIF_IFD: shot}))
+
+
+def _left_out(exif: RawExif, corrections: Iterable[str]) -> tuple[str, ...]:
+    return (*exif.left_out, *(f"{name} (a correction of the picture)" for name in corrections))
 
 
 def _corrections_left(path: Path, facts: Mapping[str, Any]) -> list[str]:
