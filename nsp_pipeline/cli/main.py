@@ -26,6 +26,7 @@ class LazyCommand:
 
 
 COMMANDS = {
+    "preview": LazyCommand("nsp_pipeline.cli.preview", "See a photo denoised in several ways, and choose."),
     "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Remove the noise from photos: files or whole folders."),
     "status": LazyCommand("nsp_pipeline.cli.status", "Show how far a run is, and what failed."),
     "verify": LazyCommand("nsp_pipeline.cli.verify", "Check finished photos against their originals' metadata."),

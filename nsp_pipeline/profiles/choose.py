@@ -40,6 +40,12 @@ def shipped_profiles() -> dict[str, Path]:
     return {path.stem: path for path in paths}
 
 
+def general_profiles() -> list[str]:
+    """Names of those that ship and suit any camera, but the default: what a photo could be made with as well."""
+    specs = {name: read_spec(path) for name, path in shipped_profiles().items()}
+    return [name for name, spec in specs.items() if name != DEFAULT and spec.pairs is None]
+
+
 def user_folder() -> Path:
     """Return the user's profile folder."""
     return user_data_path("nsp", appauthor=False) / "profiles"
