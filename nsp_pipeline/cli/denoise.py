@@ -8,13 +8,16 @@ from typing import Any, cast
 import click
 from rich.console import Console
 
+from nsp_pipeline.atomic_file import require_writable
 from nsp_pipeline.batch.clashes import OnClash
 from nsp_pipeline.batch.folder import FolderOptions, FolderRun, plan_folder
 from nsp_pipeline.batch.interrupt import interruptible
 from nsp_pipeline.batch.listeners.json_log import EventLog
 from nsp_pipeline.batch.listeners.listener import Everybody
-from nsp_pipeline.batch.listeners.terminal import Lines, PatientConsole, duration, summary_lines, terminal_reporter
+from nsp_pipeline.batch.listeners.terminal import Lines, PatientConsole, terminal_reporter
+from nsp_pipeline.batch.listeners.words import duration, summary_lines
 from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
+from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.run import Foreseen
 from nsp_pipeline.batch.sources import Sources
@@ -145,6 +148,12 @@ from nsp_pipeline.machine.cpus import limit_libraries
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write a page in the end: failures, totals, and before and after of the photos, to look at in a browser.",
+)
+@click.option(
     "--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append a line of JSON to FILE for each event."
 )
 @click.option(
@@ -187,13 +196,14 @@ def command(
     plan = run.plan
     console = PatientConsole(stderr=True)
     if options["watch"]:
-        _refuse_with_watch({"--dry-run": dry_run, "--json": as_json})
+        _refuse_with_watch({"--dry-run": dry_run, "--json": as_json, "--report": options["report"] is not None})
 
         def again() -> FolderRun:
             return plan_folder(inputs, output, run.sources, **_folder_options(options))
 
         _watch(again, console, _log_path(options["log_json"], plan))
         return
+    report = _report_path(options["report"], plan, dry_run=dry_run)
     _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
     if dry_run:
         _tell_ahead(run.foresee(), as_json)
@@ -204,6 +214,8 @@ def command(
         _say_all(console, summary_lines(summary))
     else:
         _say_all(console, [] if plan.found.nothing else ["nothing to do: no photos fall to this shard"])
+    if report:
+        _write_report(plan, report, console)
     if as_json:
         print_json({**summary.as_json(), "search": search_document(plan.found)})
     _exit(summary, run)
@@ -220,7 +232,10 @@ def _work(run: FolderRun, console: Console, log_path: Path | None) -> Summary:
 
 def _refuse_with_watch(given: Mapping[str, bool]) -> None:
     for name in (name for name, is_given in given.items() if is_given):
-        instead = "; --log-json writes a line for each photo" if name == "--json" else ""
+        instead = {
+            "--json": "; --log-json writes a line for each photo",
+            "--report": "; nsp report OUTPUT writes one at any time",
+        }.get(name, "")
         raise UsageError(f"--watch does not go with {name}, which needs an end{instead}")
 
 
@@ -272,6 +287,26 @@ def _log_path(path: Path | None, plan: Plan) -> Path | None:
     if path and path.exists() and any(job.input.exists() and path.samefile(job.input) for job in plan.jobs):
         raise UsageError(f"--log-json {printable(path)}: this is a photo of the INPUT")
     return path
+
+
+def _report_path(path: Path | None, plan: Plan, *, dry_run: bool) -> Path | None:
+    """The page to write, once it is sure that it can be; raises UsageError and OutputError."""
+    if path is None:
+        return None
+    if dry_run:
+        raise UsageError("--dry-run makes nothing that --report could show; leave one of them out")
+    if path.exists() and any(job.input.exists() and path.samefile(job.input) for job in plan.jobs):
+        raise UsageError(f"--report {printable(path)}: this is a photo of the INPUT")
+    require_writable(path, "the report")
+    return path
+
+
+def _write_report(plan: Plan, page: Path, console: Console) -> None:
+    from nsp_pipeline.cli.report import USUAL, report_on  # which most runs do without
+
+    with read_manifest(plan.root) as manifest:
+        if manifest:
+            report_on(plan.root, manifest, page, USUAL, console)
 
 
 def _ignored_lines(plan: Plan) -> list[str]:

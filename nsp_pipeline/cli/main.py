@@ -29,6 +29,7 @@ COMMANDS = {
     "preview": LazyCommand("nsp_pipeline.cli.preview", "See a photo denoised in several ways, and choose."),
     "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Remove the noise from photos: files or whole folders."),
     "status": LazyCommand("nsp_pipeline.cli.status", "Show how far a run is, and what failed."),
+    "report": LazyCommand("nsp_pipeline.cli.report", "Write a page with before and after of what was done."),
     "verify": LazyCommand("nsp_pipeline.cli.verify", "Check finished photos against their originals' metadata."),
     "scan": LazyCommand("nsp_pipeline.cli.scan", "List the cameras and ISO in an archive, and their noise."),
     "calibrate": LazyCommand("nsp_pipeline.cli.calibrate.command", "Make a profile of a camera from its noisy photos."),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from nsp_pipeline.batch.listeners.terminal import duration
+from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.output.up_to_date import GONE
 from nsp_pipeline.batch.status.progress import Pace, Progress, Tally, look_at

@@ -276,7 +276,7 @@ def network_estimate(noisy: NDArray[np.float32], engine: Engine, noise: NoiseLev
     image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
     table = (noise.table,) if engine.info.noise_conditioned else ()
     try:
-        estimate = engine.run(image[None], *table)[0]
+        estimate: NDArray[np.float32] = engine.run(image[None], *table)[0]
     except (NspError, MemoryError):
         raise
     except Exception as error:  # back ends raise bare classes of their own

@@ -5,6 +5,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
@@ -52,9 +53,9 @@ def _in_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 def jpeg(image: Image.Image, quality: int) -> bytes:
     """A picture as JPEG with full colour resolution, for colour noise must be seen as it is."""
-    file = BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling=0, optimize=True)
-    return file.getvalue()
+    # Not Pillow, whose buffer strong noise overflows.
+    pixels = np.ascontiguousarray(np.asarray(image.convert("RGB")))
+    return bytes(simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling="444"))
 
 
 def data_address(image: bytes, kind: str = "jpeg") -> str:

@@ -5,15 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nsp_pipeline.batch.listeners.terminal import (
-    Bar,
-    Lines,
-    Pace,
-    PatientConsole,
-    duration,
-    summary_lines,
-    terminal_reporter,
-)
+from nsp_pipeline.batch.listeners.terminal import Bar, Lines, Pace, PatientConsole, terminal_reporter
+from nsp_pipeline.batch.listeners.words import duration, summary_lines
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
 from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.engines.engine import EngineInfo

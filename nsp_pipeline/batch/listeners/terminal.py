@@ -9,14 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
+from nsp_pipeline.batch.listeners.words import duration, profile_line, result_line
+from nsp_pipeline.batch.outcome import Outcome, Result
 from nsp_pipeline.engines.engine import EngineInfo
-from nsp_pipeline.file_names import printable
 
 LONGEST_NAME = 32
-MOST_LOST_NAMED = 12
-"""Items of metadata that the last lines of a run name."""
-
 P = ParamSpec("P")
 
 
@@ -178,73 +175,3 @@ class Pace:
         left = (self._total - self._ended) * seconds / self._made
         rate = self._megapixels / seconds
         return f"{60 * self._made / seconds:.1f} photos/min  {rate:.2f} MP/s  {duration(left)} left"
-
-
-def profile_line(info: EngineInfo, why: str) -> str:
-    """Which profile runs on what, and why that one."""
-    fallback = f"; {info.fallback}" if info.fallback else ""
-    return f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}{fallback}"
-
-
-def result_line(result: Result) -> str:
-    """One photo's end in one line."""
-    if result.outcome != Outcome.DONE:
-        return f"{result.name} {result.outcome}: {result.reason}"
-    made = result.made
-    damaged = f"; {made.damaged}" if made.damaged else ""
-    strength = f" strength {made.strength:.2f}" if made.strength is not None else ""
-    return (
-        f"{result.name} {made.megapixels or 0:.1f} MP {made.seconds or 0:.1f} s{strength} "
-        f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f}{damaged}"
-    )
-
-
-def summary_lines(summary: Summary) -> list[str]:
-    """The run in a few lines, failures by name last."""
-    done, skipped, failed = (summary.of(outcome) for outcome in (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED))
-    counts = [f"{len(done)} done"]
-    if skipped:
-        reasons: dict[str, int] = {}
-        for result in skipped:
-            reasons[result.reason or ""] = reasons.get(result.reason or "", 0) + 1
-        why = "; ".join(f"{count} {reason}" if len(reasons) > 1 else reason for reason, count in reasons.items())
-        counts.append(f"{len(skipped)} skipped ({why})")
-    if summary.damaged:
-        counts.append(f"{len(summary.damaged)} of them damaged")
-    if failed:
-        counts.append(f"{len(failed)} failed")
-    if summary.remaining:
-        counts.append(f"{summary.remaining} left")
-    if summary.unchecked:
-        counts.append(f"{summary.unchecked} finished before and not looked at again")
-    pace = f", {summary.megapixels_per_second:.2f} MP/s" if done else ""
-    lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
-    lines += [f"  damaged, made of what is left: {result.name}: {result.made.damaged}" for result in summary.damaged]
-    lines += _lost_lines(summary.lost)
-    lines += [f"  failed: {result.name}: {result.reason}" for result in failed]
-    if summary.ended == Ended.TIME_UP:
-        left = "1 photo is left" if summary.remaining == 1 else f"{summary.remaining} photos are left"
-        lines.append(f"time is up (--max-duration): {left}; run the same command again to continue")
-    if summary.ended == Ended.INTERRUPTED:
-        lines.append("interrupted; run the same command again to continue")
-    return lines
-
-
-def _lost_lines(lost: dict[str, int]) -> list[str]:
-    """What could not be kept, the most frequent first."""
-    ranked = sorted(lost.items(), key=lambda entry: (-entry[1], entry[0]))
-    lines = [f"  not kept in {count} photo{'s' * (count != 1)}: {name}" for name, count in ranked[:MOST_LOST_NAMED]]
-    if len(ranked) > MOST_LOST_NAMED:
-        lines.append(f"  and {len(ranked) - MOST_LOST_NAMED} more items of metadata; nsp verify OUTPUT names all")
-    return lines
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, such as "12 s", "3 min 5 s", "2 h 7 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
