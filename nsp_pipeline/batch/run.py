@@ -23,6 +23,7 @@ from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.batch.workers.pipeline import WorkersPipeline
+from nsp_pipeline.batch.workload import Workload
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_names import absolute_name, printable
 
@@ -79,8 +80,9 @@ def run_batch(
                 pipeline = Pipeline(steps, engines, watch)
                 if settings.in_other_processes:
                     pipeline = WorkersPipeline(steps, engines, watch, sources, plan.root)
-                reporter.begin(total)
-                _work(pipeline, steps, plan, tasks, watch)
+                with Workload(tasks, unfinished) as work:
+                    reporter.begin(total, work)
+                    _work(pipeline, steps, plan, tasks, watch)
             summary = _summarise(plan, pipeline, unfinished, time.monotonic() - began)
             _record_end(manifest, summary)
     return summary

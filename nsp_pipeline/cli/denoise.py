@@ -12,9 +12,10 @@ from nsp_pipeline.atomic_file import require_writable
 from nsp_pipeline.batch.clashes import OnClash
 from nsp_pipeline.batch.folder import FolderOptions, FolderRun, plan_folder
 from nsp_pipeline.batch.interrupt import interruptible
+from nsp_pipeline.batch.listeners.closing import closing_table, next_lines
 from nsp_pipeline.batch.listeners.json_log import EventLog
 from nsp_pipeline.batch.listeners.listener import Everybody
-from nsp_pipeline.batch.listeners.terminal import Lines, PatientConsole, terminal_reporter
+from nsp_pipeline.batch.listeners.terminal import Lines, OnlyFailures, PatientConsole, terminal_reporter
 from nsp_pipeline.batch.listeners.words import duration, summary_lines
 from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
 from nsp_pipeline.batch.output.manifest import read_manifest
@@ -30,10 +31,13 @@ from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.cli.shared.strength_options import LIGHT_OPTION, strength_options
+from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.development import DOMAINS
+from nsp_pipeline.frames.frame import Facts
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.cpus import limit_libraries
 
@@ -209,9 +213,9 @@ def command(
         _tell_ahead(run.foresee(), as_json)
         run.require_photos()
         return
-    summary = _work(run, console, _log_path(options["log_json"], plan))
+    summary, facts = _work(run, console, _log_path(options["log_json"], plan))
     if plan.jobs or plan.refused:
-        _say_all(console, summary_lines(summary))
+        _close(summary, facts, console, reported=report is not None)
     else:
         _say_all(console, [] if plan.found.nothing else ["nothing to do: no photos fall to this shard"])
     if report:
@@ -221,13 +225,31 @@ def command(
     _exit(summary, run)
 
 
-def _work(run: FolderRun, console: Console, log_path: Path | None) -> Summary:
+def _work(run: FolderRun, console: Console, log_path: Path | None) -> tuple[Summary, Callable[[str], Facts | None]]:
+    """Do it; the summary, and what photos' headers say by their names."""
     log_context = EventLog(log_path) if log_path else nullcontext()
-    with log_context as log, terminal_reporter(console) as terminal:
+    reporter = terminal_reporter(console, verbose=is_verbose(), quiet=is_quiet())
+    with log_context as log, reporter as terminal:
         summary = run.work(Everybody(terminal, log) if log else terminal)
         if log:
             log.end(summary.as_json()["summary"])
-        return summary
+        return summary, terminal.facts
+
+
+def _close(summary: Summary, facts: Callable[[str], Facts | None], console: PatientConsole, *, reported: bool) -> None:
+    """Say what was done, in a table too, and what to type next; with -q nothing."""
+    aliases = read_aliases(aliases_file())
+
+    def shot(name: str) -> str:
+        found = facts(name)
+        camera = (camera_name(found.camera, aliases) if found else None) or "unknown camera"
+        return f"{camera}, ISO {found.camera.iso}" if found and found.camera.iso else camera
+
+    _say_all(console, summary_lines(summary))
+    table = closing_table(summary.results, shot)
+    if table and not is_quiet():
+        console.print(table)
+    _say_all(console, next_lines(summary, reported=reported))
 
 
 def _refuse_with_watch(given: Mapping[str, bool]) -> None:
@@ -244,7 +266,7 @@ def _watch(again: Callable[[], FolderRun], console: Console, log_path: Path | No
     log_context = EventLog(log_path) if log_path else nullcontext()
     say(console, "watching for photos; Ctrl-C or SIGTERM ends it")
     with log_context as log, interruptible() as cancel:
-        lines = Lines(console)
+        lines = OnlyFailures(console) if is_quiet() else Lines(console, verbose=True)
         watched = FolderWatch(again, Everybody(lines, log) if log else lines, cancel).follow()
         counts = ", ".join(f"{watched.counts[outcome]} {outcome}" for outcome in map(str, Outcome))
         say(console, f"stopped watching: {counts} in {duration(watched.seconds)}")

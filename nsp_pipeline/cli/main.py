@@ -13,6 +13,7 @@ import click
 
 from nsp_pipeline import __version__
 from nsp_pipeline.cli.shared.standard_output import drop_standard_output
+from nsp_pipeline.cli.shared.verbosity import with_verbosity
 from nsp_pipeline.errors import ExitCode, NspError
 from nsp_pipeline.machine.cpus import default_threads, limit_libraries
 
@@ -55,7 +56,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(COMMANDS[name].module).command
         assert isinstance(command, click.Command)
-        return command
+        return with_verbosity(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

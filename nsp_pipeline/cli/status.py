@@ -9,6 +9,7 @@ from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.output.up_to_date import GONE
 from nsp_pipeline.batch.status.progress import Pace, Progress, Tally, look_at
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
@@ -30,7 +31,7 @@ def command(output: Path, failed: bool, as_json: bool) -> None:
     Exit codes: 0 said; 2 no run ever worked there; 4 the record cannot be read.
     """
     folder = output.parent if output.is_file() else output
-    with read_manifest(folder, lambda line: click.echo(line, err=True)) as manifest:
+    with read_manifest(folder, note) as manifest:
         if manifest is None:
             raise UsageError(f"{printable(output)}: nsp has no record there; name the OUTPUT of an earlier run")
         progress = look_at(folder, manifest)

@@ -6,6 +6,7 @@ import click
 
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.output.verify import Verdict, verify_output
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
@@ -24,7 +25,7 @@ def command(output: Path, as_json: bool) -> None:
     says; 2 no run ever worked there; 4 the record cannot be read.
     """
     folder = output.parent if output.is_file() else output
-    with read_manifest(folder, lambda line: click.echo(line, err=True)) as manifest:
+    with read_manifest(folder, note) as manifest:
         if manifest is None:
             raise UsageError(f"{printable(output)}: nsp has no record there; name the OUTPUT of an earlier run")
         verdicts = list(verify_output(folder, manifest))

@@ -171,7 +171,7 @@ def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") ->
     called, iso = camera_name(camera, aliases), camera.iso or 0
     known = [(entry, entry.spec) for entry in _installed() if entry.spec]
     same = [(entry, spec) for entry, spec in known if called and called == _made_for(spec, aliases)]
-    shot = f"{camera.model or 'unknown camera'}, ISO {camera.iso or 'unknown'}"
+    shot = f"{called or 'unknown camera'}, ISO {camera.iso or 'unknown'}"
     left_out: list[str] = []
     if iso:
         covering = [entry for entry, spec in same if (spec.iso_min or 0) <= iso <= (spec.iso_max or 1 << 30)]
@@ -187,7 +187,7 @@ def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") ->
         others = [entry for entry, _ in by_distance if entry not in covering]
         if profile := _first_whole(others, mode, left_out):
             return Choice(profile, f"nearest ISO of the same camera for {shot}" + _noted(left_out))
-    return Choice(_builtin(), f"built-in, as no profile was made for {shot}" + _noted(left_out))
+    return Choice(_builtin(), f"built-in, for any camera; none was made for {shot}" + _noted(left_out))
 
 
 def _first_whole(entries: Sequence[Entry], mode: str, left_out: list[str]) -> Profile | None:

@@ -1,11 +1,16 @@
 """What is said of a run in words: its profiles, its photos, its end."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.file_names import printable
 
 MOST_LOST_NAMED = 12
 """Items of metadata that the last lines of a run name."""
+MOST_FAILURES_NAMED = 5
+"""Photos that failed for one reason and that the last lines of a run name."""
 
 
 def profile_line(info: EngineInfo, why: str) -> str:
@@ -19,16 +24,16 @@ def result_line(result: Result) -> str:
     if result.outcome != Outcome.DONE:
         return f"{result.name} {result.outcome}: {result.reason}"
     made = result.made
-    damaged = f"; {made.damaged}" if made.damaged else ""
-    strength = f" strength {made.strength:.2f}" if made.strength is not None else ""
-    return (
-        f"{result.name} {made.megapixels or 0:.1f} MP {made.seconds or 0:.1f} s{strength} "
-        f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f}{damaged}"
-    )
+    parts = [f"{made.megapixels or 0:.1f} MP", f"{made.seconds or 0:.1f} s"]
+    parts.append(f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f} of 255")
+    parts += [f"strength {made.strength:.0%}"] if made.strength is not None else []
+    parts += [f"profile {result.profile} ({result.why})"] if result.profile else []
+    parts += [made.damaged] if made.damaged else []
+    return f"{result.name}: {', '.join(parts)}"
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """The run in a few lines, failures by name last."""
+    """The run in a few lines: what was done, what could not be kept, and what failed."""
     done, skipped, failed = (summary.of(outcome) for outcome in (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED))
     counts = [f"{len(done)} done"]
     if skipped:
@@ -49,12 +54,29 @@ def summary_lines(summary: Summary) -> list[str]:
     lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
     lines += [f"  damaged, made of what is left: {result.name}: {result.made.damaged}" for result in summary.damaged]
     lines += _lost_lines(summary.lost)
-    lines += [f"  failed: {result.name}: {result.reason}" for result in failed]
+    lines += failure_lines(failed)
     if summary.ended == Ended.TIME_UP:
         left = "1 photo is left" if summary.remaining == 1 else f"{summary.remaining} photos are left"
         lines.append(f"time is up (--max-duration): {left}; run the same command again to continue")
     if summary.ended == Ended.INTERRUPTED:
         lines.append("interrupted; run the same command again to continue")
+    return lines
+
+
+def failure_lines(failed: Sequence[Result]) -> list[str]:
+    """The photos that failed, by reason, the most frequent first."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for result in failed:
+        reasons[result.reason or ""].append(result.name)
+    lines = []
+    for reason, names in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
+        if len(names) == 1:
+            lines.append(f"  failed: {names[0]}: {reason}")
+            continue
+        lines.append(f"  {len(names)} failed: {reason}")
+        lines += [f"    {name}" for name in names[:MOST_FAILURES_NAMED]]
+        if len(names) > MOST_FAILURES_NAMED:
+            lines.append(f"    and {len(names) - MOST_FAILURES_NAMED} more; nsp status OUTPUT --failed names all")
     return lines
 
 

@@ -149,7 +149,7 @@ def _measure(asked: Asked, truth: Truth, as_json: bool) -> None:
     with opened(asked.open) as engine:
         measured = _measured(console, pairs, engine, asked.inference, failed)
         for error in failed:
-            say(console, f"left out: {error}")
+            say(console, f"left out: {error}", style="yellow")
         document = score_document(measured, failed)
         if as_json:
             print_json({**_about(asked, engine), **document})

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from nsp_pipeline.cli.profiles.files import export, import_, install, remove
 from nsp_pipeline.cli.shared.exporting import compare_with_weights
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
@@ -75,7 +76,7 @@ def show(profile: str, report: Path | None, as_json: bool) -> None:
     bundle = find_profile(profile)
     if report:
         write_page(report, profile_report(bundle))
-        click.echo(f"plots: {report}", err=True)
+        note(f"plots: {report}")
     if as_json:
         print_json(bundle.spec.model_dump(mode="json"))
         return
@@ -98,4 +99,4 @@ def verify(profile: str, as_json: bool) -> None:
         print_json(findings)
     else:
         for name, finding in findings.items():
-            click.echo(f"{name}: {finding}", err=True)
+            note(f"{name}: {finding}")
