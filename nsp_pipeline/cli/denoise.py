@@ -20,16 +20,16 @@ from nsp_pipeline.batch.listeners.words import duration, summary_lines
 from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.plan import Plan
-from nsp_pipeline.batch.run import Foreseen
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.batch.watch.watch import FolderWatch
+from nsp_pipeline.cli.shared.ahead import tell_ahead
 from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.engine_options import engine_options_for_several
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.quantities import DurationType, NumberType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
-from nsp_pipeline.cli.shared.standard_output import print_json, print_line
+from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.strength_options import LIGHT_OPTION, strength_options
 from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
 from nsp_pipeline.core.modes import MODES
@@ -210,7 +210,7 @@ def command(
     report = _report_path(options["report"], plan, dry_run=dry_run)
     _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
     if dry_run:
-        _tell_ahead(run.foresee(), as_json)
+        tell_ahead(run, console, as_json=as_json)
         run.require_photos()
         return
     summary, facts = _work(run, console, _log_path(options["log_json"], plan))
@@ -337,13 +337,3 @@ def _ignored_lines(plan: Plan) -> list[str]:
     count = sum(ignored.values())
     files = "file that is no photo" if count == 1 else "files that are no photos"
     return [f"ignored {count} {files} ({', '.join(printable(suffix) for suffix in sorted(ignored))})"]
-
-
-def _tell_ahead(foreseen: list[Foreseen], as_json: bool) -> None:
-    if as_json:
-        print_json([vars(entry) for entry in foreseen])
-        return
-    for entry in foreseen:
-        made_by = f" with profile {entry.profile} ({entry.why})" if entry.profile and entry.action == "make" else ""
-        target = f" -> {entry.output}" if entry.output and entry.action == "make" else ""
-        print_line(f"{entry.action} {entry.input}{target}{made_by}: {entry.reason}")

@@ -140,7 +140,7 @@ def denoise_frame(
     result = np.empty((height * scale, width * scale, channels), pixels.dtype)
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
     while True:
-        side = _tile_side(engine.info, settings)
+        side = tile_side(engine.info, settings)
         try:
             strength = run(pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
             break
@@ -162,7 +162,7 @@ def denoise_frame(
     )
 
 
-def _tile_side(info: EngineInfo, settings: InferenceSettings) -> int:
+def tile_side(info: EngineInfo, settings: InferenceSettings) -> int:
     """The side of a tile: what was asked for, else what suits network and memory; never more than the engine takes.
 
     Raises EngineFailedError where the engine takes no tile at all.

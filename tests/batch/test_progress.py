@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.listeners.closing import closing_table, next_lines
 from nsp_pipeline.batch.listeners.pace import Pace
 from nsp_pipeline.batch.listeners.terminal import (
@@ -21,7 +22,6 @@ from nsp_pipeline.batch.listeners.terminal import (
 from nsp_pipeline.batch.listeners.words import duration, summary_lines
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
 from nsp_pipeline.batch.provenance import Provenance
-from nsp_pipeline.batch.workload import Workload
 from nsp_pipeline.engines.engine import EngineInfo
 
 INFO = EngineInfo("onnx", "CPUExecutionProvider", "fp32", "denoise", 1, 2, 58, "builtin", "0" * 64)

@@ -6,9 +6,9 @@ import pytest
 from batch_runs import save_photo
 from fake_engine import fake_profile
 
+from nsp_pipeline.batch.ahead.workload import RAW_RATIO, Workload
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.job import Job
-from nsp_pipeline.batch.workload import RAW_RATIO, Workload
 
 
 def task(path: Path) -> Task:

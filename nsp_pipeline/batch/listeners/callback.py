@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.outcome import Result
-from nsp_pipeline.batch.workload import Workload
 from nsp_pipeline.engines.engine import EngineInfo
 
 

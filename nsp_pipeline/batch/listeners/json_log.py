@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.outcome import Result
-from nsp_pipeline.batch.workload import Workload
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_names import printable

@@ -2,8 +2,8 @@
 
 from typing import Any, Protocol
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.outcome import Result
-from nsp_pipeline.batch.workload import Workload
 from nsp_pipeline.engines.engine import EngineInfo
 
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.outcome import Outcome, Result
-from nsp_pipeline.batch.workload import Workload
 
 SUM_SECONDS = 1.0
 """What is left of thousands of photos is summed up no more often than this."""

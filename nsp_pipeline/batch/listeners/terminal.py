@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.listeners.pace import Pace
 from nsp_pipeline.batch.listeners.words import duration, profile_line, result_line
 from nsp_pipeline.batch.outcome import Outcome, Result
-from nsp_pipeline.batch.workload import Workload
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.frames.frame import Facts
 

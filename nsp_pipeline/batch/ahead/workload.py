@@ -38,7 +38,7 @@ class Workload:
         self._names = {task.job.input: task.job.name for task in wanted}
         for name, facts in list(self._facts.items()):
             self._note(name, facts)
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread = threading.Thread(target=self.read, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,7 +74,12 @@ class Workload:
             total, length = self._sums[suffix]
             self._sums[suffix] = total + megapixels, length + self._bytes.get(name, 0.0) / 1e6
 
-    def _read(self) -> None:
+    def length(self, name: str) -> float:
+        """Bytes of a photo's file."""
+        return self._bytes.get(name, 0.0)
+
+    def read(self) -> None:
+        """Read the headers that are not known yet; within the context a thread does."""
         for path in self._unread:
             if self._ending.is_set():
                 return
