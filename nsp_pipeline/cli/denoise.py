@@ -26,6 +26,7 @@ from nsp_pipeline.cli.shared.ahead import tell_ahead
 from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.engine_options import engine_options_for_several
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import DurationType, NumberType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
@@ -42,7 +43,26 @@ from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.cpus import limit_libraries
 
 
-@click.command(name="denoise")
+@click.command(
+    name="denoise",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp denoise photos clean",
+        "nsp denoise photos clean --dry-run",
+        "nsp denoise photos clean --look natural --report report.html",
+        "nsp denoise photo.jpg clean.jpg --strength 0.6",
+    ),
+    groups={
+        "How much is removed": ("strength", "look", "chroma", "detail"),
+        "By which network": ("profile", "on_missing_profile", "mode", "pd"),
+        "Before, meanwhile, afterwards": ("dry_run", "report", "max_duration", "watch", "log_json", "as_json"),
+        "Which photos": ("include", "exclude", "recursive", "retry_failed", "damaged", "max_megapixels", "shard"),
+        "What is written": ("kind", "bit_depth", "quality", "suffix", "on_name_clash", "overwrite"),
+        "RAW and linear light": ("domain", "white_balance", "highlights", "colour_space", "exposure", "light"),
+        "What computes": ("engine", "device", "precision", "require_gpu", "cluster"),
+        "Memory and processors": ("memory", "threads", "tile", "workers"),
+    },
+)
 @click.argument("inputs", nargs=-1, required=True, type=PHOTOS, metavar="INPUT...")
 @click.argument("output", type=click.Path(path_type=Path))
 @recipe_option
@@ -150,7 +170,11 @@ from nsp_pipeline.machine.cpus import limit_libraries
     metavar="N",
     help="Refuse larger photos, before memory is taken for them.  [default: 512]",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what would be done, how long it takes and how much disk it needs; write nothing.",
+)
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import click
 
 from nsp_pipeline import __version__
+from nsp_pipeline.cli.shared.helpful import HelpfulGroup, write_examples
 from nsp_pipeline.cli.shared.standard_output import drop_standard_output
 from nsp_pipeline.cli.shared.verbosity import with_verbosity
 from nsp_pipeline.errors import ExitCode, NspError
@@ -43,7 +44,14 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+EXAMPLES = (
+    "nsp preview photo.jpg --out page.html    choose how much to remove",
+    "nsp denoise photos clean                 clean a folder",
+    "nsp report clean --out report.html       look at what was done",
+)
+
+
+class LazyGroup(HelpfulGroup):
     """A group whose help needs no command's module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,6 +65,11 @@ class LazyGroup(click.Group):
         command = importlib.import_module(COMMANDS[name].module).command
         assert isinstance(command, click.Command)
         return with_verbosity(command)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What it is for, and the first things to type."""
+        super().format_help_text(ctx, formatter)
+        write_examples(formatter, EXAMPLES)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

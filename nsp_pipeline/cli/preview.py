@@ -13,6 +13,7 @@ from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.cli.shared.engine_options import engine_options
 from nsp_pipeline.cli.shared.finding import PHOTOS
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import OrWord, PlaceType, ShareType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
@@ -33,7 +34,21 @@ SMALLEST, LARGEST = 64, 1024
 OPEN_ENGINES = 8
 
 
-@click.command(name="preview")
+@click.command(
+    name="preview",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp preview photo.jpg --out page.html",
+        "nsp preview photo.jpg --strength 0.4 --strength 0.7 --at 2100,1500",
+        "nsp preview *.NEF --profile d800.nsp --profile standard --sheet all.png",
+    ),
+    groups={
+        "What is written": ("out", "sheet"),
+        "What is compared": ("profiles", "strengths", "looks", "chromas", "details"),
+        "Where": ("at", "size"),
+        "What computes": ("engine", "device", "precision"),
+    },
+)
 @click.argument("photos", nargs=-1, required=True, type=PHOTOS, metavar="PHOTO...")
 @recipe_option
 @click.option(
@@ -102,11 +117,6 @@ OPEN_ENGINES = 8
 @click.pass_obj
 def command(sources: Sources | None, /, photos: tuple[Path, ...], **options: Any) -> None:
     """Show places of a PHOTO denoised in several ways, each with the command that makes it.
-
-    \b
-      nsp preview photo.jpg --out page.html
-      nsp preview photo.jpg --strength 0.4 --strength 0.7 --at 2100,1500
-      nsp preview *.NEF --profile d800.nsp --profile standard --sheet all.png
 
     Only the places are computed, with the noise of the whole photo, which takes seconds. On the page a slider (drag
     it, or use the arrow keys) compares any two ways at 100 %. Nothing but the page and the sheet is written.

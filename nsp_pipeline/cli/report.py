@@ -7,6 +7,7 @@ from rich.console import Console
 
 from nsp_pipeline.atomic_file import require_writable
 from nsp_pipeline.batch.output.manifest import Manifest, read_manifest
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import DurationType
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.errors import UsageError
@@ -17,7 +18,14 @@ from nsp_pipeline.report.run.pictures import PictureLimits
 USUAL = PictureLimits()
 
 
-@click.command(name="report")
+@click.command(
+    name="report",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp report clean --out report.html",
+        "nsp report clean --pictures 1000 --max-time 10m",
+    ),
+)
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -45,10 +53,6 @@ USUAL = PictureLimits()
 )
 def command(output: Path, out: Path, pictures: int, max_time: float) -> None:
     """Write a page about the photos in OUTPUT: what failed and what helps, totals, cameras, and photo by photo.
-
-    \b
-      nsp report clean --out report.html
-      nsp report clean --pictures 1000 --max-time 10m
 
     The page shows before and after at 100 % where most was removed, with a slider, and what was removed, amplified;
     photos can be filtered by state, camera, ISO and folder. It is one file that loads nothing. Nothing in OUTPUT is

@@ -13,6 +13,7 @@ from rich.text import Text
 from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
@@ -31,7 +32,14 @@ EXPLAINED = (
 )
 
 
-@click.command(name="scan")
+@click.command(
+    name="scan",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp scan photos",
+        "nsp scan photos --noise --report noise.html",
+    ),
+)
 @click.argument("photos", nargs=-1, required=True, type=PHOTOS)
 @recipe_option
 @click.option("--noise", is_flag=True, help="Measure the noise of every group as well; this opens some of its photos.")

@@ -9,6 +9,7 @@ from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.output.up_to_date import GONE
 from nsp_pipeline.batch.status.progress import Pace, Progress, Tally, look_at
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import UsageError
@@ -18,7 +19,14 @@ MOST_NAMED = 20
 """Photos that are named for each reason; --json names all."""
 
 
-@click.command(name="status")
+@click.command(
+    name="status",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp status clean",
+        "nsp status clean --failed",
+    ),
+)
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--failed", is_flag=True, help="Name every photo that failed, one a line, with its reason, and no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")

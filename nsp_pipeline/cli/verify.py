@@ -6,13 +6,18 @@ import click
 
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.output.verify import Verdict, verify_output
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
 
 
-@click.command(name="verify")
+@click.command(
+    name="verify",
+    cls=HelpfulCommand,
+    examples=("nsp verify clean",),
+)
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def command(output: Path, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -131,8 +132,11 @@ def find_profile(name_or_path: str) -> Profile:
         return load_profile(known[name_or_path])
     path = Path(name_or_path)
     if not os.path.exists(path):  # noqa: PTH110  (Path.exists raises where a name is too long)
+        near = get_close_matches(name_or_path, known, n=1)
+        meant = f"; did you mean '{near[0]}'?" if near else ""
         raise ProfileError(
-            f"there is no profile '{shown(name_or_path)}': not a file or folder, and not one of: {', '.join(known)}"
+            f"there is no profile '{shown(name_or_path)}': not a file or folder, and not one of: "
+            f"{', '.join(known)}{meant}"
         )
     return load_profile(path)
 

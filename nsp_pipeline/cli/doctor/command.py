@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nsp_pipeline import __version__
 from nsp_pipeline.cli.doctor.gpu_findings import Finding, gpu_findings
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
@@ -33,7 +34,11 @@ OPTIONAL = {
 }
 
 
-@click.command(name="doctor")
+@click.command(
+    name="doctor",
+    cls=HelpfulCommand,
+    examples=("nsp doctor",),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def command(as_json: bool) -> None:
     """Check this installation: versions, engines, GPU and built-in profile; show how to get what is missing.

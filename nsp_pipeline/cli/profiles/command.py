@@ -9,6 +9,7 @@ from rich.text import Text
 
 from nsp_pipeline.cli.profiles.files import export, import_, install, remove
 from nsp_pipeline.cli.shared.exporting import compare_with_weights
+from nsp_pipeline.cli.shared.helpful import HelpfulGroup
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
 from nsp_pipeline.engines.verify import verify_profile
@@ -19,7 +20,7 @@ from nsp_pipeline.report.page import write_page
 from nsp_pipeline.report.profile_page import profile_report
 
 
-@click.group(name="profiles", commands=[import_, install, remove, export])
+@click.group(name="profiles", cls=HelpfulGroup, commands=[import_, install, remove, export])
 def command() -> None:
     """List, show, check and move profiles. PROFILE is a name, a .nsp file or a folder."""
 
