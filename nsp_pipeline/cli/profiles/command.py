@@ -1,5 +1,6 @@
 """`nsp profiles`: what profiles there are, and whether they are whole."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -8,10 +9,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from nsp_pipeline.cli.profiles.files import export, import_, install, remove
+from nsp_pipeline.cli.profiles.words import camera_of, described, isos_of, licence_of, purpose_of
 from nsp_pipeline.cli.shared.exporting import compare_with_weights
 from nsp_pipeline.cli.shared.helpful import HelpfulGroup
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
+from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.profiles.bundle import CARD_FILE, WEIGHTS_FILE, load_profile
@@ -36,16 +39,23 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    # The name is what one types: on a narrow screen the others give way.
-    table = Table(Column("name", no_wrap=True), "camera", "ISO", "network", "licence", Column("file", overflow="fold"))
+    print_rich(_table(rows), *([] if is_verbose() else [Text("nsp profiles show NAME tells more; -v adds the files")]))
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Fits 80 columns, but for names, which are what one types."""
+    columns: list[Column | str] = [Column("name", no_wrap=True), "camera", "ISO", "for", "licence"]
+    columns += [Column("file", overflow="fold")] if is_verbose() else []
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for row in rows:
         # Texts, not strings: a name with brackets in it is no markup.
         if "error" in row:
-            cells = [row["name"], row["error"], "", "", "", row["path"]]
+            cells = [row["name"], "", "", row["error"], ""]
         else:
-            cells = [row[column] for column in ("name", "camera", "iso", "network", "licence", "path")]
+            cells = [row[column] for column in ("name", "camera", "iso", "purpose", "licence_in_short")]
+        cells += [row["path"]] if is_verbose() else []
         table.add_row(*map(Text, cells), style="red" if "error" in row else None)
-    print_rich(table)
+    return table
 
 
 def _row(name: str, path: Path) -> dict[str, str]:
@@ -55,10 +65,12 @@ def _row(name: str, path: Path) -> dict[str, str]:
         return {"name": name, "path": str(path), "error": str(error)}
     return {
         "name": name,
-        "camera": " ".join(part for part in (spec.camera_make, spec.camera_model) if part) or "several",
-        "iso": f"{spec.iso_min}-{spec.iso_max}" if spec.iso_min else "any",
+        "camera": camera_of(spec),
+        "iso": isos_of(spec),
+        "purpose": purpose_of(name, spec),
         "network": spec.backbone.name,
         "licence": spec.data.licence,
+        "licence_in_short": licence_of(spec),
         "path": str(path),
     }
 
@@ -73,13 +85,16 @@ def _row(name: str, path: Path) -> dict[str, str]:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print profile.json on stdout.")
 def show(profile: str, report: Path | None, as_json: bool) -> None:
-    """Show a profile's card."""
+    """Show what a profile is for, what it was made from, and how good it is; with -v its whole card."""
     bundle = find_profile(profile)
     if report:
         write_page(report, profile_report(bundle))
         note(f"plots: {report}")
     if as_json:
         print_json(bundle.spec.model_dump(mode="json"))
+        return
+    if not is_verbose():
+        print_line(described(bundle))
         return
     card = bundle.read(CARD_FILE).decode("utf-8", "replace")
     if printed_to_a_terminal():
