@@ -17,6 +17,7 @@ from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import OrWord, PlaceType, ShareType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
+from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.core.blend import LOOKS
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
@@ -25,7 +26,7 @@ from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.profiles.choose import general_profiles
 from nsp_pipeline.report.page import write_page
 from nsp_pipeline.report.preview.make import PhotoPreview, Spots, preview_photo
-from nsp_pipeline.report.preview.page import preview_page
+from nsp_pipeline.report.preview.page import preview_page, shot_in_words
 from nsp_pipeline.report.preview.sheet import preview_sheet
 from nsp_pipeline.report.preview.variants import Variant, asked_variants, usual_variants
 
@@ -157,11 +158,24 @@ def _previews(
         for number, path in enumerate(paths, 1):
             with console.status(f"{number} of {len(paths)}: {len(variants)} ways", spinner="dots"):
                 try:
-                    previews.append(preview_photo(path, variants, spots, engines, sources))
+                    preview = preview_photo(path, variants, spots, engines, sources)
+                    previews.append(preview)
+                    _tell(preview, console)
                 except PhotoError as error:
                     failed += 1
                     say(console, f"left out: {error}", style="yellow")
     return previews, failed
+
+
+def _tell(preview: PhotoPreview, console: Console) -> None:
+    """With -v the photo, why its profile, and its places."""
+    if not is_verbose():
+        return
+    places = "; ".join(f"{place.name} at {place.crop.left},{place.crop.top}" for place in preview.places)
+    why = f"; profile {preview.why}" if preview.why else ""
+    say(console, f"{preview.name}: {shot_in_words(preview)}{why}; places: {places}")
+    for way in preview.ways:
+        say(console, f"  {way.label}: about {way.seconds:.0f} s for the whole photo: {way.command}")
 
 
 def _variants(options: dict[str, Any]) -> list[Variant]:

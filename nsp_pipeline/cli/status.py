@@ -12,11 +12,12 @@ from nsp_pipeline.batch.status.progress import Pace, Progress, Tally, look_at
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
+from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
 
 MOST_NAMED = 20
-"""Photos that are named for each reason; --json names all."""
+"""Photos that are named for each reason; -v and --json name all."""
 
 
 @click.command(
@@ -81,8 +82,9 @@ def _lines_of_next_run(progress: Progress) -> list[str]:
 
 
 def _named(names: list[str]) -> list[str]:
-    more = [f"    and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
-    return [f"    {name}" for name in names[:MOST_NAMED]] + more
+    most = len(names) if is_verbose() else MOST_NAMED
+    more = [f"    and {len(names) - most} more; -v names all"] if len(names) > most else []
+    return [f"    {name}" for name in names[:most]] + more
 
 
 def _lines_of_run(progress: Progress) -> list[str]:

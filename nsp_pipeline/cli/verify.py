@@ -9,6 +9,7 @@ from nsp_pipeline.batch.output.verify import Verdict, verify_output
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
+from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
 
@@ -55,7 +56,7 @@ def _document(folder: Path, verdicts: list[Verdict]) -> dict[str, object]:
 
 
 def _lines(verdicts: list[Verdict]) -> list[str]:
-    lines = []
+    lines, sound = list[str](), list[str]()
     for verdict in verdicts:
         if verdict.trouble:
             lines.append(f"{verdict.output}: {verdict.trouble}")
@@ -63,9 +64,15 @@ def _lines(verdicts: list[Verdict]) -> list[str]:
             lines.append(f"{verdict.output}: metadata not compared: {verdict.unchecked}")
         if verdict.lost:
             lines.append(f"{verdict.output}: not kept: {', '.join(verdict.lost)}")
+        if is_verbose() and not (verdict.trouble or verdict.unchecked or verdict.lost):
+            sound.append(f"{verdict.output}: as it was made, with all its metadata")
     troubled = sum(bool(verdict.trouble) for verdict in verdicts)
     lacking = sum(bool(verdict.lost) for verdict in verdicts)
     whole = "1 photo" if len(verdicts) == 1 else f"{len(verdicts)} photos"
     if not lines:
-        return [f"{whole} checked: nothing is damaged, changed or missing"]
-    return [*lines, f"{whole} checked: {troubled} with trouble, {lacking} whose kind of file could not keep everything"]
+        return [*sound, f"{whole} checked: nothing is damaged, changed or missing"]
+    return [
+        *sound,
+        *lines,
+        f"{whole} checked: {troubled} with trouble, {lacking} whose kind of file could not keep everything",
+    ]
