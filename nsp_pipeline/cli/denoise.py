@@ -22,7 +22,7 @@ from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.batch.watch.watch import FolderWatch
-from nsp_pipeline.cli.shared.ahead import tell_ahead
+from nsp_pipeline.cli.dry_run import tell_ahead
 from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.engine_options import engine_options_for_several
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines

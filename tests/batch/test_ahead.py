@@ -17,8 +17,8 @@ from nsp_pipeline.batch.ahead import forecast as forecasts
 from nsp_pipeline.batch.ahead import probe as probes
 from nsp_pipeline.batch.ahead.forecast import Forecast, Share
 from nsp_pipeline.batch.folder import plan_folder
+from nsp_pipeline.cli.dry_run import size_in_words, total_lines
 from nsp_pipeline.cli.main import main
-from nsp_pipeline.cli.shared.ahead import size_in_words, total_lines
 
 
 class Clock:

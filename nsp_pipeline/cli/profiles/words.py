@@ -3,6 +3,8 @@
 import textwrap
 
 from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import DEFAULT, installed_profiles, shipped_profiles
 from nsp_pipeline.profiles.spec import ProfileSpec
@@ -19,11 +21,9 @@ LABEL, WIDTH = 13, 80
 
 
 def camera_of(spec: ProfileSpec) -> str:
-    """Maker and model, the maker said once; "any" for a profile of no camera of its own."""
-    make, model = spec.camera_make or "", spec.camera_model or ""
-    if not model:
-        return make or ("any" if spec.pairs is None else "several")
-    return model if model.casefold().startswith(make.casefold()) else f"{make} {model}"
+    """The camera by the name that it has everywhere; "any" for a student of no camera of its own."""
+    called = camera_name(Camera(spec.camera_make, spec.camera_model), read_aliases(aliases_file()))
+    return called or ("any" if spec.pairs is None else "several")
 
 
 def isos_of(spec: ProfileSpec) -> str:
