@@ -17,7 +17,7 @@ from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_documen
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
-from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich, printed_to_a_terminal
 from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
 from nsp_pipeline.core.noise_table import field_table
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
@@ -137,7 +137,7 @@ def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
     if measured:
         table.add_column("σ", justify="right", no_wrap=True)
         table.add_column("in words")
-    if measured and is_verbose():
+    if measured and _in_full():
         for column in ("shared", "s", "PD"):
             table.add_column(column, justify="right", no_wrap=True)
     troubles: list[str] = []
@@ -157,16 +157,21 @@ def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
         table.add_row(*map(Text, cells))
     notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
     if measured:
-        notes.insert(0, EXPLAINED_MORE if is_verbose() else EXPLAINED)
+        notes.insert(0, EXPLAINED_MORE if _in_full() else EXPLAINED)
     return [table, *map(Text, notes)]
 
 
+def _in_full() -> bool:
+    """Whether to show every column: another program may look for it."""
+    return is_verbose() or not printed_to_a_terminal()
+
+
 def _method_cells(group: Group, troubles: list[str]) -> list[str]:
-    """With -v correlation, s and PD; what stands in the way gets a number, and its text goes under the table."""
+    """In full correlation, s and PD; what stands in the way gets a number, and its text goes under the table."""
     advice = advise(group.noise)
     if advice.trouble and advice.trouble not in troubles:
         troubles.append(advice.trouble)
-    if not is_verbose():
+    if not _in_full():
         return []
     mark = f"({troubles.index(advice.trouble) + 1})" if advice.trouble else ""
     shared = f"{group.noise.by_lag[0]:.2f}" if group.noise else ""

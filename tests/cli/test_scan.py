@@ -11,6 +11,7 @@ from run_nsp import run_here
 
 from nsp_pipeline.calibration.archive.groups import Group
 from nsp_pipeline.calibration.archive.verdict import verdict
+from nsp_pipeline.cli import scan as scanning
 from nsp_pipeline.cli.export.stated_noise import stated_noise
 
 Captured = pytest.CaptureFixture[str]
@@ -127,10 +128,13 @@ def test_what_cannot_be_done_is_refused(
     assert message in result.err
 
 
-def test_the_table_says_in_words_how_noisy_photos_are_and_with_v_the_numbers(capsys: Captured, tmp_path: Path) -> None:
+def test_the_table_says_in_words_how_noisy_photos_are_and_on_a_terminal_the_numbers_with_v_alone(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = flat_archive(tmp_path / "photos", 8.0)
+    assert "strong noise; " in run_here(capsys, "scan", archive, "--noise").out
+    monkeypatch.setattr(scanning, "printed_to_a_terminal", lambda: True)
     brief, verbose = (run_here(capsys, "scan", archive, "--noise", *more).out for more in ((), ("-v",)))
-    assert "strong noise; " in " ".join(brief.split())
     assert ("shared" in brief, "shared" in verbose) == (False, True)
 
 

@@ -70,13 +70,12 @@ def failure_lines(failed: Sequence[Result]) -> list[str]:
         reasons[result.reason or ""].append(result.name)
     lines = []
     for reason, names in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
-        if len(names) == 1:
-            lines.append(f"  failed: {names[0]}: {reason}")
+        if len(names) <= MOST_FAILURES_NAMED:
+            lines += [f"  failed: {name}: {reason}" for name in names]
             continue
         lines.append(f"  {len(names)} failed: {reason}")
         lines += [f"    {name}" for name in names[:MOST_FAILURES_NAMED]]
-        if len(names) > MOST_FAILURES_NAMED:
-            lines.append(f"    and {len(names) - MOST_FAILURES_NAMED} more; nsp status OUTPUT --failed names all")
+        lines.append(f"    and {len(names) - MOST_FAILURES_NAMED} more; nsp status OUTPUT --failed names all")
     return lines
 
 

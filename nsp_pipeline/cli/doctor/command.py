@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
@@ -14,7 +15,7 @@ from nsp_pipeline import __version__
 from nsp_pipeline.cli.doctor.gpu_findings import Finding, gpu_findings
 from nsp_pipeline.cli.doctor.verdict import GPU_PARTS, Speed, measure_speed, verdict
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
-from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
+from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
@@ -54,12 +55,23 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        table = Table.grid(Column(no_wrap=True), Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
-        for finding in findings[:-1]:
-            table.add_row(_mark(finding), Text(finding.what), Text(finding.detail))
-        print_rich(table, Text(findings[-1].detail))
+        *parts, last = findings
+        _print(parts)
+        print_rich(Text(last.detail))
     if any(finding.ok is False for finding in findings):
         raise SystemExit(ExitCode.ENVIRONMENT)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    """A line for each; on a terminal what is too long goes on below its own beginning."""
+    if not printed_to_a_terminal():
+        for finding in findings:
+            print_line(f"{_mark(finding).plain:<9}{finding.what:<22}{finding.detail}")
+        return
+    table = Table.grid(Column(no_wrap=True), Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
+    for finding in findings:
+        table.add_row(_mark(finding), Text(finding.what), Text(finding.detail))
+    print_rich(table)
 
 
 def _mark(finding: Finding) -> Text:

@@ -39,13 +39,16 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    print_rich(_table(rows), *([] if is_verbose() else [Text("nsp profiles show NAME tells more; -v adds the files")]))
+    in_full = is_verbose() or not printed_to_a_terminal()
+    print_rich(_table(rows, in_full=in_full))
+    if not in_full:
+        print_line("nsp profiles show NAME tells more; -v adds network and file")
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Fits 80 columns, but for names, which are what one types."""
+def _table(rows: Sequence[Mapping[str, str]], *, in_full: bool) -> Table:
+    """Fits 80 columns where it is not in full; names, which are what one types, are never broken."""
     columns: list[Column | str] = [Column("name", no_wrap=True), "camera", "ISO", "for", "licence"]
-    columns += [Column("file", overflow="fold")] if is_verbose() else []
+    columns += ["network", Column("file", overflow="fold")] if in_full else []
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for row in rows:
         # Texts, not strings: a name with brackets in it is no markup.
@@ -53,7 +56,7 @@ def _table(rows: Sequence[Mapping[str, str]]) -> Table:
             cells = [row["name"], "", "", row["error"], ""]
         else:
             cells = [row[column] for column in ("name", "camera", "iso", "purpose", "licence_in_short")]
-        cells += [row["path"]] if is_verbose() else []
+        cells += [row.get("network", ""), row["path"]] if in_full else []
         table.add_row(*map(Text, cells), style="red" if "error" in row else None)
     return table
 

@@ -8,6 +8,7 @@ import pytest
 from run_nsp import Finished, run_here
 from tiny import tiny_model
 
+from nsp_pipeline.cli.profiles import command
 from nsp_pipeline.cli.shared import exporting
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
@@ -121,7 +122,8 @@ def test_on_a_narrow_screen_names_stay_whole(
     assert name in real_nsp("profiles", "list").out
 
 
-def test_the_list_and_what_is_shown_of_a_profile_fit_80_columns(real_nsp: Nsp) -> None:
+def test_the_list_and_what_is_shown_of_a_profile_fit_80_columns(real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "printed_to_a_terminal", lambda: True)
     described = real_nsp("profiles", "show", "standard").out.splitlines()
     assert max(map(len, described)) <= 80
     shown = real_nsp("profiles", "list").out.splitlines()
