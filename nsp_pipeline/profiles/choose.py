@@ -42,9 +42,8 @@ def shipped_profiles() -> dict[str, Path]:
 
 
 def general_profiles() -> list[str]:
-    """Names of those that ship and suit any camera, but the default: what a photo could be made with as well."""
-    specs = {name: read_spec(path) for name, path in shipped_profiles().items()}
-    return [name for name, spec in specs.items() if name != DEFAULT and spec.pairs is None]
+    """Names of those that ship and suit any camera, the default first: what every photo could be made with."""
+    return [name for name, path in shipped_profiles().items() if read_spec(path).pairs is None]
 
 
 def user_folder() -> Path:

@@ -20,6 +20,7 @@ from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata, RawSource
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import general_profiles
 from nsp_pipeline.report.preview.places import choose_places, place_at
 from nsp_pipeline.report.preview.variants import Variant, asked_variants
 from nsp_pipeline.report.upright import FLIPS, Turn
@@ -187,11 +188,22 @@ def test_a_page_holds_every_place_in_every_way_and_loads_nothing(preview: Previe
     rows = re.findall(r'<div class="row".*?</div>', page)
     assert len(rows) == 3
     labels = ["as it is", "own, auto", "own, look natural", "own, strength 0.5", "own, strength 1"]
-    assert [re.findall(r'data-label="(.*?)"', row)[:5] for row in rows] == [labels] * 3
+    labels += [f"{name}, auto" for name in general_profiles()]
+    assert "standard, auto" in labels
+    assert [re.findall(r'data-label="(.*?)"', row) for row in rows] == [labels] * 3
     assert "<script>alert(1)" not in page
     assert "photo &lt;b&gt;&amp;&#x27;.png" in page
     assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_profile_by_two_names_is_shown_once(preview: Preview, tmp_path: Path) -> None:
+    photo = save_photo(tmp_path / "photo.png", size=(400, 300))
+
+    assert preview(photo, "--size", 64, "--profile", "auto", "--profile", "own", "--strength", "1") == 0
+
+    row = re.findall(r'<div class="row".*?</div>', (tmp_path / "preview.html").read_text(encoding="utf-8"))[0]
+    assert re.findall(r'data-label="(.*?)"', row) == ["as it is", "own, strength 1"]
 
 
 def test_the_sheet_has_a_row_for_each_place_and_a_column_for_each_way(preview: Preview, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def preview_photo(
         why=why,
         places=tuple(first.places),
         before=first.pictures(None),
-        ways=tuple(ways[variant] for variant in variants),
+        ways=tuple(ways[variant] for variant in variants if variant in ways),
     )
 
 
@@ -107,8 +107,10 @@ def _by_profile(path: Path, variants: Sequence[Variant], sources: Sources) -> li
     found: dict[str, tuple[Profile, str, list[Variant]]] = {}
     for asked in dict.fromkeys(variant.profile for variant in variants):
         profile, why = _profile_for(path, asked, sources)
-        own = [variant for variant in variants if variant.profile == asked]
-        found.setdefault(profile.sha256, (profile, why, []))[2].extend(own)
+        own = found.setdefault(profile.sha256, (profile, why, []))[2]
+        # By two names it is one way: a photo's own profile may be one that ships.
+        known = {variant.settings for variant in own}
+        own += [variant for variant in variants if variant.profile == asked and variant.settings not in known]
     return list(found.values())
 
 
