@@ -207,7 +207,7 @@ def _finished(one: Path, photos: Path, out: Path, number: int, digest: str, sett
         input_mtime_ns=source.st_mtime_ns,
         input_sha256=digest,
         settings=settings,
-        why="asked for as fast",
+        why="as you asked",
         version="0.1.0",
         output_size=target.st_size,
         output_mtime_ns=target.st_mtime_ns,

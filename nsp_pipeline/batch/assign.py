@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from nsp_pipeline.batch.job import Job
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
-from nsp_pipeline.frames.frame import Camera
-from nsp_pipeline.frames.read import read_camera
+from nsp_pipeline.frames.frame import Camera, Facts
+from nsp_pipeline.frames.read import read_facts
 from nsp_pipeline.profiles.bundle import Profile
 
 AUTO = "auto"
@@ -19,13 +19,15 @@ METADATA_READERS = 4
 class Task:
     """A job and its profile (None: the photo is left out), with the reason in words.
 
-    `trouble` is why the photo could not be asked for its camera, where that is no fault of the photo.
+    `trouble` is why the photo could not be asked for its camera, where that is no fault of the photo. `facts` is what
+    its header said, where it was asked.
     """
 
     job: Job
     profile: Profile | None
     why: str
     trouble: DecoderFailedError | None = None
+    facts: Facts | None = None
 
 
 def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_missing: str, mode: str) -> list[Task]:
@@ -42,15 +44,16 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
     """
     if profile == AUTO:
         tasks = []
-        for job, camera in zip(jobs, _cameras(jobs), strict=True):
-            if isinstance(camera, DecoderFailedError):
-                tasks.append(Task(job, None, camera.reason, camera))
+        for job, facts in zip(jobs, _facts(jobs), strict=True):
+            if isinstance(facts, DecoderFailedError):
+                tasks.append(Task(job, None, facts.reason, facts))
                 continue
+            camera = facts.camera if facts else Camera()
             choice = sources.choose_profile(camera, on_missing=on_missing, mode=mode)
-            tasks.append(Task(job, choice.profile, choice.why))
+            tasks.append(Task(job, choice.profile, choice.why, facts=facts))
     else:
         found = sources.find_profile(profile)
-        tasks = [Task(job, found, f"asked for as {profile}") for job in jobs]
+        tasks = [Task(job, found, "as you asked") for job in jobs]
     distinct = {task.profile.sha256: task.profile for task in tasks if task.profile}
     for found in distinct.values():
         found.read(found.graph_file(mode))
@@ -58,23 +61,23 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
     return sorted(tasks, key=lambda task: order[task.profile.sha256] if task.profile else len(order))
 
 
-def _cameras(jobs: Sequence[Job]) -> list[Camera | DecoderFailedError]:
+def _facts(jobs: Sequence[Job]) -> list[Facts | DecoderFailedError | None]:
     readers = ThreadPoolExecutor(METADATA_READERS)
     try:
-        return list(readers.map(_camera, jobs))
+        return list(readers.map(_facts_of, jobs))
     finally:
         # At once, also on Ctrl-C with thousands of files to go.
         readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _camera(job: Job) -> Camera | DecoderFailedError:
-    """What the metadata say; nothing for a photo that cannot be read, which is reported when its turn comes.
+def _facts_of(job: Job) -> Facts | DecoderFailedError | None:
+    """What the header says; None for a photo that cannot be read, which is reported when its turn comes.
 
     Where our own reader broke down, a photo must not be made with the profile of a camera that is not its own.
     """
     try:
-        return read_camera(job.input)
+        return read_facts(job.input)
     except DecoderFailedError as error:
         return error
     except PhotoError:
-        return Camera()
+        return None

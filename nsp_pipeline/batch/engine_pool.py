@@ -18,13 +18,14 @@ Opener = Callable[[Profile], Engine]
 
 
 class EnginePool:
-    """Engines by profile, opened when first needed; the one used longest ago makes room for a third.
+    """Engines by profile, opened when first needed; the one used longest ago makes room where `most` are open.
 
     `reference` opens the engine that stands in where the first one's result cannot be trusted; None: there is none.
     """
 
-    def __init__(self, opener: Opener, reference: Opener | None = None) -> None:
+    def __init__(self, opener: Opener, reference: Opener | None = None, most: int = OPEN_ENGINES) -> None:
         self._opener = opener
+        self._most = most
         self._reference = reference
         self._open: OrderedDict[tuple[str, bool], Engine] = OrderedDict()
 
@@ -38,7 +39,7 @@ class EnginePool:
 
     def _take(self, key: tuple[str, bool], profile: Profile, opener: Opener) -> Engine:
         if key not in self._open:
-            while len(self._open) >= OPEN_ENGINES:
+            while len(self._open) >= self._most:
                 self._open.popitem(last=False)[1].close()
             self._open[key] = opener(profile)
         self._open.move_to_end(key)
@@ -54,12 +55,14 @@ class EnginePool:
             engine.close()
 
 
-def engine_pool(settings: RunSettings, sources: Sources, say: Callable[[str], None]) -> EnginePool:
+def engine_pool(
+    settings: RunSettings, sources: Sources, say: Callable[[str], None], most: int = OPEN_ENGINES
+) -> EnginePool:
     """The pool of a run; `say` takes a line for the user when an engine has to be built first."""
     on_gpu = settings.require_gpu or settings.device.startswith("cuda")
     # Who asks for the GPU is not to wait for the CPU.
     reference = None if on_gpu else lambda profile: _open_reference(profile, settings, sources)
-    return EnginePool(lambda profile: _open(profile, settings, sources, say), reference)
+    return EnginePool(lambda profile: _open(profile, settings, sources, say), reference, most)
 
 
 def _open_reference(profile: Profile, settings: RunSettings, sources: Sources) -> Engine:

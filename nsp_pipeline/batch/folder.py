@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
+from nsp_pipeline.batch.ahead.forecast import Forecast, forecast
+from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.clashes import OnClash
 from nsp_pipeline.batch.job import Shard
 from nsp_pipeline.batch.listeners.callback import Callback, FolderProgress
@@ -101,9 +103,13 @@ class FolderRun:
     settings: RunSettings
     sources: Sources
 
-    def foresee(self) -> list[Foreseen]:
-        """Say what `work` would do, photo by photo; see batch.run.foresee."""
+    def foresee(self) -> tuple[list[Foreseen], list[Task]]:
+        """Say what `work` would do, photo by photo, and which it would make; see batch.run.foresee."""
         return foresee(self.plan, self.settings, self.sources)
+
+    def forecast(self, tasks: Sequence[Task], say: Callable[[str], None]) -> Forecast:
+        """Say what these photos would take; see batch.ahead.forecast."""
+        return forecast(tasks, self.plan.root, self.settings, self.sources, say)
 
     def work(self, reporter: Reporter, cancel: threading.Event | None = None) -> Summary:
         """Do it; see batch.run.run_batch."""

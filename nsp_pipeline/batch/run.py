@@ -7,6 +7,8 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 from nsp_pipeline import __version__
+from nsp_pipeline.batch.ahead.forecast import free_bytes, rough_bytes
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.assign import Task, assign_profiles
 from nsp_pipeline.batch.engine_pool import engine_pool
 from nsp_pipeline.batch.interrupt import interruptible
@@ -79,28 +81,33 @@ def run_batch(
                 pipeline = Pipeline(steps, engines, watch)
                 if settings.in_other_processes:
                     pipeline = WorkersPipeline(steps, engines, watch, sources, plan.root)
-                reporter.begin(total)
-                _work(pipeline, steps, plan, tasks, watch)
+                with Workload(tasks, unfinished) as work:
+                    _warn_of_the_disk(plan, settings, tasks, work, reporter)
+                    reporter.begin(total, work)
+                    _work(pipeline, steps, plan, tasks, watch)
             summary = _summarise(plan, pipeline, unfinished, time.monotonic() - began)
             _record_end(manifest, summary)
     return summary
 
 
-def foresee(plan: Plan, settings: RunSettings, sources: Sources = INSTALLED) -> list[Foreseen]:
-    """Say what a run would do, photo by photo, and write nothing.
+def foresee(plan: Plan, settings: RunSettings, sources: Sources = INSTALLED) -> tuple[list[Foreseen], list[Task]]:
+    """Say what a run would do, photo by photo, and which it would make; writes nothing.
 
     Raises as run_batch does, but for what only shows in writing.
     """
     foreseen = [Foreseen(printable(entry.input), None, Action.FAIL, entry.reason) for entry in plan.refused]
+    to_make = []
     with read_manifest(plan.root) as manifest:
         for task in _assign(plan, settings, sources):
             names = task.job.name, printable(task.job.output)
             if task.profile is None:
                 foreseen.append(Foreseen(*names, Action.SKIP, task.why))
-            else:
-                decision = settings.decide(task, manifest)
-                foreseen.append(Foreseen(*names, decision.action, decision.reason, task.profile.name, task.why))
-    return foreseen
+                continue
+            decision = settings.decide(task, manifest)
+            foreseen.append(Foreseen(*names, decision.action, decision.reason, task.profile.name, task.why))
+            if decision.action == Action.MAKE:
+                to_make.append(task)
+    return foreseen, to_make
 
 
 def _assign(plan: Plan, settings: RunSettings, sources: Sources) -> list[Task]:
@@ -124,6 +131,20 @@ def _settle_the_past(
     folders = {job.output.parent for job in plan.jobs} | {plan.root}
     if strays := remove_strays(folders, manifest, lock):
         reporter.say(f"removed {strays} unfinished files of a run that was killed", strays=strays)
+
+
+def _warn_of_the_disk(
+    plan: Plan, settings: RunSettings, tasks: Sequence[Task], work: Workload, reporter: Reporter
+) -> None:
+    """Say so where the disk will hardly hold what is to be made: better now than in the middle of the night."""
+    named = set(work.names)
+    needed = rough_bytes([task for task in tasks if task.job.name in named], work, settings.inference.mode)
+    free = free_bytes(plan.root)
+    if free is not None and needed > free:
+        reporter.say(
+            f"the disk may be too small: about {needed / 1e9:.1f} GB are to be written, and {free / 1e9:.1f} GB are "
+            "free; make room, or stop with Ctrl-C (--dry-run tells more exactly)"
+        )
 
 
 def _all_wanted(tasks: Sequence[Task], settings: RunSettings) -> set[tuple[str, str]]:

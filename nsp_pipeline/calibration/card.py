@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import camera_name
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -14,8 +16,8 @@ def profile_card(fields: Mapping[str, Any]) -> str:
     """Write the card of a profile from the fields of its `profile.json` (without schema version and hashes)."""
     training, data, scores = fields["training"], fields["data"], fields["scores"]
     pairs, backbone = fields["pairs"], fields["backbone"]
-    camera = " ".join(part for part in (fields["camera_make"], fields["camera_model"]) if part) or "several cameras"
-    isos = f"ISO {fields['iso_min']} to {fields['iso_max']}" if fields["iso_min"] else "ISO unknown"
+    camera = camera_name(Camera(fields["camera_make"], fields["camera_model"]), {}) or "several cameras"
+    isos = _isos(fields["iso_min"], fields["iso_max"])
     sizes = ", ".join(f"{key} {value}" for key, value in backbone["sizes"].items())
     settings = "\n".join(f"- {key}: {value}" for key, value in training["settings"].items())
     return f"""# {fields["name"]}
@@ -46,6 +48,12 @@ may keep some noise or lose fine texture; `--strength` sets how much is removed.
 
 {settings}
 """
+
+
+def _isos(least: int | None, most: int | None) -> str:
+    if not least:
+        return "ISO unknown"
+    return f"ISO {least}" if least == most else f"ISO {least} to {most}"
 
 
 def _kind(fields: Mapping[str, Any], camera: str, isos: str) -> str:

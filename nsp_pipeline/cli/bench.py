@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nsp_pipeline import __version__
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import DeviceType, HeightWidthType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
@@ -35,7 +36,14 @@ EXPLAINED = (
 )
 
 
-@click.command(name="bench")
+@click.command(
+    name="bench",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp bench",
+        "nsp bench --profile d800.nsp --engine onnx --size 4000x6000 --json",
+    ),
+)
 @recipe_option
 @click.option(
     "--profile",
@@ -102,12 +110,6 @@ def command(
 
     A photo made by nsp itself goes the whole way in memory: its noise is measured, its tiles go through the engine, and
     the result is blended and stored. Each configuration runs in a process of its own, and its memory is told with it.
-
-    \b
-    This machine, everything that ships:
-      nsp bench
-    One profile on two engines, a photo of 24 megapixels, in numbers for another program:
-      nsp bench --profile camera.nsp --engine onnx --engine openvino --size 4000x6000 --json
 
     Exit codes: 0 something was measured; 2 wrong usage; 3 nothing runs here; 130 interrupted.
     """

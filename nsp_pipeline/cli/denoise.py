@@ -8,34 +8,61 @@ from typing import Any, cast
 import click
 from rich.console import Console
 
+from nsp_pipeline.atomic_file import require_writable
 from nsp_pipeline.batch.clashes import OnClash
 from nsp_pipeline.batch.folder import FolderOptions, FolderRun, plan_folder
 from nsp_pipeline.batch.interrupt import interruptible
+from nsp_pipeline.batch.listeners.closing import closing_table, next_lines
 from nsp_pipeline.batch.listeners.json_log import EventLog
 from nsp_pipeline.batch.listeners.listener import Everybody
-from nsp_pipeline.batch.listeners.terminal import Lines, PatientConsole, duration, summary_lines, terminal_reporter
+from nsp_pipeline.batch.listeners.terminal import Lines, OnlyFailures, PatientConsole, terminal_reporter
+from nsp_pipeline.batch.listeners.words import duration, summary_lines
 from nsp_pipeline.batch.outcome import Ended, Outcome, Summary
+from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.plan import Plan
-from nsp_pipeline.batch.run import Foreseen
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.batch.watch.watch import FolderWatch
+from nsp_pipeline.cli.dry_run import tell_ahead
 from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.engine_options import engine_options_for_several
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import DurationType, NumberType, OrWord, ShardType, SizeType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
-from nsp_pipeline.cli.shared.standard_output import print_json, print_line
+from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.strength_options import LIGHT_OPTION, strength_options
+from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.development import DOMAINS
+from nsp_pipeline.frames.frame import Facts
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.cpus import limit_libraries
 
 
-@click.command(name="denoise")
+@click.command(
+    name="denoise",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp denoise photos clean",
+        "nsp denoise photos clean --dry-run",
+        "nsp denoise photos clean --look natural --report report.html",
+        "nsp denoise photo.jpg clean.jpg --strength 0.6",
+    ),
+    groups={
+        "How much is removed": ("strength", "look", "chroma", "detail"),
+        "By which network": ("profile", "on_missing_profile", "mode", "pd"),
+        "Before, meanwhile, afterwards": ("dry_run", "report", "max_duration", "watch", "log_json", "as_json"),
+        "Which photos": ("include", "exclude", "recursive", "retry_failed", "damaged", "max_megapixels", "shard"),
+        "What is written": ("kind", "bit_depth", "quality", "suffix", "on_name_clash", "overwrite"),
+        "RAW and linear light": ("domain", "white_balance", "highlights", "colour_space", "exposure", "light"),
+        "What computes": ("engine", "device", "precision", "require_gpu", "cluster"),
+        "Memory and processors": ("memory", "threads", "tile", "workers"),
+    },
+)
 @click.argument("inputs", nargs=-1, required=True, type=PHOTOS, metavar="INPUT...")
 @click.argument("output", type=click.Path(path_type=Path))
 @recipe_option
@@ -143,7 +170,17 @@ from nsp_pipeline.machine.cpus import limit_libraries
     metavar="N",
     help="Refuse larger photos, before memory is taken for them.  [default: 512]",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what would be done, how long it takes and how much disk it needs; write nothing.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write a page in the end: failures, totals, and before and after of the photos, to look at in a browser.",
+)
 @click.option(
     "--log-json", type=click.Path(path_type=Path), metavar="FILE", help="Append a line of JSON to FILE for each event."
 )
@@ -187,40 +224,64 @@ def command(
     plan = run.plan
     console = PatientConsole(stderr=True)
     if options["watch"]:
-        _refuse_with_watch({"--dry-run": dry_run, "--json": as_json})
+        _refuse_with_watch({"--dry-run": dry_run, "--json": as_json, "--report": options["report"] is not None})
 
         def again() -> FolderRun:
             return plan_folder(inputs, output, run.sources, **_folder_options(options))
 
         _watch(again, console, _log_path(options["log_json"], plan))
         return
+    report = _report_path(options["report"], plan, dry_run=dry_run)
     _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
     if dry_run:
-        _tell_ahead(run.foresee(), as_json)
+        tell_ahead(run, console, as_json=as_json)
         run.require_photos()
         return
-    summary = _work(run, console, _log_path(options["log_json"], plan))
+    summary, facts = _work(run, console, _log_path(options["log_json"], plan))
     if plan.jobs or plan.refused:
-        _say_all(console, summary_lines(summary))
+        _close(summary, facts, console, reported=report is not None)
     else:
         _say_all(console, [] if plan.found.nothing else ["nothing to do: no photos fall to this shard"])
+    if report:
+        _write_report(plan, report, console)
     if as_json:
         print_json({**summary.as_json(), "search": search_document(plan.found)})
     _exit(summary, run)
 
 
-def _work(run: FolderRun, console: Console, log_path: Path | None) -> Summary:
+def _work(run: FolderRun, console: Console, log_path: Path | None) -> tuple[Summary, Callable[[str], Facts | None]]:
+    """Do it; the summary, and what photos' headers say by their names."""
     log_context = EventLog(log_path) if log_path else nullcontext()
-    with log_context as log, terminal_reporter(console) as terminal:
+    reporter = terminal_reporter(console, verbose=is_verbose(), quiet=is_quiet())
+    with log_context as log, reporter as terminal:
         summary = run.work(Everybody(terminal, log) if log else terminal)
         if log:
             log.end(summary.as_json()["summary"])
-        return summary
+        return summary, terminal.facts
+
+
+def _close(summary: Summary, facts: Callable[[str], Facts | None], console: PatientConsole, *, reported: bool) -> None:
+    """Say what was done, in a table too, and what to type next; with -q nothing."""
+    aliases = read_aliases(aliases_file())
+
+    def shot(name: str) -> str:
+        found = facts(name)
+        camera = (camera_name(found.camera, aliases) if found else None) or "unknown camera"
+        return f"{camera}, ISO {found.camera.iso}" if found and found.camera.iso else camera
+
+    _say_all(console, summary_lines(summary))
+    table = closing_table(summary.results, shot)
+    if table and not is_quiet():
+        console.print(table)
+    _say_all(console, next_lines(summary, reported=reported))
 
 
 def _refuse_with_watch(given: Mapping[str, bool]) -> None:
     for name in (name for name, is_given in given.items() if is_given):
-        instead = "; --log-json writes a line for each photo" if name == "--json" else ""
+        instead = {
+            "--json": "; --log-json writes a line for each photo",
+            "--report": "; nsp report OUTPUT writes one at any time",
+        }.get(name, "")
         raise UsageError(f"--watch does not go with {name}, which needs an end{instead}")
 
 
@@ -229,7 +290,7 @@ def _watch(again: Callable[[], FolderRun], console: Console, log_path: Path | No
     log_context = EventLog(log_path) if log_path else nullcontext()
     say(console, "watching for photos; Ctrl-C or SIGTERM ends it")
     with log_context as log, interruptible() as cancel:
-        lines = Lines(console)
+        lines = OnlyFailures(console) if is_quiet() else Lines(console, verbose=True)
         watched = FolderWatch(again, Everybody(lines, log) if log else lines, cancel).follow()
         counts = ", ".join(f"{watched.counts[outcome]} {outcome}" for outcome in map(str, Outcome))
         say(console, f"stopped watching: {counts} in {duration(watched.seconds)}")
@@ -274,19 +335,29 @@ def _log_path(path: Path | None, plan: Plan) -> Path | None:
     return path
 
 
+def _report_path(path: Path | None, plan: Plan, *, dry_run: bool) -> Path | None:
+    """The page to write, once it is sure that it can be; raises UsageError and OutputError."""
+    if path is None:
+        return None
+    if dry_run:
+        raise UsageError("--dry-run makes nothing that --report could show; leave one of them out")
+    if path.exists() and any(job.input.exists() and path.samefile(job.input) for job in plan.jobs):
+        raise UsageError(f"--report {printable(path)}: this is a photo of the INPUT")
+    require_writable(path, "the report")
+    return path
+
+
+def _write_report(plan: Plan, page: Path, console: Console) -> None:
+    from nsp_pipeline.cli.report import USUAL, report_on  # which most runs do without
+
+    with read_manifest(plan.root) as manifest:
+        if manifest:
+            report_on(plan.root, manifest, page, USUAL, console)
+
+
 def _ignored_lines(plan: Plan) -> list[str]:
     if not (ignored := plan.found.ignored):
         return []
     count = sum(ignored.values())
     files = "file that is no photo" if count == 1 else "files that are no photos"
     return [f"ignored {count} {files} ({', '.join(printable(suffix) for suffix in sorted(ignored))})"]
-
-
-def _tell_ahead(foreseen: list[Foreseen], as_json: bool) -> None:
-    if as_json:
-        print_json([vars(entry) for entry in foreseen])
-        return
-    for entry in foreseen:
-        made_by = f" with profile {entry.profile} ({entry.why})" if entry.profile and entry.action == "make" else ""
-        target = f" -> {entry.output}" if entry.output and entry.action == "make" else ""
-        print_line(f"{entry.action} {entry.input}{target}{made_by}: {entry.reason}")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
 from nsp_pipeline.cli.shared.training import (
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
 PREPARED_EVERY = 50
 
 
-@click.command(name="distill")
+@click.command(
+    name="distill",
+    cls=HelpfulCommand,
+    examples=("nsp distill photos --teacher d800.nsp --out d800-fast.nsp",),
+)
 @click.argument("photos", nargs=-1, type=PHOTOS)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder."

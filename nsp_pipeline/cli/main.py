@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import click
 
 from nsp_pipeline import __version__
+from nsp_pipeline.cli.shared.helpful import HelpfulGroup, write_examples
 from nsp_pipeline.cli.shared.standard_output import drop_standard_output
+from nsp_pipeline.cli.shared.verbosity import with_verbosity
 from nsp_pipeline.errors import ExitCode, NspError
 from nsp_pipeline.machine.cpus import default_threads, limit_libraries
 
@@ -26,8 +28,10 @@ class LazyCommand:
 
 
 COMMANDS = {
+    "preview": LazyCommand("nsp_pipeline.cli.preview", "See a photo denoised in several ways, and choose."),
     "denoise": LazyCommand("nsp_pipeline.cli.denoise", "Remove the noise from photos: files or whole folders."),
     "status": LazyCommand("nsp_pipeline.cli.status", "Show how far a run is, and what failed."),
+    "report": LazyCommand("nsp_pipeline.cli.report", "Write a page with before and after of what was done."),
     "verify": LazyCommand("nsp_pipeline.cli.verify", "Check finished photos against their originals' metadata."),
     "scan": LazyCommand("nsp_pipeline.cli.scan", "List the cameras and ISO in an archive, and their noise."),
     "calibrate": LazyCommand("nsp_pipeline.cli.calibrate.command", "Make a profile of a camera from its noisy photos."),
@@ -40,7 +44,14 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+EXAMPLES = (
+    "nsp preview photo.jpg --out page.html    choose how much to remove",
+    "nsp denoise photos clean                 clean a folder",
+    "nsp report clean --out report.html       look at what was done",
+)
+
+
+class LazyGroup(HelpfulGroup):
     """A group whose help needs no command's module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -53,7 +64,12 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(COMMANDS[name].module).command
         assert isinstance(command, click.Command)
-        return command
+        return with_verbosity(command)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What it is for, and the first things to type."""
+        super().format_help_text(ctx, formatter)
+        write_examples(formatter, EXAMPLES)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

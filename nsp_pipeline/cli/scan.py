@@ -12,10 +12,13 @@ from rich.text import Text
 
 from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
+from nsp_pipeline.calibration.archive.verdict import calibration_in_words, noise_in_words
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
-from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
+from nsp_pipeline.cli.shared.standard_output import print_json, print_rich, printed_to_a_terminal
+from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
 from nsp_pipeline.core.noise_table import field_table
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
@@ -25,13 +28,21 @@ from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.report.noise_page import noise_report
 from nsp_pipeline.report.page import write_page
 
-EXPLAINED = (
+EXPLAINED = "σ: standard deviation of the noise, of 255; nsp calibrate makes a profile of a group; -v says with what"
+EXPLAINED_MORE = (
     "σ: standard deviation of the noise, of 255; shared: correlation of neighbouring pixels; s: to calibrate with; "
     "PD: at inference"
 )
 
 
-@click.command(name="scan")
+@click.command(
+    name="scan",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp scan photos",
+        "nsp scan photos --noise --report noise.html",
+    ),
+)
 @click.argument("photos", nargs=-1, required=True, type=PHOTOS)
 @recipe_option
 @click.option("--noise", is_flag=True, help="Measure the noise of every group as well; this opens some of its photos.")
@@ -47,7 +58,7 @@ EXPLAINED = (
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="Write a page with noise curves and correlation maps; needs --noise.",
+    help="Write a page with a picture of each group, what its noise means, and the measurements; needs --noise.",
 )
 @find_options
 @click.option(
@@ -115,15 +126,20 @@ def command(
 
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=is_quiet())
 
 
 def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("camera", "ISO", "kind", "size"):
         table.add_column(column, no_wrap=column != "camera")
-    for column in ("photos", *(("σ", "shared", "s", "PD") if measured else ())):
-        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("photos", justify="right", no_wrap=True)
+    if measured:
+        table.add_column("σ", justify="right", no_wrap=True)
+        table.add_column("in words")
+    if measured and _in_full():
+        for column in ("shared", "s", "PD"):
+            table.add_column(column, justify="right", no_wrap=True)
     troubles: list[str] = []
     for group in groups:
         cells = [
@@ -134,24 +150,32 @@ def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
             str(len(group.paths)),
         ]
         if measured:
-            cells += _noise_cells(group, troubles)
+            level = f"{group.sigma:.2f}" if group.sigma is not None else ""
+            cells += [level, f"{noise_in_words(group.sigma)}; {calibration_in_words(group)}"]
+            cells += _method_cells(group, troubles)
         # Texts, not strings: what a camera calls itself is no markup.
         table.add_row(*map(Text, cells))
     notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
     if measured:
-        notes.insert(0, EXPLAINED)
+        notes.insert(0, EXPLAINED_MORE if _in_full() else EXPLAINED)
     return [table, *map(Text, notes)]
 
 
-def _noise_cells(group: Group, troubles: list[str]) -> list[str]:
-    """Level, correlation, s and PD; what stands in the way gets a number, and its text goes under the table."""
+def _in_full() -> bool:
+    """Whether to show every column: another program may look for it."""
+    return is_verbose() or not printed_to_a_terminal()
+
+
+def _method_cells(group: Group, troubles: list[str]) -> list[str]:
+    """In full correlation, s and PD; what stands in the way gets a number, and its text goes under the table."""
     advice = advise(group.noise)
     if advice.trouble and advice.trouble not in troubles:
         troubles.append(advice.trouble)
+    if not _in_full():
+        return []
     mark = f"({troubles.index(advice.trouble) + 1})" if advice.trouble else ""
-    level = f"{group.sigma:.2f}" if group.sigma is not None else ""
     shared = f"{group.noise.by_lag[0]:.2f}" if group.noise else ""
-    return [level, shared, mark or str(advice.s), mark or ("no" if advice.pd_factor == 1 else str(advice.pd_factor))]
+    return [shared, mark or str(advice.s), mark or ("no" if advice.pd_factor == 1 else str(advice.pd_factor))]
 
 
 def _iso(group: Group) -> str:

@@ -5,19 +5,29 @@ from pathlib import Path
 
 import click
 
-from nsp_pipeline.batch.listeners.terminal import duration
+from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.output.up_to_date import GONE
 from nsp_pipeline.batch.status.progress import Pace, Progress, Tally, look_at
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
+from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
 
 MOST_NAMED = 20
-"""Photos that are named for each reason; --json names all."""
+"""Photos that are named for each reason; -v and --json name all."""
 
 
-@click.command(name="status")
+@click.command(
+    name="status",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp status clean",
+        "nsp status clean --failed",
+    ),
+)
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--failed", is_flag=True, help="Name every photo that failed, one a line, with its reason, and no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
@@ -30,7 +40,7 @@ def command(output: Path, failed: bool, as_json: bool) -> None:
     Exit codes: 0 said; 2 no run ever worked there; 4 the record cannot be read.
     """
     folder = output.parent if output.is_file() else output
-    with read_manifest(folder, lambda line: click.echo(line, err=True)) as manifest:
+    with read_manifest(folder, note) as manifest:
         if manifest is None:
             raise UsageError(f"{printable(output)}: nsp has no record there; name the OUTPUT of an earlier run")
         progress = look_at(folder, manifest)
@@ -72,8 +82,9 @@ def _lines_of_next_run(progress: Progress) -> list[str]:
 
 
 def _named(names: list[str]) -> list[str]:
-    more = [f"    and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
-    return [f"    {name}" for name in names[:MOST_NAMED]] + more
+    most = len(names) if is_verbose() else MOST_NAMED
+    more = [f"    and {len(names) - most} more; -v names all"] if len(names) > most else []
+    return [f"    {name}" for name in names[:most]] + more
 
 
 def _lines_of_run(progress: Progress) -> list[str]:

@@ -6,12 +6,19 @@ import click
 
 from nsp_pipeline.batch.output.manifest import read_manifest
 from nsp_pipeline.batch.output.verify import Verdict, verify_output
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line
+from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
 
 
-@click.command(name="verify")
+@click.command(
+    name="verify",
+    cls=HelpfulCommand,
+    examples=("nsp verify clean",),
+)
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def command(output: Path, as_json: bool) -> None:
@@ -24,7 +31,7 @@ def command(output: Path, as_json: bool) -> None:
     says; 2 no run ever worked there; 4 the record cannot be read.
     """
     folder = output.parent if output.is_file() else output
-    with read_manifest(folder, lambda line: click.echo(line, err=True)) as manifest:
+    with read_manifest(folder, note) as manifest:
         if manifest is None:
             raise UsageError(f"{printable(output)}: nsp has no record there; name the OUTPUT of an earlier run")
         verdicts = list(verify_output(folder, manifest))
@@ -49,7 +56,7 @@ def _document(folder: Path, verdicts: list[Verdict]) -> dict[str, object]:
 
 
 def _lines(verdicts: list[Verdict]) -> list[str]:
-    lines = []
+    lines, sound = list[str](), list[str]()
     for verdict in verdicts:
         if verdict.trouble:
             lines.append(f"{verdict.output}: {verdict.trouble}")
@@ -57,9 +64,15 @@ def _lines(verdicts: list[Verdict]) -> list[str]:
             lines.append(f"{verdict.output}: metadata not compared: {verdict.unchecked}")
         if verdict.lost:
             lines.append(f"{verdict.output}: not kept: {', '.join(verdict.lost)}")
+        if is_verbose() and not (verdict.trouble or verdict.unchecked or verdict.lost):
+            sound.append(f"{verdict.output}: as it was made, with all its metadata")
     troubled = sum(bool(verdict.trouble) for verdict in verdicts)
     lacking = sum(bool(verdict.lost) for verdict in verdicts)
     whole = "1 photo" if len(verdicts) == 1 else f"{len(verdicts)} photos"
     if not lines:
-        return [f"{whole} checked: nothing is damaged, changed or missing"]
-    return [*lines, f"{whole} checked: {troubled} with trouble, {lacking} whose kind of file could not keep everything"]
+        return [*sound, f"{whole} checked: nothing is damaged, changed or missing"]
+    return [
+        *sound,
+        *lines,
+        f"{whole} checked: {troubled} with trouble, {lacking} whose kind of file could not keep everything",
+    ]

@@ -140,7 +140,7 @@ def denoise_frame(
     result = np.empty((height * scale, width * scale, channels), pixels.dtype)
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
     while True:
-        side = _tile_side(engine.info, settings)
+        side = tile_side(engine.info, settings)
         try:
             strength = run(pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
             break
@@ -162,7 +162,7 @@ def denoise_frame(
     )
 
 
-def _tile_side(info: EngineInfo, settings: InferenceSettings) -> int:
+def tile_side(info: EngineInfo, settings: InferenceSettings) -> int:
     """The side of a tile: what was asked for, else what suits network and memory; never more than the engine takes.
 
     Raises EngineFailedError where the engine takes no tile at all.
@@ -265,10 +265,18 @@ def _run_tile(
 ) -> tuple[NDArray[np.float32], float]:
     """Run one window (h, w, C) and cut out what is kept: (C, kept h, kept w) in 0..1, and the mean weight."""
     noisy = np.ascontiguousarray(window.transpose(2, 0, 1))
+    return blended_tile(noisy, network_estimate(noisy, engine, noise), tile, (engine.info, settings, noise))
+
+
+def network_estimate(noisy: NDArray[np.float32], engine: Engine, noise: NoiseLevel) -> NDArray[np.float32]:
+    """What the network makes of a window (C, h, w) in 0..1: (C, h·scale, w·scale), not yet blended with the photo.
+
+    Raises EngineFailedError, EngineOutOfMemoryError, MemoryError, and UntrustedResultError for values that are none.
+    """
     image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
     table = (noise.table,) if engine.info.noise_conditioned else ()
     try:
-        estimate = engine.run(image[None], *table)[0]
+        estimate: NDArray[np.float32] = engine.run(image[None], *table)[0]
     except (NspError, MemoryError):
         raise
     except Exception as error:  # back ends raise bare classes of their own
@@ -276,10 +284,21 @@ def _run_tile(
     if not np.isfinite(estimate).all():
         raise UntrustedResultError("the result holds values that are not numbers")
     if len(noisy) == 1:
-        estimate = estimate.mean(0, keepdims=True)
-    scale = engine.info.scale
+        return np.asarray(estimate.mean(0, keepdims=True), dtype=np.float32)
+    return estimate
+
+
+def blended_tile(
+    noisy: NDArray[np.float32],
+    estimate: NDArray[np.float32],
+    tile: Tile,
+    how: tuple[EngineInfo, InferenceSettings, NoiseLevel],
+) -> tuple[NDArray[np.float32], float]:
+    """Mix a window (C, h, w) and its estimate as is wished; (C, kept h, kept w) in 0..1, and the mean weight."""
+    info, settings, noise = how
+    scale = info.scale
     cells = cell_means(estimate, scale) if scale > 1 else estimate
-    blended, weight = _blended(noisy, cells, settings, noise, blind=engine.info.blind)
+    blended, weight = _blended(noisy, cells, settings, noise, blind=info.blind)
     if scale > 1:
         # What blending changes has the photo's own resolution; the finer detail is the network's.
         blended = estimate + enlarged(blended - cells, scale)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +39,11 @@ def shipped_profiles() -> dict[str, Path]:
     folder = Path(str(files("nsp_pipeline"))) / "profiles" / "builtin"
     paths = sorted(folder.glob(f"*{BUNDLE_SUFFIX}"), key=lambda path: (path.stem != DEFAULT, path.stem))
     return {path.stem: path for path in paths}
+
+
+def general_profiles() -> list[str]:
+    """Names of those that ship and suit any camera, the default first: what every photo could be made with."""
+    return [name for name, path in shipped_profiles().items() if read_spec(path).pairs is None]
 
 
 def user_folder() -> Path:
@@ -125,8 +131,11 @@ def find_profile(name_or_path: str) -> Profile:
         return load_profile(known[name_or_path])
     path = Path(name_or_path)
     if not os.path.exists(path):  # noqa: PTH110  (Path.exists raises where a name is too long)
+        near = get_close_matches(name_or_path, known, n=1)
+        meant = f"; did you mean '{near[0]}'?" if near else ""
         raise ProfileError(
-            f"there is no profile '{shown(name_or_path)}': not a file or folder, and not one of: {', '.join(known)}"
+            f"there is no profile '{shown(name_or_path)}': not a file or folder, and not one of: "
+            f"{', '.join(known)}{meant}"
         )
     return load_profile(path)
 
@@ -165,7 +174,7 @@ def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") ->
     called, iso = camera_name(camera, aliases), camera.iso or 0
     known = [(entry, entry.spec) for entry in _installed() if entry.spec]
     same = [(entry, spec) for entry, spec in known if called and called == _made_for(spec, aliases)]
-    shot = f"{camera.model or 'unknown camera'}, ISO {camera.iso or 'unknown'}"
+    shot = f"{called or 'unknown camera'}, ISO {camera.iso or 'unknown'}"
     left_out: list[str] = []
     if iso:
         covering = [entry for entry, spec in same if (spec.iso_min or 0) <= iso <= (spec.iso_max or 1 << 30)]
@@ -181,7 +190,7 @@ def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") ->
         others = [entry for entry, _ in by_distance if entry not in covering]
         if profile := _first_whole(others, mode, left_out):
             return Choice(profile, f"nearest ISO of the same camera for {shot}" + _noted(left_out))
-    return Choice(_builtin(), f"built-in, as no profile was made for {shot}" + _noted(left_out))
+    return Choice(_builtin(), f"built-in, for any camera; none was made for {shot}" + _noted(left_out))
 
 
 def _first_whole(entries: Sequence[Entry], mode: str, left_out: list[str]) -> Profile | None:

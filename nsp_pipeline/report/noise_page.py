@@ -11,47 +11,72 @@ from PIL import Image
 
 from nsp_pipeline.calibration.archive.groups import Group
 from nsp_pipeline.calibration.archive.survey import advise
+from nsp_pipeline.calibration.archive.verdict import verdict
 from nsp_pipeline.core.correlation import LAGS
 from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.report.page import whole_page
+from nsp_pipeline.report.picture import Screen, data_address, jpeg
 from nsp_pipeline.report.plot import Line, line_plot
+from nsp_pipeline.report.preview.places import choose_places
+from nsp_pipeline.report.upright import turn_of
 
 COLOURS = ("#c8372d", "#2e8b45", "#2f5fc4")
 GREY = ("#555",)
 CHANNELS = ("red", "green", "blue")
 CELL = 9
 POINTS = 64
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
-section{border-top:1px solid #ccc;padding:1em 0}figure{display:inline-block;margin:0 1.5em 0 0;vertical-align:top}
-figcaption{font-size:13px;color:#555;max-width:460px}img{image-rendering:pixelated;border:1px solid #ccc}
-svg text{font-size:11px;fill:#555}table{border-collapse:collapse;font-size:13px}td,th{padding:2px 10px 2px 0;
-text-align:right}.no{color:#a33}"""
+WIDTH, HEIGHT, SHOWN, QUALITY = 480, 320, "textured", 92
+"""Of the part of a photo that stands for its group."""
+EXPLAINED = f"""<p>Measured on flat patches of the photos. Left, the standard deviation of the noise by brightness, both
+in 8-bit steps: dashed where a straight line a·x + b describes the variance, drawn through where the camera's tone curve
+changes it. Right, how much noise a pixel has in common with those up to {LAGS} pixels away: white is none, red is in
+common, blue is opposite. A blind-spot network takes what neighbours have in common for picture. It is trained on pixels
+s apart, which have next to nothing in common; PD is how it is run afterwards, by the same reasoning.</p>"""
 
 
 def noise_report(groups: Sequence[Group]) -> str:
-    """Write the page: one section for each group, nothing loaded from elsewhere."""
+    """Write the page: one section for each group, with a part of one of its photos; nothing loaded from elsewhere."""
     sections = "\n".join(_section(group) for group in groups)
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Noise of the archive</title><style>{STYLE}</style>
-<h1>Noise of the archive</h1>
-<p>Measured on flat patches of the photos. Left, the standard deviation of the noise by brightness, both in 8-bit steps:
-dashed where a straight line a·x + b describes the variance, drawn through where a tone curve bends it. Right, how much
-of its noise a pixel shares with those up to {LAGS} pixels away: white is none, red is shared, blue is opposite. A
-blind-spot network takes what neighbours share for picture; pixels that are s apart share next to nothing.</p>
-{sections}
-</html>
-"""
+    body = f"""<h1>Noise of the archive</h1>
+<p>Each group is the photos of one camera, ISO, kind of file and size. The picture is a part of one of them, pixel for
+pixel. A profile made of a group's own photos removes its noise best; <code>nsp calibrate</code> makes one.</p>
+{sections}"""
+    return whole_page("Noise of the archive", body, styles=["noise.css"])
 
 
 def _section(group: Group) -> str:
-    photos = f"{len(group.paths)} photo" + "s" * (len(group.paths) != 1)
     advice = advise(group.noise)
     if advice.trouble:
-        verdict = f'<p class="no">{escape(advice.trouble)}</p>'
+        numbers = f'<p class="no">{escape(advice.trouble)}</p>'
     else:
         pd = "no PD: it would cost detail" if advice.pd_factor == 1 else f"PD {advice.pd_factor}"
-        verdict = f"<p><b>s = {advice.s}</b> for training; at inference {pd}.</p>"
-    pictures = _pictures(group.noise) if group.noise else ""
-    return f"<section><h2>{escape(group.name)}</h2><p>{photos}</p>{verdict}{pictures}</section>"
+        numbers = f"<p><b>s = {advice.s}</b> for training; at inference {pd}.</p>"
+    measured = f"{EXPLAINED}{numbers}{_pictures(group.noise) if group.noise else ''}"
+    return (
+        f"<section><h2>{escape(group.name)}</h2><p>{escape(verdict(group).capitalize())}.</p>{_example(group)}"
+        f"<details><summary>measurements, for those who calibrate</summary>{measured}</details></section>"
+    )
+
+
+def _example(group: Group) -> str:
+    """A part of one of the photos at 100 %, where there is most to see; nothing where it cannot be read."""
+    path = group.paths[len(group.paths) // 2]
+    try:
+        frame = read_frame(path)
+    except PhotoError:
+        return ""
+    turn = turn_of(frame.metadata, frame.pixels)
+    upright = turn.of(frame.pixels)
+    places = choose_places(upright, WIDTH, HEIGHT)
+    place = next((place for place in places if place.name == SHOWN), places[0])
+    picture = Screen(frame).shown(place.crop.of(upright))
+    return (
+        f'<figure><img class="example" width="{picture.width}" height="{picture.height}" alt="a part at 100 %" '
+        f'src="{data_address(jpeg(picture, QUALITY))}"><figcaption>{escape(printable(path))}</figcaption></figure>'
+    )
 
 
 def _pictures(noise: NoiseField) -> str:
@@ -85,7 +110,7 @@ def noise_curves(noise: NoiseField) -> str:
 
 
 def _shape(straight: bool) -> str:
-    return "straight" if straight else "bent: a and b are the nearest line"
+    return "a straight line" if straight else "bent by a tone curve: a and b are the nearest line"
 
 
 def _names(noise: NoiseField) -> tuple[str, ...]:

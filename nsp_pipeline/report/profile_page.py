@@ -7,11 +7,11 @@ import numpy as np
 
 from nsp_pipeline.profiles.bundle import CARD_FILE, Profile
 from nsp_pipeline.profiles.spec import NoiseSpec, ScoreSpec
-from nsp_pipeline.report.noise_page import CHANNELS, COLOURS, STYLE
+from nsp_pipeline.report.noise_page import CHANNELS, COLOURS
+from nsp_pipeline.report.page import whole_page
 from nsp_pipeline.report.plot import Line, line_plot
 
 POINTS = 64
-LOOK = f"{STYLE}pre{{white-space:pre-wrap}}"
 ERROR, BASE = "#2f5fc4", "#888"
 
 
@@ -32,12 +32,8 @@ def profile_report(profile: Profile) -> str:
         "\n".join(figures)
         or "<p>This profile holds neither a measurement of the noise nor a record of its training.</p>"
     )
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{escape(profile.name)}</title><style>{LOOK}</style>
-{pictures}
-<pre>{escape(profile.read(CARD_FILE).decode())}</pre>
-</html>
-"""
+    card = escape(profile.read(CARD_FILE).decode())
+    return whole_page(profile.name, f"{pictures}\n<pre>{card}</pre>", styles=["noise.css"])
 
 
 def _figure(picture: str, caption: str) -> str:

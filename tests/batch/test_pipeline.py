@@ -187,7 +187,7 @@ def test_not_enough_memory_for_one_photo_is_said_and_tried_again_next_time(
 
 def test_json_is_one_document_and_messages_stay_on_stderr(nsp: Nsp, dozen: Path, tmp_path: Path) -> None:
     (dozen / "bad.jpg").write_bytes(b"no photo")
-    result = nsp("denoise", dozen, tmp_path / "out", "--json")
+    result = nsp("denoise", dozen, tmp_path / "out", "--json", "-v")
     document = json.loads(result.out)
     assert result.code == 1
     assert document["summary"]["done"] == 12
@@ -250,7 +250,7 @@ def test_names_with_odd_bytes_go_all_the_way(nsp: Nsp, tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this disk takes no such names")
     long_name = save_photo(folder / ("n" * 251 + ".png"))
-    result = nsp("denoise", folder, tmp_path / "out", "--json")
+    result = nsp("denoise", folder, tmp_path / "out", "--json", "-v")
     assert result.code == 0, result.err
     assert (tmp_path / "out" / odd.name).exists()
     assert (tmp_path / "out" / long_name.name).exists()

@@ -1,66 +1,199 @@
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from nsp_pipeline.batch.ahead.workload import Workload
+from nsp_pipeline.batch.listeners.closing import closing_table, next_lines
+from nsp_pipeline.batch.listeners.pace import Pace
 from nsp_pipeline.batch.listeners.terminal import (
     Bar,
     Lines,
-    Pace,
     PatientConsole,
-    duration,
-    summary_lines,
+    photo_line,
+    run_line,
     terminal_reporter,
 )
+from nsp_pipeline.batch.listeners.words import duration, summary_lines
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
 from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.engines.engine import EngineInfo
 
 INFO = EngineInfo("onnx", "CPUExecutionProvider", "fp32", "denoise", 1, 2, 58, "builtin", "0" * 64)
 MADE = Provenance("onnx", "CPU", "fp32", None, 18.2, 21.0, 0.71, 6.1, 1.2)
-DONE = Result("canon/x.jpg", Outcome.DONE, None, "out/x.jpg", "builtin", "", MADE)
+DONE = Result("canon/x.jpg", Outcome.DONE, None, "out/x.jpg", "builtin", "made for it", MADE)
 FAILED = Result("canon/[red]y.jpg", Outcome.FAILED, "the file is empty (0 bytes)")
 SKIPPED = Result("z.jpg", Outcome.SKIPPED, "already done")
 
 
-def printed(terminal: bool) -> str:
+class Sizes:
+    """A workload whose photos are as large as is said."""
+
+    def __init__(self, megapixels: dict[str, float]) -> None:
+        self.names = tuple(megapixels)
+        self._megapixels = megapixels
+
+    def megapixels(self, name: str) -> float:
+        return self._megapixels.get(name, 0.0)
+
+    def learn(self, name: str, megapixels: float) -> None:
+        self._megapixels[name] = megapixels
+
+    def facts(self, name: str) -> None:
+        return None
+
+
+def work(**megapixels: float) -> Workload:
+    return cast(Workload, Sizes(megapixels))
+
+
+def printed(*, terminal: bool, width: int = 100, **how: bool) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=terminal, width=100, color_system=None)
-    with terminal_reporter(console) as reporter:
+    console = Console(file=stream, force_terminal=terminal, width=width, color_system=None)
+    with terminal_reporter(console, **how) as reporter:
         reporter.begin(3)
-        reporter.using(INFO, "built-in, as no profile was made for it")
+        reporter.using(INFO, "for any camera")
         reporter.working("canon/x.jpg", 0.5)
         for number, result in enumerate((DONE, FAILED, SKIPPED), 1):
             reporter.finished(result, number)
     return stream.getvalue()
 
 
-def test_a_log_gets_one_line_for_each_photo() -> None:
-    assert printed(terminal=False).splitlines() == [
-        "profile builtin (built-in, as no profile was made for it) on onnx, CPUExecutionProvider, fp32",
-        "[1/3] canon/x.jpg 21.0 MP 18.2 s strength 0.71 noise 6.1 -> 1.2",
-        "[2/3] canon/[red]y.jpg failed: the file is empty (0 bytes)",
-    ]
+PHOTO = "canon/x.jpg: 21.0 MP, 18.2 s, noise 6.1 -> 1.2 of 255, strength 71%, profile builtin (made for it)"
 
 
-def test_a_terminal_gets_a_bar_and_the_failures() -> None:
+def test_a_log_gets_failures_at_once_and_with_v_every_photo_and_why() -> None:
+    first = "profile builtin (for any camera) on onnx, CPUExecutionProvider, fp32"
+    failed = "[2/3] canon/[red]y.jpg failed: the file is empty (0 bytes)"
+    assert printed(terminal=False).splitlines() == [first, failed]
+    assert printed(terminal=False, verbose=True).splitlines() == [first, f"[1/3] {PHOTO}", failed]
+
+
+def test_with_q_only_failures_are_said() -> None:
+    for terminal in (False, True):
+        assert printed(terminal=terminal, quiet=True).splitlines() == [
+            "canon/[red]y.jpg failed: the file is empty (0 bytes)"
+        ]
+
+
+def test_a_terminal_gets_two_lines_and_the_failures_and_with_v_every_photo() -> None:
     text = printed(terminal=True)
     assert "\x1b[" in text
     assert "canon/[red]y.jpg failed: the file is empty (0 bytes)" in text
-    assert "canon/x.jpg 21.0 MP" not in text
+    assert PHOTO not in text
+    assert PHOTO in printed(terminal=True, verbose=True, width=200)
 
 
-def test_the_pace_counts_only_what_was_made() -> None:
-    now = 100.0
+def test_a_log_hears_of_the_run_at_sane_intervals() -> None:
+    now = 0.0
+    stream = io.StringIO()
+    lines = Lines(Console(file=stream, width=200), clock=lambda: now)
+    lines.begin(400, work(**{f"{number}": 10.0 for number in range(400)}))
+    for number in range(100):
+        now += 2.0
+        lines.finished(Result(f"{number}", Outcome.DONE, made=Provenance(megapixels=10.0)), number + 1)
+
+    told = stream.getvalue().splitlines()
+
+    assert len(told) == 6
+    assert told[-1] == "22 %, 10 min 20 s left, 90 of 400 photos, 900 of 4000 MP, 5.00 MP/s"
+
+
+@pytest.mark.parametrize("order", ["small first", "large first", "mixed"])
+def test_the_time_left_goes_by_megapixels_and_is_true_after_a_tenth(order: str) -> None:
+    rng = np.random.default_rng(0)
+    sizes = {f"{number}": 8.0 if number < 150 else 45.0 for number in range(300)}
+    names = list(sizes) if order == "small first" else list(sizes)[::-1]
+    if order == "mixed":
+        names = [f"{number}" for number in rng.permutation(300)]
+    now = 0.0
     pace = Pace(clock=lambda: now)
-    pace.begin(10)
-    assert pace.text() == ""
-    now = 130.0
-    for result in (SKIPPED, SKIPPED, DONE, DONE):
-        pace.count(result)
-    assert pace.text() == "4.0 photos/min  1.40 MP/s  1 min 30 s left"
+    pace.begin(300, work(**sizes))
+    ends = 0.6 * sum(sizes.values())
+
+    while pace.share < 0.1:
+        name = names.pop(0)
+        now += 0.6 * sizes[name] * float(rng.uniform(0.8, 1.2))
+        pace.count(Result(name, Outcome.DONE, made=Provenance(megapixels=sizes[name])))
+
+    assert pace.seconds_left == pytest.approx(ends - now, rel=0.2)
+
+
+def test_the_time_left_moves_within_a_photo_and_skipped_photos_cost_none() -> None:
+    now = 0.0
+    pace = Pace(clock=lambda: now)
+    pace.begin(4, work(**{"a": 100.0, "b": 100.0, "z.jpg": 100.0}))
+    assert pace.seconds_left is None
+    pace.count(SKIPPED)
+    now = 10.0
+    pace.working("a", 0.5)
+    assert pace.seconds_left == pytest.approx(30.0)
+    now = 15.0
+    pace.working("a", 0.75)
+    assert pace.seconds_left == pytest.approx(25.0)
+    assert pace.share == pytest.approx(0.375)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_the_lines_fit_and_say_the_time_left_whatever_the_width(width: int) -> None:
+    now = 0.0
+    pace = Pace(clock=lambda: now)
+    pace.begin(12345, work(**{f"{number}": 24.0 for number in range(1000)}))
+    now = 5000.0
+    for number in range(100):
+        pace.count(Result(f"{number}", Outcome.DONE, made=Provenance(megapixels=24.0)))
+
+    line = run_line(pace, width).plain
+    photo = photo_line("archive/2024/01/a very long name of a photo.NEF", 0.42, 45.0, width).plain
+
+    assert len(line) < width
+    assert len(photo) < width
+    assert re.match(r"━{8,}  10 %  12 h 30 min left", line)
+    assert photo.endswith("a photo.NEF  45 MP  42 %")
+    assert ("of 12345 photos" in line) == (width >= 60)
+    assert ("MP/s" in line) == (width >= 100)
+
+
+def test_the_table_at_the_end_sums_up_by_camera_and_profile() -> None:
+    more = replace(DONE, name="b.jpg", made=replace(MADE, noise_before=8.1, noise_after=1.4, megapixels=24.0))
+    other = replace(DONE, name="c.jpg", profile="mine")
+    stream = io.StringIO()
+
+    table = closing_table([DONE, more, other, FAILED, SKIPPED], lambda name: "Canon EOS 5D Mark II, ISO 3200")
+    assert table is not None
+    Console(file=stream, width=80).print(table)
+
+    assert [re.split(r" {2,}", line.strip()) for line in stream.getvalue().splitlines()] == [
+        ["camera", "profile", "photos", "MP", "noise", "time"],
+        ["Canon EOS 5D Mark II, ISO 3200", "builtin", "2", "45", "7.1 -> 1.3", "36 s"],
+        ["Canon EOS 5D Mark II, ISO 3200", "mine", "1", "21", "6.1 -> 1.2", "18 s"],
+    ]
+    assert closing_table([FAILED, SKIPPED], lambda name: "") is None
+
+
+def test_the_end_says_what_to_type_next() -> None:
+    summary = Summary(Path("my out"), (DONE, FAILED), 0, 75.0, Ended.COMPLETE)
+    assert next_lines(summary, reported=False) == [
+        "before and after: nsp report 'my out'",
+        "what failed, and why: nsp status 'my out' --failed",
+    ]
+    assert next_lines(Summary(Path("o"), (DONE,), 0, 1.0, Ended.COMPLETE), reported=True) == []
+
+
+def test_many_failures_of_one_reason_are_one_entry() -> None:
+    many = tuple(Result(f"{number}.heic", Outcome.FAILED, "format not supported (.heic)") for number in range(7))
+    lines = summary_lines(Summary(Path("out"), (*many, FAILED), 0, 75.0, Ended.COMPLETE))[1:]
+    assert lines[0] == "  7 failed: format not supported (.heic)"
+    assert lines[5:] == [
+        "    4.heic",
+        "    and 2 more; nsp status OUTPUT --failed names all",
+        "  failed: canon/[red]y.jpg: the file is empty (0 bytes)",
+    ]
 
 
 class Gone(io.StringIO):

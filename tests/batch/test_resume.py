@@ -301,14 +301,14 @@ def test_a_photo_that_changes_under_our_hands_is_not_recorded(
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(nsp: Nsp, photos: Path, out: Path, tmp_path: Path) -> None:
-    result = nsp("denoise", photos, out, "--dry-run", "--log-json", tmp_path / "log")
+    result = nsp("denoise", photos, out, "--dry-run", "-v", "--log-json", tmp_path / "log")
     assert result.code == 0
     assert f"make {photos / 'a.jpg'} -> {out / 'a.jpg'} with profile fake (the only one): new" in result.out
     assert not out.exists()
     assert not (tmp_path / "log").exists()
     nsp("denoise", photos, out)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    result = nsp("denoise", photos, out, "--dry-run")
+    result = nsp("denoise", photos, out, "--dry-run", "-v")
     assert f"skip {photos / 'a.jpg'}: already done" in result.out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 

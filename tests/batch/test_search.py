@@ -152,7 +152,7 @@ def test_names_that_would_meet_fail_alone_and_both_are_named(nsp: Nsp, photos: P
 def test_names_that_would_meet_are_numbered_and_stay(nsp: Nsp, photos: Path, out: Path) -> None:
     options = ("--format", "png", "--on-name-clash", "number")
     save_photo(photos / "b.tif", 5)
-    foreseen = nsp("denoise", photos, out, *options, "--dry-run").out
+    foreseen = nsp("denoise", photos, out, *options, "--dry-run", "-v").out
     assert f"make {photos}/b.tif -> {out}/b-2.png" in foreseen
     assert nsp("denoise", photos, out, "--format", "png").code == 1
     assert nsp("denoise", photos, out, *options).code == 0

@@ -1,6 +1,7 @@
 """`nsp doctor`: what is there, what is missing, and the command that mends it."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -75,7 +76,7 @@ def test_people_get_a_line_for_each_finding(real_nsp: Nsp, monkeypatch: pytest.M
     monkeypatch.setenv("COLUMNS", "200")
     ended = real_nsp("doctor")
     assert (ended.code, ended.err) == (0, "")
-    lines = [line.split(maxsplit=2) for line in ended.out.splitlines()]
+    lines = [line.rstrip().split(maxsplit=2) for line in ended.out.splitlines()]
     assert ["ok", "nsp", __version__] in lines
     assert all(mark == "ok" for mark, *_ in lines if _[0] in doctor.LIBRARIES)
 
@@ -221,3 +222,23 @@ def test_tensorrt_is_looked_at(
     with_versions(monkeypatch, **installed)
     with_tensorrt(monkeypatch, reason)
     assert findings(real_nsp("doctor", "--json"))["TensorRT-RTX"] == expected
+
+
+def said_in_the_end(ended: Finished) -> str:
+    return str(ended.out.splitlines()[-1])
+
+
+def test_it_ends_in_one_sentence(real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = r"Ready: CPU, ONNX Runtime fp32, about [\d.]+ s a megapixel with profile tiny\."
+    ended = real_nsp("doctor")
+    assert re.fullmatch(ready, said_in_the_end(ended))
+    # What is not there and not needed is called optional, and so is a file that nobody has made.
+    marks = {line.split()[1]: line.split()[0] for line in ended.out.splitlines()[:-1]}
+    assert (marks["NVIDIA"], marks["names"], marks["your"]) == ("optional",) * 3
+    with_driver(monkeypatch, CudaDriver((12, 4), (), "no device"))
+    assert "; a GPU is there, and not used: the driver (up to CUDA 12.4) lists no GPU" in said_in_the_end(
+        real_nsp("doctor")
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    lacking(monkeypatch, "onnxruntime")
+    assert said_in_the_end(real_nsp("doctor")).startswith("Not ready: engine: ")

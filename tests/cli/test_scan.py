@@ -9,6 +9,9 @@ from noisy_photos import save_archive
 from PIL import Image
 from run_nsp import run_here
 
+from nsp_pipeline.calibration.archive.groups import Group
+from nsp_pipeline.calibration.archive.verdict import verdict
+from nsp_pipeline.cli import scan as scanning
 from nsp_pipeline.cli.export.stated_noise import stated_noise
 
 Captured = pytest.CaptureFixture[str]
@@ -75,7 +78,10 @@ def test_the_report_shows_curves_and_maps(capsys: Captured, tmp_path: Path) -> N
     assert text.count("<polyline") == 3
     assert text.count("data:image/png;base64,") == 3
     assert "s = 2" in text
-    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "https" not in text
+    assert "http:" not in text.replace("http://www.w3.org/2000/svg", "")
+    # What it means comes first, with a part of a photo; the numbers are folded away.
+    assert text.index("Strong noise; ") < text.index("data:image/jpeg;base64,") < text.index("<details>")
 
 
 def test_noise_that_cannot_be_measured_is_explained(capsys: Captured, tmp_path: Path) -> None:
@@ -120,3 +126,28 @@ def test_what_cannot_be_done_is_refused(
     result = run_here(capsys, "scan", save_archive(tmp_path / "photos", 1, iso=400), *options)
     assert result.code == code
     assert message in result.err
+
+
+def test_the_table_says_in_words_how_noisy_photos_are_and_on_a_terminal_the_numbers_with_v_alone(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = flat_archive(tmp_path / "photos", 8.0)
+    assert "strong noise; " in run_here(capsys, "scan", archive, "--noise").out
+    monkeypatch.setattr(scanning, "printed_to_a_terminal", lambda: True)
+    brief, verbose = (run_here(capsys, "scan", archive, "--noise", *more).out for more in ((), ("-v",)))
+    assert ("shared" in brief, "shared" in verbose) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "photos", "edited", "said"),
+    [
+        (0.3, 38, False, "next to no noise; 38 photos, enough to calibrate"),
+        (1.5, 5, False, "little noise; 5 photos, enough to calibrate (12 are better)"),
+        (4.2, 1, False, "moderate noise; 1 photo, too few to calibrate (3 needed, 12 better)"),
+        (22.0, 40, True, "very strong noise; 40 photos, edited, so no profile can be made of them"),
+        (None, 12, False, "unknown noise; 12 photos, enough to calibrate"),
+    ],
+)
+def test_a_group_has_a_plain_verdict(sigma: float | None, photos: int, edited: bool, said: str) -> None:
+    paths = tuple(Path(f"{number}.jpg") for number in range(photos))
+    assert verdict(Group("Canon 80D", "jpeg", None, edited, (100, 100), paths, sigma=sigma)) == said

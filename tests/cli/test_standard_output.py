@@ -83,9 +83,10 @@ def test_commands_print_through_one_door() -> None:
 def test_what_is_piped_is_not_wrapped(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     detail = "a library [with brackets] is missing " * 10 + "the end"
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding("engine", None, detail), Finding("nsp", True, "1")])
+    found = [Finding("engine", None, detail), Finding("nsp", True, "1"), Finding("verdict", True, detail)]
+    monkeypatch.setattr(doctor, "examine", lambda: found)
     ended = run_here(capfd, "doctor")
-    assert ended.out.splitlines() == [f"note    {'engine':<22}{detail}", f"ok      {'nsp':<22}1"]
+    assert ended.out.splitlines() == [f"note     {'engine':<22}{detail}", f"ok       {'nsp':<22}1", detail]
 
 
 @pytest.mark.usefixtures("user_profiles")
@@ -99,10 +100,10 @@ def test_tables_that_are_piped_lose_no_column(
     assert str(tiny_builtin.path) in listed
     scanned = run_here(capfd, "scan", folder / "a.png", "--noise").out
     header, row, *notes = scanned.splitlines()
-    assert header.split() == ["camera", "ISO", "kind", "size", "photos", "σ", "shared", "s", "PD"]
+    assert header.split() == ["camera", "ISO", "kind", "size", "photos", "σ", "in", "words", "shared", "s", "PD"]
     assert row.split()[-1] == "(1)"
     assert any(note.startswith("(1) too little of these photos is flat") for note in notes)
 
 
 def test_a_card_that_is_piped_is_markdown(tiny_profile: Profile, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run_here(capfd, "profiles", "show", tiny_profile.path).out == "# tiny\n"
+    assert run_here(capfd, "profiles", "show", tiny_profile.path, "-v").out == "# tiny\n"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tiny import tiny_network
 
 from nsp_export.onnx_file import onnx_bytes
-from nsp_pipeline.batch.listeners.terminal import profile_line
+from nsp_pipeline.batch.listeners.words import profile_line
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine, open_reference

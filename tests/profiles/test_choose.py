@@ -76,7 +76,7 @@ def test_a_camera_goes_by_the_user_s_own_name(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(choose, "aliases_file", lambda: table)
     choice = choose_profile(Camera("Maker", "Second Body", 800), on_missing="nearest")
     assert choice.profile is not None
-    assert (choice.profile.name, choice.why) == ("low", "made for Second Body, ISO 800")
+    assert (choice.profile.name, choice.why) == ("low", "made for Maker One, ISO 800")
 
 
 @pytest.mark.usefixtures("two_installed")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.outcome import Result
 from nsp_pipeline.engines.engine import EngineInfo
 
@@ -28,7 +29,7 @@ class Callback:
         self.error: BaseException | None = None
         """What the function raised."""
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int, work: Workload | None = None) -> None:
         """See Reporter."""
         self._total = total
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.outcome import Result
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import OutputError
@@ -30,7 +31,7 @@ class EventLog:
     ) -> None:
         self._file.close()
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int, work: Workload | None = None) -> None:
         """See Reporter."""
         self._write("begin", total=total)
 

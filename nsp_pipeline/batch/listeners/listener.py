@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.outcome import Result
 from nsp_pipeline.engines.engine import EngineInfo
 
@@ -9,8 +10,8 @@ from nsp_pipeline.engines.engine import EngineInfo
 class Reporter(Protocol):
     """Hears of a run. Calls may come from any thread, one at a time; none may raise."""
 
-    def begin(self, total: int) -> None:
-        """The run starts; it has this many photos before it."""
+    def begin(self, total: int, work: Workload | None = None) -> None:
+        """The run starts; it has this many photos before it, and `work` says how large they are."""
 
     def using(self, info: EngineInfo, why: str) -> None:
         """A profile is used for the first time, on this engine, for this reason."""
@@ -31,10 +32,10 @@ class Everybody:
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int, work: Workload | None = None) -> None:
         """See Reporter."""
         for reporter in self._reporters:
-            reporter.begin(total)
+            reporter.begin(total, work)
 
     def using(self, info: EngineInfo, why: str) -> None:
         """See Reporter."""

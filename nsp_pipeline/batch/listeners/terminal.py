@@ -1,4 +1,4 @@
-"""A run on the terminal: a bar with rate and time left; in a log, one line a photo."""
+"""A run on the terminal: two lines that stay, for the run and for the photo at hand; in a log, a line now and then."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,21 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.live import Live
+from rich.text import Text
 
-from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
+from nsp_pipeline.batch.ahead.workload import Workload
+from nsp_pipeline.batch.listeners.pace import Pace
+from nsp_pipeline.batch.listeners.words import duration, profile_line, result_line
+from nsp_pipeline.batch.outcome import Outcome, Result
 from nsp_pipeline.engines.engine import EngineInfo
-from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.frame import Facts
 
-LONGEST_NAME = 32
-MOST_LOST_NAMED = 12
-"""Items of metadata that the last lines of a run name."""
+LINE_SECONDS = 30.0
+"""A log gets a line about the run no more often than this."""
+SHORTEST_BAR, LONGEST_BAR = 8, 40
+REFRESHES = 4
+"""A second."""
 
 P = ParamSpec("P")
 
@@ -40,17 +45,19 @@ class PatientConsole(Console):
         self.quiet = True
 
 
-def terminal_reporter(console: Console) -> "Bar | Lines":
-    """The reporter that fits: a bar where a person looks on, lines elsewhere."""
-    return Bar(console) if console.is_terminal else Lines(console)
+def terminal_reporter(console: Console, *, verbose: bool = False, quiet: bool = False) -> "Bar | Lines | OnlyFailures":
+    """The reporter that fits: a bar where a person looks on, lines elsewhere, failures alone where that was asked."""
+    if quiet:
+        return OnlyFailures(console)
+    return Bar(console, verbose=verbose) if console.is_terminal else Lines(console, verbose=verbose)
 
 
-class Lines:
-    """One line for each photo made or failed, for logs."""
+class OnlyFailures:
+    """Says which photos failed, and nothing else."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._total = 0
+        self._work: Workload | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -60,60 +67,105 @@ class Lines:
     ) -> None:
         return
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int, work: Workload | None = None) -> None:
         """See Reporter."""
-        self._total = total
+        self._work = work
+
+    def facts(self, name: str) -> Facts | None:
+        """What the header of a photo of the run says, as far as it is known."""
+        return self._work.facts(name) if self._work else None
 
     def using(self, info: EngineInfo, why: str) -> None:
         """See Reporter."""
-        self._print(profile_line(info, why))
 
     def working(self, name: str, share: float) -> None:
-        """A log does not need it."""
+        """See Reporter."""
 
     def finished(self, result: Result, number: int) -> None:
         """See Reporter."""
-        if result.outcome != Outcome.SKIPPED:
-            self._print(f"[{number}/{self._total}] {result_line(result)}")
+        if result.outcome == Outcome.FAILED:
+            self._print(result_line(result))
 
     def say(self, text: str, **facts: Any) -> None:
         """See Reporter."""
-        self._print(text)
 
     @quietly
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-class Bar:
-    """A progress bar, with failures printed above it."""
+class Lines(OnlyFailures):
+    """For logs: failures at once, and how far the run is every LINE_SECONDS; if `verbose`, a line for each photo."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console)
+        self._verbose, self._clock = verbose, clock
+        self._pace = Pace(clock)
+        self._last = clock()
+
+    def begin(self, total: int, work: Workload | None = None) -> None:
+        """See Reporter."""
+        super().begin(total, work)
+        self._pace.begin(total, work)
+        self._last = self._clock()
+
+    def using(self, info: EngineInfo, why: str) -> None:
+        """See Reporter."""
+        self._print(profile_line(info, why))
+
+    def working(self, name: str, share: float) -> None:
+        """See Reporter."""
+        self._pace.working(name, share)
+        self._now_and_then()
+
+    def finished(self, result: Result, number: int) -> None:
+        """See Reporter."""
+        self._pace.count(result)
+        told = self._verbose and result.outcome != Outcome.SKIPPED
+        if told or result.outcome == Outcome.FAILED or result.made.damaged:
+            self._print(f"[{number}/{self._pace.total}] {result_line(result)}")
+        self._now_and_then()
+
+    def say(self, text: str, **facts: Any) -> None:
+        """See Reporter."""
+        self._print(text)
+
+    def _now_and_then(self) -> None:
+        if self._verbose or self._clock() - self._last < LINE_SECONDS:
+            return
+        self._last = self._clock()
+        self._print(", ".join(run_parts(self._pace)))
+
+
+class Bar(OnlyFailures):
+    """Two lines that stay at the bottom; failures are printed above them, and if `verbose` every photo."""
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        super().__init__(console)
+        self._verbose = verbose
         self._pace = Pace()
-        columns = (
-            TextColumn("{task.fields[name]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[pace]}"),
+        self._photo: tuple[str, float] | None = None
+        self._live = Live(
+            console=console,
+            get_renderable=self._drawn,
+            refresh_per_second=REFRESHES,
+            transient=True,
+            redirect_stdout=False,
         )
-        self._progress = Progress(*columns, console=console, transient=True, redirect_stdout=False)
-        self._task = self._progress.add_task("", start=False, total=None, name="starting", pace="")
-        self._finished = 0
 
     def __enter__(self) -> Self:
-        self._guarded(self._progress.start)
+        self._guarded(self._live.start)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._guarded(self._progress.stop)
+        self._guarded(self._live.stop)
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int, work: Workload | None = None) -> None:
         """See Reporter."""
-        self._pace.begin(total)
-        self._guarded(lambda: self._progress.reset(self._task, total=total))
+        super().begin(total, work)
+        self._pace.begin(total, work)
 
     def using(self, info: EngineInfo, why: str) -> None:
         """See Reporter."""
@@ -121,25 +173,28 @@ class Bar:
 
     def working(self, name: str, share: float) -> None:
         """See Reporter."""
-        shown = name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
-        text = f"{escape(shown)} {share:4.0%}"
-        self._update(self._finished + share, name=text)
+        self._pace.working(name, share)
+        self._photo = name, share
 
     def finished(self, result: Result, number: int) -> None:
         """See Reporter."""
         self._pace.count(result)
-        self._finished = number
-        if result.outcome == Outcome.FAILED or result.made.damaged:
+        told = self._verbose and result.outcome != Outcome.SKIPPED
+        if told or result.outcome == Outcome.FAILED or result.made.damaged:
             self.say(result_line(result))
-        self._update(number)
 
     def say(self, text: str, **facts: Any) -> None:
         """See Reporter."""
-        self._guarded(lambda: self._console.print(text, highlight=False, markup=False, soft_wrap=True))
+        self._print(text)
 
-    def _update(self, completed: float, **fields: Any) -> None:
-        pace = self._pace.text()
-        self._guarded(lambda: self._progress.update(self._task, completed=completed, pace=pace, **fields))
+    def _drawn(self) -> Text:
+        if not self._pace.total:
+            return Text("starting")
+        width = self._console.width
+        lines = run_line(self._pace, width)
+        if self._photo:
+            lines.append("\n").append(photo_line(*self._photo, self._pace.size_of(self._photo[0]), width))
+        return lines
 
     @staticmethod
     @quietly
@@ -147,104 +202,33 @@ class Bar:
         call()
 
 
-class Pace:
-    """How fast photos are made, and how long the rest will take."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._began = clock()
-        self._total = 0
-        self._ended = 0
-        self._made = 0
-        self._megapixels = 0.0
-
-    def begin(self, total: int) -> None:
-        """The work starts now, with this many photos to go."""
-        self._began = self._clock()
-        self._total = total
-
-    def count(self, result: Result) -> None:
-        """One photo has come to its end; those skipped say nothing about the pace of the others."""
-        self._ended += 1
-        if result.outcome == Outcome.DONE:
-            self._made += 1
-            self._megapixels += result.made.megapixels or 0.0
-
-    def text(self) -> str:
-        """Such as "3.1 photos/min  0.42 MP/s  1 h 12 min left"; empty before the first photo is made."""
-        seconds = self._clock() - self._began
-        if not self._made or seconds <= 0:
-            return ""
-        left = (self._total - self._ended) * seconds / self._made
-        rate = self._megapixels / seconds
-        return f"{60 * self._made / seconds:.1f} photos/min  {rate:.2f} MP/s  {duration(left)} left"
+def run_parts(pace: Pace) -> list[str]:
+    """How far the run is, the most important first."""
+    left = pace.seconds_left
+    parts = [
+        f"{int(100 * pace.share)} %",
+        f"{duration(left)} left" if left is not None else "",
+        f"{pace.ended} of {pace.total} photos",
+        f"{pace.done:.0f} of {pace.done + pace.left:.0f} MP",
+        f"{pace.megapixels_per_second:.2f} MP/s" if left is not None else "",
+    ]
+    return [part for part in parts if part]
 
 
-def profile_line(info: EngineInfo, why: str) -> str:
-    """Which profile runs on what, and why that one."""
-    fallback = f"; {info.fallback}" if info.fallback else ""
-    return f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}{fallback}"
+def run_line(pace: Pace, width: int) -> Text:
+    """The run in one line: a bar, and as many of its parts as there is room for."""
+    parts = run_parts(pace)
+    while len(parts) > 1 and SHORTEST_BAR + sum(2 + len(part) for part in parts) > width - 1:
+        parts.pop()
+    words = "  ".join(parts)
+    room = max(0, min(LONGEST_BAR, width - 3 - len(words)))
+    full = round(room * pace.share)
+    return Text.assemble(("━" * full, "green"), ("━" * (room - full), "dim"), "  ", words, no_wrap=True)
 
 
-def result_line(result: Result) -> str:
-    """One photo's end in one line."""
-    if result.outcome != Outcome.DONE:
-        return f"{result.name} {result.outcome}: {result.reason}"
-    made = result.made
-    damaged = f"; {made.damaged}" if made.damaged else ""
-    strength = f" strength {made.strength:.2f}" if made.strength is not None else ""
-    return (
-        f"{result.name} {made.megapixels or 0:.1f} MP {made.seconds or 0:.1f} s{strength} "
-        f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f}{damaged}"
-    )
-
-
-def summary_lines(summary: Summary) -> list[str]:
-    """The run in a few lines, failures by name last."""
-    done, skipped, failed = (summary.of(outcome) for outcome in (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED))
-    counts = [f"{len(done)} done"]
-    if skipped:
-        reasons: dict[str, int] = {}
-        for result in skipped:
-            reasons[result.reason or ""] = reasons.get(result.reason or "", 0) + 1
-        why = "; ".join(f"{count} {reason}" if len(reasons) > 1 else reason for reason, count in reasons.items())
-        counts.append(f"{len(skipped)} skipped ({why})")
-    if summary.damaged:
-        counts.append(f"{len(summary.damaged)} of them damaged")
-    if failed:
-        counts.append(f"{len(failed)} failed")
-    if summary.remaining:
-        counts.append(f"{summary.remaining} left")
-    if summary.unchecked:
-        counts.append(f"{summary.unchecked} finished before and not looked at again")
-    pace = f", {summary.megapixels_per_second:.2f} MP/s" if done else ""
-    lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
-    lines += [f"  damaged, made of what is left: {result.name}: {result.made.damaged}" for result in summary.damaged]
-    lines += _lost_lines(summary.lost)
-    lines += [f"  failed: {result.name}: {result.reason}" for result in failed]
-    if summary.ended == Ended.TIME_UP:
-        left = "1 photo is left" if summary.remaining == 1 else f"{summary.remaining} photos are left"
-        lines.append(f"time is up (--max-duration): {left}; run the same command again to continue")
-    if summary.ended == Ended.INTERRUPTED:
-        lines.append("interrupted; run the same command again to continue")
-    return lines
-
-
-def _lost_lines(lost: dict[str, int]) -> list[str]:
-    """What could not be kept, the most frequent first."""
-    ranked = sorted(lost.items(), key=lambda entry: (-entry[1], entry[0]))
-    lines = [f"  not kept in {count} photo{'s' * (count != 1)}: {name}" for name, count in ranked[:MOST_LOST_NAMED]]
-    if len(ranked) > MOST_LOST_NAMED:
-        lines.append(f"  and {len(ranked) - MOST_LOST_NAMED} more items of metadata; nsp verify OUTPUT names all")
-    return lines
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, such as "12 s", "3 min 5 s", "2 h 7 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
+def photo_line(name: str, share: float, megapixels: float, width: int) -> Text:
+    """The photo at hand in one line: the end of its name, its size, and how much of it is done."""
+    words = (f"  {megapixels:.0f} MP" if megapixels else "") + f"  {int(100 * share)} %"
+    room = max(1, width - 1 - len(words))
+    shown = name if len(name) <= room else "…" + name[1 - room :]
+    return Text(shown + words, style="dim", no_wrap=True)

@@ -177,6 +177,10 @@ class Manifest:
             self._kept_settings.add(digest)
         return digest
 
+    def settings_in_words(self) -> dict[str, str]:
+        """All settings that were ever kept, by their hashes."""
+        return dict(self._query("SELECT hash, text FROM settings"))
+
     def start_run(self, version: str, shard: str | None, total: int, wanted: Iterable[tuple[str, str]]) -> None:
         """Record that a run begins, over so many photos, with these hashes of settings and profiles."""
         with self._change() as connection:

@@ -16,6 +16,7 @@ from nsp_pipeline.cli.calibrate.plan import Plan, read_development, read_setting
 from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import IsoRangeType
 from nsp_pipeline.cli.shared.training import chosen_photos, show_outcome, usable
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
@@ -27,7 +28,20 @@ from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.profiles.bundle import require_writable
 
 
-@click.command(name="calibrate")
+@click.command(
+    name="calibrate",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp calibrate photos/d800 --out d800.nsp",
+        "nsp calibrate photos --camera d800 --iso 3200-6400 --out d800.nsp",
+        "nsp calibrate photos --split camera --out profiles --max-time 20m",
+    ),
+    groups={
+        "Which photos": ("camera", "iso", "split", "include", "exclude"),
+        "Training": ("recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads"),
+        "RAW": ("domain", "white_balance", "highlights", "colour_space", "exposure"),
+    },
+)
 @click.argument("photos", nargs=-1, required=True, type=PHOTOS)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The profile to write: NAME.nsp or a folder."

@@ -3,15 +3,19 @@
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 import click
+from rich.table import Column, Table
 from rich.text import Text
 
 from nsp_pipeline import __version__
 from nsp_pipeline.cli.doctor.gpu_findings import Finding, gpu_findings
-from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
+from nsp_pipeline.cli.doctor.verdict import GPU_PARTS, Speed, measure_speed, verdict
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
+from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
@@ -33,10 +37,17 @@ OPTIONAL = {
 }
 
 
-@click.command(name="doctor")
+@click.command(
+    name="doctor",
+    cls=HelpfulCommand,
+    examples=("nsp doctor",),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def command(as_json: bool) -> None:
     """Check this installation: versions, engines, GPU and built-in profile; show how to get what is missing.
+
+    The last line is the verdict: whether `nsp denoise` can work, on what, and how fast. What is optional and not there
+    does no harm; the line says what it would be good for.
 
     The exit code is 3 if `nsp denoise` cannot run, or if something that is installed for it does not work.
     """
@@ -44,25 +55,44 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        marks = {True: ("ok", "green"), False: ("broken", "red"), None: ("note", "yellow")}
-        for finding in findings:
-            word, colour = marks[finding.ok]
-            print_rich(Text.assemble((f"{word:<7}", colour), f" {finding.what:<22}{finding.detail}"))
+        *parts, last = findings
+        _print(parts)
+        print_rich(Text(last.detail))
     if any(finding.ok is False for finding in findings):
         raise SystemExit(ExitCode.ENVIRONMENT)
 
 
+def _print(findings: Sequence[Finding]) -> None:
+    """A line for each; on a terminal what is too long goes on below its own beginning."""
+    if not printed_to_a_terminal():
+        for finding in findings:
+            print_line(f"{_mark(finding).plain:<9}{finding.what:<22}{finding.detail}")
+        return
+    table = Table.grid(Column(no_wrap=True), Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
+    for finding in findings:
+        table.add_row(_mark(finding), Text(finding.what), Text(finding.detail))
+    print_rich(table)
+
+
+def _mark(finding: Finding) -> Text:
+    if finding.ok is None:
+        is_optional = finding.what in (*OPTIONAL, *GPU_PARTS) or finding.detail.startswith("none")
+        return Text("optional", "dim") if is_optional else Text("note", "yellow")
+    return Text("ok", "green") if finding.ok else Text("broken", "red")
+
+
 def examine() -> list[Finding]:
-    """Look at everything `nsp denoise` needs and everything it could use."""
+    """Look at everything `nsp denoise` needs and everything it could use; the last finding is the verdict."""
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     findings = [Finding("nsp", True, __version__), Finding("Python", sys.version_info >= (3, 11), python)]
     findings += [_library(name) for name in LIBRARIES]
     findings += [_optional(name, hint) for name, hint in OPTIONAL.items()]
     findings += [_processors(), _memory()]
-    findings += [_onnxruntime_wheels(), *gpu_findings(_version), _engine(), _estimator(), _builtin_profile()]
+    engine, speed = _engine()
+    findings += [_onnxruntime_wheels(), *gpu_findings(_version), engine, _estimator(), _builtin_profile()]
     findings += _user_profiles()
-    findings.append(Finding("names of cameras", True, str(aliases_file())))
-    return findings
+    findings.append(_aliases())
+    return [*findings, verdict(findings, speed)]
 
 
 def _library(name: str) -> Finding:
@@ -108,19 +138,32 @@ def _onnxruntime_wheels() -> Finding:
     return Finding("onnxruntime wheels", True if wheels else None, ", ".join(wheels) or INSTALL_HINT)
 
 
-def _engine() -> Finding:
+def _engine() -> tuple[Finding, Speed | None]:
+    """What would compute, and how fast it is."""
     try:
         providers = ", ".join(import_onnxruntime().get_available_providers())
-        engine = open_engine(find_profile(BUILTIN), mode="denoise")
+        profile = find_profile(BUILTIN)
+        engine = open_engine(profile, mode="denoise")
     except MissingCapabilityError as error:
-        return Finding("engine", False, str(error))
+        return Finding("engine", False, str(error)), None
     except NspError as error:
-        return Finding("engine", False, f"cannot open the built-in profile: {error}")
-    engine.close()
+        return Finding("engine", False, f"cannot open the built-in profile: {error}"), None
+    try:
+        speed = measure_speed(engine)
+    except NspError as error:
+        return Finding("engine", False, f"it opens, and fails at its work: {error}"), None
+    finally:
+        engine.close()
     info = engine.info
     fallback = f"; {info.fallback}" if info.fallback else ""
     taken = f"{info.name}, {info.provider}, {info.precision} would be used{fallback}"
-    return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})")
+    return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})"), speed
+
+
+def _aliases() -> Finding:
+    path = aliases_file()
+    there = "yours are in" if path.exists() else "none of your own; they would stand in"
+    return Finding("names of cameras", True if path.exists() else None, f"{there} {path}")
 
 
 def _user_profiles() -> list[Finding]:
@@ -128,6 +171,8 @@ def _user_profiles() -> list[Finding]:
     entries = user_entries()
     wrong = [found for entry in entries if (found := _trouble(entry))]
     whole = len(entries) - len(wrong)
+    if not entries:
+        return [Finding("your profiles", None, f"none yet; nsp profiles install puts them into {user_folder()}")]
     return [Finding("your profiles", None if wrong else True, f"{whole} in {user_folder()}"), *wrong]
 
 

@@ -15,6 +15,7 @@ from nsp_pipeline.cli.evaluate.profile import Asked, opened
 from nsp_pipeline.cli.evaluate.score_table import score_document, score_table
 from nsp_pipeline.cli.shared.engine_options import engine_options
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import OrWord
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
@@ -33,7 +34,17 @@ from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.find_rules import FindRules
 
 
-@click.command(name="evaluate")
+@click.command(
+    name="evaluate",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp evaluate PROFILE --noisy photos --clean truth",
+        "nsp evaluate PROFILE --noisy photos --clean truth --against all",
+        "nsp evaluate PROFILE --noisy NoisyBlocksSrgb.mat --clean GtBlocksSrgb.mat",
+        "nsp evaluate PROFILE --noisy BenchmarkNoisyBlocksSrgb.mat --submission s.csv",
+        "nsp evaluate PROFILE --noisy dnd_2017 --submission dnd-submission",
+    ),
+)
 @click.argument("profile")
 @recipe_option
 @click.option(
@@ -94,20 +105,10 @@ def command(
 ) -> None:
     """Score PROFILE on pairs of noisy and clean photos: PSNR and SSIM of 8-bit photos (Gaussian window, sigma 1.5).
 
-    \b
-    Folders of photos (PolyU, CC, SIDD Medium, your own). Pairs are found by name: x_Real.JPG
-    and x_mean.JPG, x_noisy.png and x_gt.png, or the same name in both folders:
-      nsp evaluate PROFILE --noisy photos --clean truth
-    SIDD validation, blocks of 256×256; the table has one line per image:
-      nsp evaluate PROFILE --noisy ValidationNoisyBlocksSrgb.mat --clean ValidationGtBlocksSrgb.mat
-    A file to submit to the SIDD benchmark:
-      nsp evaluate PROFILE --noisy BenchmarkNoisyBlocksSrgb.mat --submission SubmitSrgb.csv
-    A folder to submit to DND, from the folder that holds info.mat and images_srgb:
-      nsp evaluate PROFILE --noisy dnd_2017 --submission dnd-submission
-
-    \b
-    Compare with other denoisers, each at its best strength, in numbers and pictures:
-      nsp evaluate PROFILE --noisy photos --clean truth --against all --sheet crops.png
+    Pairs in folders (PolyU, CC, SIDD Medium, your own) are found by name: x_Real.JPG and x_mean.JPG, x_noisy.png and
+    x_gt.png, or the same name in both folders. SIDD's .mat files hold blocks; of its benchmark, and of DND's folder
+    with info.mat and images_srgb, --submission writes what is to be sent in. --against compares with other denoisers,
+    each at its best strength, and --sheet shows them side by side.
 
     --exclude leaves out noisy and clean photos, --include chooses among the noisy ones.
 
@@ -149,7 +150,7 @@ def _measure(asked: Asked, truth: Truth, as_json: bool) -> None:
     with opened(asked.open) as engine:
         measured = _measured(console, pairs, engine, asked.inference, failed)
         for error in failed:
-            say(console, f"left out: {error}")
+            say(console, f"left out: {error}", style="yellow")
         document = score_document(measured, failed)
         if as_json:
             print_json({**_about(asked, engine), **document})

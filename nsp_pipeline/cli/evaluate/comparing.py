@@ -36,10 +36,10 @@ def compare_with(asked: Asked, truth: Truth, against: Sequence[str], sheet: Path
     console = Console(stderr=True)
     rivals, missing = _rivals(against)
     for reason in missing:
-        say(console, f"left out: {reason}")
+        say(console, f"left out: {reason}", style="yellow")
     pairs = truth.open(console)
     for error in truth.unreadable:
-        say(console, f"left out: {error}")
+        say(console, f"left out: {error}", style="yellow")
     with ExitStack() as engines, Progress(console=console, transient=True) as progress:
         contenders = list(rivals)
         if PAPER in against or ALL in against:

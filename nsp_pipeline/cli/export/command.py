@@ -19,6 +19,7 @@ from nsp_pipeline.cli.shared.exporting import (
     export_onnx,
     require_training,
 )
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import HeightWidthType, OrWord
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.engines.tensorrt.build import CAPABILITIES
@@ -31,7 +32,14 @@ from nsp_pipeline.profiles.spec import PD_WORDS
 DARKTABLE_SUFFIX = ".dtmodel"
 
 
-@click.command(name="export")
+@click.command(
+    name="export",
+    cls=HelpfulCommand,
+    examples=(
+        "nsp export standard --target onnx --out standard.onnx",
+        "nsp export standard --target darktable --out nsp.dtmodel",
+    ),
+)
 @click.argument("profile", required=False)
 @click.option(
     "--target",

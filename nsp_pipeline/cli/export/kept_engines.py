@@ -2,10 +2,10 @@
 
 import time
 
-import click
 from rich.table import Table
 from rich.text import Text
 
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.engines.cache_folder import cache_folder
 from nsp_pipeline.engines.tensorrt.cache import Entry, entries, useless
@@ -42,9 +42,9 @@ def prune_engines(as_json: bool) -> None:
             except OSError as error:
                 raise OutputError(f"{entry.path}: cannot be removed: {error.strerror or error}") from error
             removed.append({**_facts(entry), "why": reason})
-            click.echo(f"removed {entry.path.name}: {reason}", err=True)
+            note(f"removed {entry.path.name}: {reason}")
     freed = sum(int(str(facts["bytes"])) for facts in removed)
-    click.echo(f"removed {len(removed)} files, {freed / 1e6:.1f} MB, from {cache_folder()}", err=True)
+    note(f"removed {len(removed)} files, {freed / 1e6:.1f} MB, from {cache_folder()}")
     if as_json:
         print_json({"folder": str(cache_folder()), "removed": removed})
 

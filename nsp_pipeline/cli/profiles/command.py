@@ -1,5 +1,6 @@
 """`nsp profiles`: what profiles there are, and whether they are whole."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -8,8 +9,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from nsp_pipeline.cli.profiles.files import export, import_, install, remove
+from nsp_pipeline.cli.profiles.words import camera_of, described, isos_of, licence_of, purpose_of
 from nsp_pipeline.cli.shared.exporting import compare_with_weights
+from nsp_pipeline.cli.shared.helpful import HelpfulGroup
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
+from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.profiles.bundle import CARD_FILE, WEIGHTS_FILE, load_profile
@@ -18,7 +23,7 @@ from nsp_pipeline.report.page import write_page
 from nsp_pipeline.report.profile_page import profile_report
 
 
-@click.group(name="profiles", commands=[import_, install, remove, export])
+@click.group(name="profiles", cls=HelpfulGroup, commands=[import_, install, remove, export])
 def command() -> None:
     """List, show, check and move profiles. PROFILE is a name, a .nsp file or a folder."""
 
@@ -34,16 +39,26 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    # The name is what one types: on a narrow screen the others give way.
-    table = Table(Column("name", no_wrap=True), "camera", "ISO", "network", "licence", Column("file", overflow="fold"))
+    in_full = is_verbose() or not printed_to_a_terminal()
+    print_rich(_table(rows, in_full=in_full))
+    if not in_full:
+        print_line("nsp profiles show NAME tells more; -v adds network and file")
+
+
+def _table(rows: Sequence[Mapping[str, str]], *, in_full: bool) -> Table:
+    """Fits 80 columns where it is not in full; names, which are what one types, are never broken."""
+    columns: list[Column | str] = [Column("name", no_wrap=True), "camera", "ISO", "for", "licence"]
+    columns += ["network", Column("file", overflow="fold")] if in_full else []
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for row in rows:
         # Texts, not strings: a name with brackets in it is no markup.
         if "error" in row:
-            cells = [row["name"], row["error"], "", "", "", row["path"]]
+            cells = [row["name"], "", "", row["error"], ""]
         else:
-            cells = [row[column] for column in ("name", "camera", "iso", "network", "licence", "path")]
+            cells = [row[column] for column in ("name", "camera", "iso", "purpose", "licence_in_short")]
+        cells += [row.get("network", ""), row["path"]] if in_full else []
         table.add_row(*map(Text, cells), style="red" if "error" in row else None)
-    print_rich(table)
+    return table
 
 
 def _row(name: str, path: Path) -> dict[str, str]:
@@ -53,10 +68,12 @@ def _row(name: str, path: Path) -> dict[str, str]:
         return {"name": name, "path": str(path), "error": str(error)}
     return {
         "name": name,
-        "camera": " ".join(part for part in (spec.camera_make, spec.camera_model) if part) or "several",
-        "iso": f"{spec.iso_min}-{spec.iso_max}" if spec.iso_min else "any",
+        "camera": camera_of(spec),
+        "iso": isos_of(spec),
+        "purpose": purpose_of(name, spec),
         "network": spec.backbone.name,
         "licence": spec.data.licence,
+        "licence_in_short": licence_of(spec),
         "path": str(path),
     }
 
@@ -71,13 +88,16 @@ def _row(name: str, path: Path) -> dict[str, str]:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print profile.json on stdout.")
 def show(profile: str, report: Path | None, as_json: bool) -> None:
-    """Show a profile's card."""
+    """Show what a profile is for, what it was made from, and how good it is; with -v its whole card."""
     bundle = find_profile(profile)
     if report:
         write_page(report, profile_report(bundle))
-        click.echo(f"plots: {report}", err=True)
+        note(f"plots: {report}")
     if as_json:
         print_json(bundle.spec.model_dump(mode="json"))
+        return
+    if not is_verbose():
+        print_line(described(bundle))
         return
     card = bundle.read(CARD_FILE).decode("utf-8", "replace")
     if printed_to_a_terminal():
@@ -98,4 +118,4 @@ def verify(profile: str, as_json: bool) -> None:
         print_json(findings)
     else:
         for name, finding in findings.items():
-            click.echo(f"{name}: {finding}", err=True)
+            note(f"{name}: {finding}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError, UsageError
@@ -43,7 +44,7 @@ def import_(file: Path, backbone: str | None, out: Path | None, name: str | None
         require_training()
         from nsp_pipeline.profiles.from_checkpoint import profile_from_checkpoint
 
-        click.echo(f"{file}: reading; making a profile takes minutes for a large network", err=True)
+        note(f"{file}: reading; making a profile takes minutes for a large network")
         profile = profile_from_checkpoint(file, target, backbone=backbone, make_onnx=make_onnx)
     _report("imported", profile, as_json)
 
@@ -65,7 +66,7 @@ def install(file: Path, name: str | None, as_json: bool) -> None:
 def remove(name: str, as_json: bool) -> None:
     """Delete the profile NAME from your profile folder."""
     path = remove_profile(name)
-    click.echo(f"removed {path}", err=True)
+    note(f"removed {path}")
     if as_json:
         print_json({"name": name, "removed": str(path)})
 
@@ -110,7 +111,7 @@ def _is_bundle(file: Path) -> bool:
 
 def _report(what: str, profile: Profile, as_json: bool) -> None:
     name = profile.path.name.removesuffix(BUNDLE_SUFFIX)
-    click.echo(f"{what} '{name}' as {profile.path} (licence of its weights: {profile.spec.data.licence})", err=True)
+    note(f"{what} '{name}' as {profile.path} (licence of its weights: {profile.spec.data.licence})")
     if as_json:
         facts = {"name": name, "path": str(profile.path), "sha256": profile.sha256}
         print_json({**facts, "profile": profile.spec.model_dump(mode="json")})

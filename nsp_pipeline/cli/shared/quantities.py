@@ -158,3 +158,18 @@ class OrWord(click.ParamType):  # type: ignore[type-arg]
         if value is None or str(value).lower() == self.word:
             return None
         return self.number.convert(value, param, ctx)
+
+
+class PlaceType(click.ParamType):  # type: ignore[type-arg]
+    """A pixel of a photo, counted from its upper left corner: "2100,1500" gives (2100, 1500)."""
+
+    name = "X,Y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read a pixel; whether the photo has it, the photo says."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,7}),(\d{1,7})", str(value).strip())
+        if not match:
+            self.fail(f"'{value}' is no pixel; write how far from left and top, like 2100,1500", param, ctx)
+        return int(match[1]), int(match[2])

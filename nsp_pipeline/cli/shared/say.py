@@ -1,8 +1,21 @@
 """Lines for the person at the keyboard."""
 
+import click
 from rich.console import Console
+
+from nsp_pipeline.cli.shared.verbosity import is_quiet
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is: paths may hold brackets, and a command to copy must not be broken in two."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    """Print a line as it is: paths may hold brackets, and a command to copy must not be broken in two.
+
+    With -q only lines with a style, which are warnings.
+    """
+    if style or not is_quiet():
+        console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a line to stderr, without rich; with -q nothing."""
+    if not is_quiet():
+        click.echo(text, err=True)

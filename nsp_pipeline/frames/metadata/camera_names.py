@@ -14,6 +14,7 @@ SPELLINGS = {
     "eastman": "Kodak",
     "konica": "Konica Minolta",
     "lg": "LG",
+    "lge": "LG",
     "htc": "HTC",
     "dji": "DJI",
     "hp": "HP",

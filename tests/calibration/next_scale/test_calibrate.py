@@ -76,7 +76,7 @@ def test_it_says_what_camera_it_is_for_and_how_it_was_made(tmp_path: Path) -> No
 
 def test_the_card_says_the_same_in_words(tmp_path: Path) -> None:
     card = made(tmp_path, 12, Exports(), iso=800).read(CARD_FILE).decode()
-    for words in ("# night", "Maker Maker One", "ISO 800 to 1900", "my photos of the night", "CC0-1.0", "- crop: 20"):
+    for words in ("# night", "**Maker One**", "ISO 800 to 1900", "my photos of the night", "CC0-1.0", "- crop: 20"):
         assert words in card, words
 
 

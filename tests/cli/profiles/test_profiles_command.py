@@ -8,6 +8,7 @@ import pytest
 from run_nsp import Finished, run_here
 from tiny import tiny_model
 
+from nsp_pipeline.cli.profiles import command
 from nsp_pipeline.cli.shared import exporting
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
@@ -30,7 +31,7 @@ def test_the_list_as_json_is_one_document_with_every_profile(real_nsp: Nsp, inst
     listed = real_nsp("profiles", "list", "--json")
     builtin, cut, whole = json.loads(listed.out)
     assert (listed.code, listed.err) == (0, "")
-    assert (builtin["name"], builtin["camera"], builtin["iso"]) == ("standard", "Maker Maker One", "800-1600")
+    assert (builtin["name"], builtin["camera"], builtin["iso"]) == ("standard", "Maker One", "800-1600")
     assert (whole["name"], whole["camera"], whole["iso"]) == ("any [raw]", "several", "any")
     assert whole["path"] == str(installed / "any [raw].nsp")
     assert (cut["name"], cut["path"]) == ("[red]cut", str(installed / "[red]cut.nsp"))
@@ -44,13 +45,17 @@ def test_the_list_for_people_shows_names_as_they_are(
     listed = real_nsp("profiles", "list")
     assert listed.code == 0
     assert listed.err == ""
-    for words in ("standard", "[red]cut", "any [raw]", "[/b] mine", "damaged or cut short", "Maker Maker One"):
+    for words in ("standard", "[red]cut", "any [raw]", "[/b] mine", "damaged or cut short", "Maker One"):
         assert words in listed.out
 
 
 def test_show_gives_the_card_or_the_description(real_nsp: Nsp, tiny_profile: Profile) -> None:
-    card = real_nsp("profiles", "show", tiny_profile.path)
-    assert (card.code, card.err) == (0, "")
+    words = real_nsp("profiles", "show", tiny_profile.path)
+    assert (words.code, words.err) == (0, "")
+    assert f"--profile {tiny_profile.path}" in words.out
+    assert "batch" not in words.out
+    card = real_nsp("profiles", "show", tiny_profile.path, "-v")
+    assert (card.code, card.err[:24]) == (0, "nsp profiles show took 0")
     assert tiny_profile.read(CARD_FILE).decode().strip("# \n") in card.out
     shown = real_nsp("profiles", "show", tiny_profile.path, "--json")
     assert (shown.code, shown.err) == (0, "")
@@ -115,3 +120,13 @@ def test_on_a_narrow_screen_names_stay_whole(
     name = "one-that-has-to-be-typed"
     (installed / f"{name}.nsp").write_bytes(tiny_profile.path.read_bytes())
     assert name in real_nsp("profiles", "list").out
+
+
+def test_the_list_and_what_is_shown_of_a_profile_fit_80_columns(real_nsp: Nsp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "printed_to_a_terminal", lambda: True)
+    described = real_nsp("profiles", "show", "standard").out.splitlines()
+    assert max(map(len, described)) <= 80
+    shown = real_nsp("profiles", "list").out.splitlines()
+    assert max(len(line.rstrip()) for line in shown) <= 80
+    assert shown[0].split() == ["name", "camera", "ISO", "for", "licence"]
+    assert any(line.startswith("standard ") and "CC0" in line for line in shown)

@@ -1,0 +1,1 @@
+"""What a run has before it: photos, megapixels, time and disk."""

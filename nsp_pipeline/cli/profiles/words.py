@@ -1,0 +1,85 @@
+"""What a profile is, in words for whoever wants to use it."""
+
+import textwrap
+
+from nsp_pipeline.file_names import printable
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
+from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import DEFAULT, installed_profiles, shipped_profiles
+from nsp_pipeline.profiles.spec import ProfileSpec
+
+PURPOSES = {
+    DEFAULT: "photos of any camera",
+    "fast": "large archives",
+    "quality": "photos that matter most",
+    "dbsn-noncommercial": "base for nsp calibrate",
+}
+"""Of those that ship."""
+LONGEST_LICENCE = 24
+LABEL, WIDTH = 13, 80
+
+
+def camera_of(spec: ProfileSpec) -> str:
+    """The camera by the name that it has everywhere; "any" for a student of no camera of its own."""
+    called = camera_name(Camera(spec.camera_make, spec.camera_model), read_aliases(aliases_file()))
+    return called or ("any" if spec.pairs is None else "several")
+
+
+def isos_of(spec: ProfileSpec) -> str:
+    """The ISO that it was made for."""
+    if not spec.iso_min:
+        return "any"
+    return f"{spec.iso_min}" if spec.iso_min == spec.iso_max else f"{spec.iso_min}-{spec.iso_max}"
+
+
+def purpose_of(name: str, spec: ProfileSpec) -> str:
+    """What it is for, in a few words."""
+    if name in shipped_profiles():
+        return PURPOSES.get(name, "photos of any camera")
+    return "photos like its own" if spec.camera_model is None else "photos of this camera"
+
+
+def licence_of(spec: ProfileSpec) -> str:
+    """The licence, no longer than a table holds."""
+    short = spec.data.licence.partition(":")[0].partition(",")[0].removesuffix(" use only")
+    return short if len(short) <= LONGEST_LICENCE else f"{short[: LONGEST_LICENCE - 1]}…"
+
+
+def described(profile: Profile) -> str:
+    """The profile in a paragraph of labelled lines: for what, from what, how good, how to use it."""
+    spec = profile.spec
+    name = profile.path.name.removesuffix(".nsp")
+    typed = name if installed_profiles().get(name) == profile.path else printable(profile.path)
+    kind = (
+        "a student: fast, sees every pixel" if spec.pairs is None else "a blind-spot network, from noisy photos alone"
+    )
+    lines = [
+        ("for", purpose_of(name, spec)),
+        ("camera", f"{camera_of(spec)}, ISO {isos_of(spec)}"),
+        ("network", kind),
+        ("made from", f"{spec.data.photos} photos: {spec.data.origin}"),
+        ("licence", spec.data.licence),
+        *[("judged", line) for line in _scores(spec)],
+    ]
+    indent = " " * (LABEL + 2)
+    body = "\n".join(
+        textwrap.fill(
+            f"  {label:<{LABEL}}{text}", WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        for label, text in lines
+    )
+    use = f"  {'use it':<{LABEL}}nsp denoise PHOTOS CLEAN --profile {typed}"  # to be copied: never broken in two
+    return f"{spec.name}\n{body}\n{use}\n  -v shows the card: noise, training and all settings"
+
+
+def _scores(spec: ProfileSpec) -> list[str]:
+    # The share of simulated noise that is left differs with what was simulated, and compares no two profiles.
+    scores, lines = spec.scores, list[str]()
+    if scores.pair_gain is not None:
+        lines.append(f"{scores.pair_gain:+.1f} dB on pairs of shots of one scene")
+    if scores.drift is not None:
+        lines.append(f"colours move by {scores.drift:.1f} of 255 at most")
+    if scores.accepted is False:
+        lines.append(f"training made it no better than {scores.base}, whose weights it has")
+    return lines
