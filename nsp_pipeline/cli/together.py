@@ -121,7 +121,7 @@ def profile(weights: Path, target: Path, log: Path, self_ensemble: str, origin: 
         last = list(csv.DictReader(file))[-1]
     figures = {"step": float(last["step"]), "seconds": float(last["seconds"])}
     figures["loss"] = float(last[f"loss {weights.stem}"])
-    settings = StudentSettings(noise_kinds="any", crop=192, batch=144, painted=0, self_ensemble=int(self_ensemble))  # type: ignore[arg-type]
+    settings = StudentSettings(noise_kinds="any", crop=192, batch=144, painted=0, self_ensemble=int(self_ensemble))
     student_profile(weights, target, settings, figures, Origin(origin, licence), make_onnx)
 
 
