@@ -50,6 +50,35 @@ def test_without_ray_the_command_to_install_it_is_named(tmp_path: Path) -> None:
     assert not hashes(tmp_path / "out")
 
 
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    for number in range(PHOTOS):
+        save_photo(tmp_path / "in" / f"{number:02}.png", number)
+    return tmp_path / "in"
+
+
+def listening() -> set[tuple[str, str]]:
+    """Address and port that something on this machine listens at, as the kernel writes them."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {(address, port) for fields in lines if fields[3] == "0A" for address, _, port in [fields[1].partition(":")]}
+
+
+def test_without_an_address_ray_listens_on_the_loopback_device_alone(archive: Path, tmp_path: Path) -> None:
+    if "NSP_SLOW" not in os.environ:
+        pytest.skip("starting Ray takes half a minute; NSP_SLOW=1 does it")
+    pytest.importorskip("ray", reason="Ray is not installed (extra cluster)")
+    before, seen = listening(), set[tuple[str, str]]()
+    process = start("denoise", archive, tmp_path / "out", "--cluster", "auto", NSP_FAKE_SECONDS="0.5")
+    while process.poll() is None:
+        seen |= listening() - before
+        time.sleep(0.3)
+    ended = finish(process)
+    assert ended.code == 0, ended.err
+    assert len(hashes(tmp_path / "out")) == PHOTOS
+    assert len(seen) > 3
+    assert {address for address, _ in seen} <= {"0100007F", "0000000000000000FFFF00000100007F"}, "127.0.0.1"
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head and another node, of one processor each."""
@@ -92,17 +121,20 @@ def patiently(look: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    for number in range(PHOTOS):
-        save_photo(tmp_path / "in" / f"{number:02}.png", number)
-    return tmp_path / "in"
-
-
-@pytest.fixture
 def expected(archive: Path, tmp_path: Path) -> dict[str, str]:
     """What one machine makes of the photos."""
     assert finish(start("denoise", archive, tmp_path / "alone")).code == 0
     return hashes(tmp_path / "alone")
+
+
+def test_the_cluster_of_this_machine_is_joined_though_ray_once_made_a_token_for_another(
+    cluster: Any, archive: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home" / ".ray").mkdir(parents=True)
+    (tmp_path / "home" / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+    ended = finish(start("denoise", archive, tmp_path / "out", "--cluster", "auto", HOME=str(tmp_path / "home")))
+    assert ended.code == 0, ended.err
+    assert ended.err.count("of the cluster") == 2, "both nodes worked"
 
 
 def run(cluster: Any, archive: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
@@ -119,7 +151,7 @@ def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> No
 
 def made(out: Path) -> int:
     """Photos that have their names."""
-    return sum("nsp-part" not in name for name in hashes(out))
+    return sum("nsp-part" not in path.name and path.suffix == ".png" for path in out.rglob("*"))
 
 
 def workers() -> list[int]:
@@ -193,7 +225,7 @@ def test_a_node_that_goes_away_and_a_driver_that_dies_lose_nothing(
     until(lambda: made(out) >= 6, process)
     process.kill()
     finish(process)
-    before = {name: (out / name).stat().st_ino for name in hashes(out) if "nsp-part" not in name}
+    before = {path.name: path.stat().st_ino for path in out.glob("*.png")}
     assert len(before) < PHOTOS
     add_node(cluster)
     ended = finish(run(cluster, archive, out))
@@ -214,25 +246,3 @@ def test_an_interrupt_ends_it_cleanly(cluster: Any, archive: Path, expected: dic
     assert not strays(out)
     assert finish(run(cluster, archive, out)).code == 0
     assert hashes(out) == expected
-
-
-def listening() -> set[tuple[str, str]]:
-    """Address and port that something on this machine listens at, as the kernel writes them."""
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
-    return {(address, port) for fields in lines if fields[3] == "0A" for address, _, port in [fields[1].partition(":")]}
-
-
-def test_without_an_address_ray_listens_on_the_loopback_device_alone(archive: Path, tmp_path: Path) -> None:
-    if "NSP_SLOW" not in os.environ:
-        pytest.skip("starting Ray takes half a minute; NSP_SLOW=1 does it")
-    pytest.importorskip("ray", reason="Ray is not installed (extra cluster)")
-    before, seen = listening(), set[tuple[str, str]]()
-    process = start("denoise", archive, tmp_path / "out", "--cluster", "auto", NSP_FAKE_SECONDS="0.5")
-    while process.poll() is None:
-        seen |= listening() - before
-        time.sleep(0.3)
-    ended = finish(process)
-    assert ended.code == 0, ended.err
-    assert len(hashes(tmp_path / "out")) == PHOTOS
-    assert len(seen) > 3
-    assert {address for address, _ in seen} <= {"0100007F", "0000000000000000FFFF00000100007F"}, "127.0.0.1"
