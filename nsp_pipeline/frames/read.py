@@ -16,7 +16,7 @@ from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.development import DEVELOPED, Development
 from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
 from nsp_pipeline.frames.formats.boxed.decode import read_head, read_other
-from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
+from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_head
 from nsp_pipeline.frames.formats.png import read_png, read_png_exif
 from nsp_pipeline.frames.formats.raw.read import read_raw, read_raw_camera
 from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags
@@ -37,9 +37,6 @@ from nsp_pipeline.frames.metadata.ifd import (
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, sniff
 
 __all__ = ["OTHER_IMAGE_SUFFIXES", "PHOTO_SUFFIXES", "read_camera", "read_facts", "read_frame"]
-
-JPEG_HEAD = 1 << 20
-"""Bytes within which a JPEG's EXIF lies."""
 
 
 def read_frame(path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED) -> Frame:
@@ -112,9 +109,8 @@ def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Developme
 def _read_facts(path: Path, file: BinaryIO) -> Facts:
     kind = sniff(path, FileSlices(file))
     if kind is Kind.JPEG:
-        file.seek(0)
-        head = file.read(JPEG_HEAD)
-        return _facts(kind, read_structure(read_jpeg_exif(path, head)), _stored_size(head))
+        exif, size = read_jpeg_head(path, file)
+        return _facts(kind, read_structure(exif), size)
     if kind is Kind.PNG:
         whole = _whole(path, file)
         return _facts(kind, read_structure(read_png_exif(whole)), _stored_size(whole))
@@ -142,11 +138,11 @@ def _facts(kind: Kind, structure: Structure | None, size: tuple[int, int] | None
 
 
 def _stored_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG or PNG of which the beginning suffices."""
+    """Width and height of a PNG of which the beginning suffices."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about oddities that are reported when the photo is opened
-            with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as picture:
+            with Image.open(BytesIO(data), formats=("PNG",)) as picture:
                 return picture.size
     except (OSError, Image.DecompressionBombError, ValueError, SyntaxError):
         return None

@@ -163,7 +163,7 @@ def workers() -> list[int]:
                 title = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if title.startswith(b"ray::PhotoWorker"):
+            if title.startswith(b"ray::NodeWorker"):
                 found.append(int(process.name))
     return found
 

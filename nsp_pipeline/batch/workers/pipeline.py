@@ -18,12 +18,12 @@ from nsp_pipeline.batch.output.up_to_date import stamp
 from nsp_pipeline.batch.photo import Failure, PhotoSteps
 from nsp_pipeline.batch.pipeline import Pipeline, Watch
 from nsp_pipeline.batch.sources import Sources
-from nsp_pipeline.batch.workers.crew import AT_ONCE, Crew, Died, Worker
+from nsp_pipeline.batch.workers.crew import Crew, Died, Worker
 from nsp_pipeline.batch.workers.process_crew import ProcessCrew
 from nsp_pipeline.batch.workers.ray_connection import connected
 from nsp_pipeline.batch.workers.ray_crew import RayCrew
 from nsp_pipeline.batch.workers.shared_folders import proof_of
-from nsp_pipeline.batch.workers.worker import Done, Fatal, WorkerSetup
+from nsp_pipeline.batch.workers.worker import AT_ONCE, Done, Fatal, WorkerSetup
 from nsp_pipeline.errors import MissingCapabilityError, OutputError
 
 
