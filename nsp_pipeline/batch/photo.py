@@ -3,6 +3,7 @@
 import time
 import traceback
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from nsp_pipeline import __version__
@@ -31,6 +32,7 @@ from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.read import read_facts, read_frame
 from nsp_pipeline.frames.sidecar import SidecarNames
+from nsp_pipeline.machine.disk_array import Allocate
 
 ERROR_LOG = "errors.log"
 MOST_DEATHS = 2
@@ -152,9 +154,9 @@ class PhotoSteps:
         self.manifest.record_deadly(replace(self._row(task, _whole_stamp(task)), error=reason, lasting=True))
         return self._result(task, Outcome.FAILED, reason)
 
-    def read(self, task: Task) -> Ready:
+    def read(self, task: Task, allocate: Allocate) -> Ready:
         """Read a photo; raises PhotoError."""
-        return read_photo(task, self.settings)
+        return read_photo(task, self.settings, allocate)
 
     def infer(self, ready: Ready, context: InferenceContext) -> Made:
         """Denoise a photo that was read; see denoise_trusted."""
@@ -215,8 +217,8 @@ def _whole_stamp(task: Task) -> Stamp | None:
         return None
 
 
-def read_photo(task: Task, settings: RunSettings) -> Ready:
-    """Read a photo; raises PhotoError."""
+def read_photo(task: Task, settings: RunSettings, allocate: Allocate) -> Ready:
+    """Read a photo, its pixels into an array of `allocate` where its kind of file allows it; raises PhotoError."""
     began = time.monotonic()
     path = task.job.input
     before = stamp(path)
@@ -226,7 +228,7 @@ def read_photo(task: Task, settings: RunSettings) -> Ready:
         raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
     if settings.max_megapixels is not None:
         _require_header(path, settings)
-    frame = read_to_denoise(task, settings, read_frame)
+    frame = read_to_denoise(task, settings, partial(read_frame, allocate=allocate))
     if settings.max_megapixels is not None:  # RAW says before only how large its preview is
         _require_size(path, frame.pixels.shape[1], frame.pixels.shape[0], settings.max_megapixels)
     frame = with_sidecars(frame, task.job)

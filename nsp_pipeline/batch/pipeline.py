@@ -159,7 +159,7 @@ class Pipeline:
             return
         try:
             with self._activity.working_on(task.job):
-                ready = self._steps.read(task)
+                ready = self._steps.read(task, self._headroom.allocator(size, self._steps.manifest.path.parent))
         except Exception as error:
             self._to_infer.put(_Held(_Unread(task, error), size))
             return

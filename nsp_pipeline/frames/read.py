@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image
 
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
@@ -35,15 +36,20 @@ from nsp_pipeline.frames.metadata.ifd import (
     parse,
 )
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, sniff
+from nsp_pipeline.machine.disk_array import Allocate
 
 __all__ = ["OTHER_IMAGE_SUFFIXES", "PHOTO_SUFFIXES", "read_camera", "read_facts", "read_frame"]
 
 
-def read_frame(path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED) -> Frame:
+def read_frame(
+    path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED, allocate: Allocate = np.zeros
+) -> Frame:
     """Read a photo with its metadata; a RAW file is developed as asked.
 
     A photo whose decoder complains is refused; with `keep_damaged` what can be read of it is delivered, and
     `Frame.damage` says what is wrong.
+
+    The pixels of a TIFF go into an array of `allocate` (see machine/disk_array.py).
 
     Raises, with a reason for people and, where a library said more, its own text:
         DamagedPhotoError: the picture is damaged or incomplete, and `keep_damaged` could have part of it.
@@ -51,7 +57,7 @@ def read_frame(path: Path, *, keep_damaged: bool = False, development: Developme
         PhotoError: whatever else cannot be read or is no photo. Never anything else.
     """
     with _explained(path), _open(path) as file:
-        return _read(path, file, keep_damaged, development)
+        return _read(path, file, keep_damaged, development, allocate)
 
 
 def read_camera(path: Path) -> Camera:
@@ -94,10 +100,10 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Development) -> Frame:
+def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Development, allocate: Allocate) -> Frame:
     kind = sniff(path, FileSlices(file))
     if kind is Kind.TIFF:
-        return read_tiff(path, file, keep_damaged=keep_damaged)
+        return read_tiff(path, file, keep_damaged=keep_damaged, allocate=allocate)
     if kind is Kind.RAW:
         return read_raw(path, keep_damaged=keep_damaged, development=development)
     if kind in OTHER_KINDS:

@@ -93,7 +93,7 @@ class PhotoWorker:
         held = self._held_of(guess_footprint(job.input))
         self._headroom.admit(held, lambda: False)
         try:
-            ready = read_photo(task, settings)
+            ready = read_photo(task, settings, self._headroom.allocator(held, self._setup.proof.token.parent))
             guessed, held = held, self._held_of(footprint_of(ready.frame))
             self._headroom.resize(guessed, held)
             return self._write(task, self._infer(ready))
