@@ -23,6 +23,7 @@ Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]
 class _OnDisk(np.memmap[Any, Any]):
     # Knows where it lies; arrays that show part of it have it below them.
     folder: Path
+    _mmap: mmap.mmap
 
 
 def on_disk(folder: Path) -> Allocate:

@@ -17,7 +17,6 @@ from fake_engine import DEADLY_LEVEL
 from PIL import Image
 from run_nsp import REPOSITORY, Finished, finish
 
-from nsp_pipeline.batch.job import Job
 from nsp_pipeline.batch.workers.shared_folders import proof_of, what_differs
 
 PHOTOS = 14
@@ -27,16 +26,16 @@ def test_another_machine_must_see_the_same_folders(tmp_path: Path) -> None:
     root = tmp_path / "out"
     (root / ".nsp").mkdir(parents=True)
     photos = [save_photo(tmp_path / "in" / name, 1) for name in ("a.png", "sub/b.png")]
-    with proof_of(root, [Job(photo, root / "x", "x") for photo in photos]) as proof:
+    with proof_of(root, photos, root / ".nsp") as proof:
         assert what_differs(proof) is None
         save_photo(photos[1], 2)
         assert what_differs(proof) == f"its {photos[1]} is another photo"
         photos[1].unlink()
         assert what_differs(proof) == f"it does not see the photo {photos[1]}"
         proof.token.write_text("of another folder")
-        assert what_differs(proof) == f"its {root} is another folder than OUTPUT"
+        assert what_differs(proof) == f"its {root} is another folder"
         proof.token.unlink()
-        assert what_differs(proof) == f"it does not see OUTPUT {root} (No such file or directory)"
+        assert what_differs(proof) == f"it does not see {root} (No such file or directory)"
     assert not list((root / ".nsp").iterdir())
 
 

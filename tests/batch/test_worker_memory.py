@@ -54,7 +54,7 @@ def test_of_four_workers_each_has_a_quarter_of_what_one_alone_may_take(
 ) -> None:
     monkeypatch.setattr(memory, "_sharers", 1)
     watched, profile = InMemory(monkeypatch), fake_profile()
-    proof = Proof(tmp_path, "", ())
+    proof = Proof(tmp_path, tmp_path / "token", "", ())
     setup = WorkerSetup(
         RunSettings(memory=2 * HELD), fake_sources(), {profile.sha256: profile}, Owner("0" * 8, 0), "", proof, beside
     )

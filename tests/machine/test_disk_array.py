@@ -51,7 +51,7 @@ def test_arrays_made_beside_one_are_where_it_is(tmp_path: Path) -> None:
     let_go(view)
     assert (array == 5).all()
     made = beside(view)((2, 2), np.float32)
-    assert (made.shape, made.dtype, float(made.sum())) == ((2, 2), np.float32, 0.0)
+    assert (made.shape, str(made.dtype), float(made.sum())) == ((2, 2), "float32", 0.0)
     assert beside(made) is not np.zeros, "also on the disk"
     assert beside(array * 2) is np.zeros, "what is computed is in memory"
     assert [rows.start for rows in pieces(np.zeros((3, 2)))] == [0]

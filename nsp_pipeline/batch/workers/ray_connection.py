@@ -83,7 +83,13 @@ def _start_on_loopback(ray: Any, quiet: dict[str, Any]) -> None:
 
     # Where Ray takes a machine for one of a cluster, it listens on all devices, whatever address it is told.
     ray_constants.ENABLE_RAY_CLUSTER = False
-    ray.init(address="local", _node_ip_address=LOOPBACK, include_dashboard=False, **quiet)
+    try:
+        ray.init(address="local", _node_ip_address=LOOPBACK, include_dashboard=False, **quiet)
+    except Exception as error:  # of no class of its own, where its processes do not come up in time
+        raise MissingCapabilityError(
+            f"--cluster auto: Ray does not start on this machine ({error}); where it is very busy, try again later, or "
+            "start it yourself with `ray start --head`"
+        ) from error
 
 
 def _handlers() -> dict[int, Any]:
