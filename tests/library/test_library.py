@@ -68,7 +68,7 @@ def test_denoise_can_be_called_whatever_was_imported_before() -> None:
 
 
 def test_help_of_denoise_says_how_it_is_called_and_what_it_does() -> None:
-    said = pydoc.render_doc(nsp.denoise, renderer=pydoc.plaintext)
+    said = pydoc.plain(pydoc.render_doc(nsp.denoise))
     assert "Denoise one picture; opens an engine for it" in said
     assert "Called as nsp_pipeline.denoise(image: " in said
     assert list(inspect.signature(nsp.denoise).parameters) == ["image", "profile", "strength", "options"]
