@@ -3,22 +3,19 @@
 import os
 import stat
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.development import DEVELOPED, Development
 from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
 from nsp_pipeline.frames.formats.boxed.decode import read_head, read_other
 from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_head
-from nsp_pipeline.frames.formats.png import read_png, read_png_exif
+from nsp_pipeline.frames.formats.png import read_png, read_png_facts
 from nsp_pipeline.frames.formats.raw.read import read_raw, read_raw_camera
 from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags
 from nsp_pipeline.frames.formats.tiff_pages import REDUCED
@@ -118,8 +115,8 @@ def _read_facts(path: Path, file: BinaryIO) -> Facts:
         exif, size = read_jpeg_head(path, file)
         return _facts(kind, read_structure(exif), size)
     if kind is Kind.PNG:
-        whole = _whole(path, file)
-        return _facts(kind, read_structure(read_png_exif(whole)), _stored_size(whole))
+        exif, size = read_png_facts(path, file)
+        return _facts(kind, read_structure(exif), size)
     if kind in OTHER_KINDS:
         found = read_head(path, _whole(path, file), kind)
         return _facts(kind, read_structure(found.metadata.exif), (found.width, found.height))
@@ -141,17 +138,6 @@ def _is_thumbnail(structure: Structure) -> bool:
 def _facts(kind: Kind, structure: Structure | None, size: tuple[int, int] | None) -> Facts:
     software = structure.text(structure.root.entries.get(SOFTWARE)) if structure else None
     return Facts(kind, camera_of(structure), software, size, shot_size_of(structure))
-
-
-def _stored_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a PNG of which the beginning suffices."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about oddities that are reported when the photo is opened
-            with Image.open(BytesIO(data), formats=("PNG",)) as picture:
-                return picture.size
-    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError):
-        return None
 
 
 def _whole(path: Path, file: BinaryIO) -> bytes:
