@@ -59,7 +59,7 @@ def test_what_can_be_read_is_kept_when_asked_for_and_marked(nsp: Nsp, damaged: P
     assert kept["damaged"].startswith("the JPEG is damaged: ")
     assert "1 of them damaged" in result.err
     assert f"noise {kept['noise_before']:.1f}" in result.err
-    assert result.err.count(kept["damaged"]) == 1
+    assert kept["damaged"] in result.err
     assert record(out) == {"a.jpg": None, "b.jpg": kept["damaged"]}
     assert "2 skipped" in nsp("denoise", damaged, out, "--damaged", "keep").err
 

@@ -211,11 +211,11 @@ def test_a_terminal_that_went_away_does_not_end_the_work(kind: type[Lines] | typ
         reporter.say("anything")
 
 
-def test_the_summary_says_who_names_the_failures_again() -> None:
+def test_the_summary_names_every_failure() -> None:
     summary = Summary(Path("out"), (DONE, FAILED, SKIPPED), 4, 75.0, Ended.INTERRUPTED)
     assert summary_lines(summary) == [
         "1 done, 1 skipped (already done), 1 failed, 4 left in 1 min 15 s, 0.28 MP/s; output in out",
-        "  nsp status out --failed names what failed, and why",
+        "  failed: canon/[red]y.jpg: the file is empty (0 bytes)",
         "interrupted; run the same command again to continue",
     ]
 

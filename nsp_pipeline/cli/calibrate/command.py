@@ -39,7 +39,7 @@ from nsp_pipeline.profiles.bundle import require_writable
     ),
     groups={
         "Which photos": ("camera", "iso", "split", "include", "exclude"),
-        "Training": ("recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads"),
+        "Training": ("recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "cluster"),
         "RAW": ("domain", "white_balance", "highlights", "colour_space", "exposure"),
     },
 )
