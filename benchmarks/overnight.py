@@ -2,12 +2,14 @@
 
     python benchmarks/overnight.py planning [--photos 20000]
     python benchmarks/overnight.py overhead [--photos 100] [--profile fast]
-    python benchmarks/overnight.py memory
+    python benchmarks/overnight.py memory [--sides 1200 1600]
+    python benchmarks/overnight.py large [--megapixels 400]
     python benchmarks/overnight.py cluster [--photos 60]        (needs Ray: extra cluster)
 
 planning: a run over photos that are all finished, and `nsp status` of them; wall time, and what of it a processor
 worked. overhead: a whole run, with reading, writing and record, against the bare engine on the same tiles. memory: peak
-resident memory of 200 photos against 20. cluster: two Ray nodes of one processor each against one such node, both after
+resident memory of 200 photos against 20. large: the same of one TIFF of 16 bits under --memory 2GiB, written back as it
+is, which takes no time for a network. cluster: two Ray nodes of one processor each against one such node, both after
 their workers have started.
 """
 
@@ -19,12 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
 
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from nsp_pipeline.batch.assign import Task
@@ -40,20 +44,24 @@ from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 from nsp_pipeline.profiles.choose import find_profile
 
 SIDES = 1200, 1600
+STRIP = 128
 
 
 def main() -> None:
     """Measure one promise and print it."""
     parser = argparse.ArgumentParser(description="Measure what a night of work promises.")
-    parser.add_argument("promise", choices=["planning", "overhead", "memory", "cluster"])
+    parser.add_argument("promise", choices=["planning", "overhead", "memory", "large", "cluster"])
     parser.add_argument("--photos", type=int)
     parser.add_argument("--profile", default="fast")
+    parser.add_argument("--sides", type=int, nargs=2, default=SIDES)
+    parser.add_argument("--megapixels", type=int, default=400)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure: dict[str, Callable[[], None]] = {
             "planning": lambda: planning(Path(folder), asked.photos or 20_000),
             "overhead": lambda: overhead(Path(folder), asked.photos or 100, asked.profile),
-            "memory": lambda: memory(Path(folder), asked.profile),
+            "memory": lambda: memory(Path(folder), asked.profile, asked.sides),
+            "large": lambda: large(Path(folder), asked.megapixels),
             "cluster": lambda: cluster(Path(folder), asked.photos or 60, asked.profile),
         }
         measure[asked.promise]()
@@ -67,23 +75,20 @@ def planning(folder: Path, count: int) -> None:
             (top / f"{number // 500:03}").mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (32, 24), (90, 90, 90)).save(folder / "one.jpg", exif=Image.Exif())
     digest = hash_file(folder / "one.jpg")
-    run = plan_folder([folder / "one.jpg"], folder / "one-out", profile="fast")
-    profile = find_profile("fast")
+    run = plan_folder([folder / "one.jpg"], folder / "one-out")
+    profile = find_profile("builtin")
     settings = run.settings.fingerprint(Task(run.plan.jobs[0], profile, ""))
     with Manifest.open(out) as manifest:
         known = manifest.keep_settings(settings)
         rows = [_finished(folder / "one.jpg", photos, out, number, digest, known) for number in range(count)]
         manifest._connection.execute("PRAGMA synchronous = OFF")
         for row in rows:
-            manifest.published(replace(row, profile="fast", profile_sha256=profile.sha256))
-    seconds = timed("denoise", photos, out, "--profile", "fast", "--json", expect=("skipped", count))
-    dry = timed("denoise", photos, out, "--profile", "fast", "--dry-run")
-    auto = timed("denoise", photos, out, "--dry-run")
+            manifest.published(replace(row, profile=profile.name, profile_sha256=profile.sha256))
+    auto = timed("denoise", photos, out, "--json", expect=("skipped", count))
+    named = timed("denoise", photos, out, "--profile", "builtin", "--json", expect=("skipped", count))
+    dry = timed("denoise", photos, out, "--dry-run")
     status = timed("status", out)
-    print(
-        f"{count} finished photos: the run {seconds}; --dry-run {dry}, with profiles by the metadata of each {auto}; "
-        f"status {status}"
-    )
+    print(f"{count} finished photos: the run {auto}, with a profile by name {named}; --dry-run {dry}; status {status}")
 
 
 def overhead(folder: Path, count: int, profile: str) -> None:
@@ -114,26 +119,45 @@ def overhead(folder: Path, count: int, profile: str) -> None:
     )
 
 
-def memory(folder: Path, profile: str) -> None:
+def memory(folder: Path, profile: str, sides: tuple[int, int]) -> None:
     """Many photos take no more than few."""
     peaks = {}
     for count in (20, 200):
-        photos = make_photos(folder / f"photos{count}", count)
-        args = [
-            sys.executable,
-            "-m",
-            "nsp_pipeline",
-            "denoise",
-            str(photos),
-            str(folder / f"out{count}"),
-            "--profile",
-            profile,
-        ]
-        process = subprocess.Popen(args, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        peaks[count] = usage.ru_maxrss / 1024
+        photos = make_photos(folder / f"photos{count}", count, sides)
+        peaks[count] = peak("denoise", photos, folder / f"out{count}", "--profile", profile)
     print(f"peak of 20 photos {peaks[20]:.0f} MiB, of 200 {peaks[200]:.0f} MiB: ratio {peaks[200] / peaks[20]:.3f}")
+
+
+def large(folder: Path, megapixels: int) -> None:
+    """A photo larger than memory: read, written, read again and compared, in pieces."""
+    side = int((megapixels * 1e6) ** 0.5)
+    make_large(folder / "large.tif", side)
+    found = peak("denoise", folder / "large.tif", folder / "out", "--strength", "0", "--memory", "2GiB")
+    size = (folder / "large.tif").stat().st_size / 2**20
+    print(f"{side}x{side} pixels of 16 bits, {size:.0f} MiB: peak {found:.0f} MiB under --memory 2GiB")
+
+
+def peak(*args: object) -> float:
+    """Run `nsp` and return its peak resident memory in MiB."""
+    command = [sys.executable, "-m", "nsp_pipeline", *map(str, args)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return usage.ru_maxrss / 1024
+
+
+def make_large(path: Path, side: int) -> None:
+    """A noisy ramp, made strip by strip: a process starts with the high-water mark of the one that made it."""
+    noise = np.random.default_rng(0).normal(0, 1500, (STRIP, side, 3)).astype(np.float32)
+    across = np.linspace(4000, 25000, side, dtype=np.float32)[:, None]
+
+    def strips() -> Iterator[NDArray[np.uint16]]:
+        for top in range(0, side, STRIP):
+            rows = min(STRIP, side - top)
+            yield (across + across[top : top + rows, None] + np.roll(noise, top, 1)[:rows]).clip(0, 65535).astype("u2")
+
+    shape = (side, side, 3)
+    tifffile.imwrite(path, strips(), shape=shape, dtype=np.uint16, photometric="rgb", rowsperstrip=STRIP, metadata=None)
 
 
 def cluster(folder: Path, count: int, profile: str) -> None:
@@ -162,10 +186,10 @@ def cluster(folder: Path, count: int, profile: str) -> None:
     )
 
 
-def make_photos(folder: Path, count: int) -> Path:
+def make_photos(folder: Path, count: int, sides: tuple[int, int] = SIDES) -> Path:
     """One noisy street at night, under so many names."""
     folder.mkdir()
-    picture = add_camera_noise(night_street(*SIDES), shot=0.01, read=0.005, seed=0)
+    picture = add_camera_noise(night_street(*sides), shot=0.01, read=0.005, seed=0)
     Image.fromarray(from_unit(picture, np.dtype(np.uint8))).save(folder / "0.jpg", quality=92)
     for number in range(1, count):
         copyfile(folder / "0.jpg", folder / f"{number}.jpg")

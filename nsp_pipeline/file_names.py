@@ -53,7 +53,8 @@ def from_printable(text: str) -> str:
 
 def absolute_name(path: Path) -> str:
     """A photo as the manifest names it: its absolute path, links not resolved, as `printable` writes it."""
-    return printable(Path(os.path.abspath(path)))  # noqa: PTH100
+    text = os.path.abspath(path)  # noqa: PTH100
+    return printable(Path(text) if os.name == "nt" else text)
 
 
 def _escaped(char: str) -> str:

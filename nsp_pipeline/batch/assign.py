@@ -10,6 +10,7 @@ from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.frame import Camera, Facts
 from nsp_pipeline.frames.read import read_facts
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import Choice
 
 AUTO = "auto"
 METADATA_READERS = 4
@@ -44,12 +45,15 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
     """
     if profile == AUTO:
         tasks = []
+        choices: dict[Camera, Choice] = {}
         for job, facts in zip(jobs, _facts(jobs), strict=True):
             if isinstance(facts, DecoderFailedError):
                 tasks.append(Task(job, None, facts.reason, facts))
                 continue
             camera = facts.camera if facts else Camera()
-            choice = sources.choose_profile(camera, on_missing=on_missing, mode=mode)
+            if camera not in choices:
+                choices[camera] = sources.choose_profile(camera, on_missing=on_missing, mode=mode)
+            choice = choices[camera]
             tasks.append(Task(job, choice.profile, choice.why, facts=facts))
     else:
         found = sources.find_profile(profile)
@@ -59,6 +63,20 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
         found.read(found.graph_file(mode))
     order = {sha256: place for place, sha256 in enumerate(distinct)}
     return sorted(tasks, key=lambda task: order[task.profile.sha256] if task.profile else len(order))
+
+
+def reasons(tasks: Sequence[Task]) -> dict[str, str]:
+    """Why each profile is used, by its hash; where cameras differ, the first reason and how many more there are."""
+    found: dict[str, dict[str, None]] = {}
+    for task in tasks:
+        if task.profile:
+            found.setdefault(task.profile.sha256, {}).setdefault(task.why)
+    return {sha256: _first_and_number(list(whys)) for sha256, whys in found.items()}
+
+
+def _first_and_number(whys: Sequence[str]) -> str:
+    more = len(whys) - 1
+    return whys[0] if not more else f"{whys[0]}, and for {more} other cameras or ISO; --dry-run tells of each"
 
 
 def _facts(jobs: Sequence[Job]) -> list[Facts | DecoderFailedError | None]:

@@ -5,9 +5,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.footprint import Footprint, read_footprint
 from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.machine.disk_array import Allocate, on_disk
 from nsp_pipeline.machine.memory import available_memory
 
 POLL_SECONDS = 0.2
@@ -33,7 +36,7 @@ def photo_memory(asked: int | None) -> int | None:
 class Headroom:
     """Admits photos to memory: at most `ahead` that wait for their turn, and `limit` bytes of all in flight.
 
-    A photo larger than the limit is admitted alone.
+    A photo larger than the limit is admitted alone, and its pixels go to the disk where its kind of file allows it.
     """
 
     def __init__(self, ahead: int, limit: int | None) -> None:
@@ -42,6 +45,10 @@ class Headroom:
         self._waiting = 0
         self._in_flight = 0
         self._changed = threading.Condition()
+
+    def allocator(self, size: int, folder: Path) -> Allocate:
+        """Where the pixels of a photo of `size` bytes go: into memory, or beside a folder where that has no room."""
+        return np.zeros if self._limit is None or size <= self._limit else on_disk(folder)
 
     def admit(self, size: int, stopping: Callable[[], bool]) -> bool:
         """Wait until a photo of `size` bytes may be read; False when the run is ending instead."""

@@ -63,6 +63,8 @@ class Summary:
     fatal: NspError | None = None
     unchecked: int = 0
     """Photos that the run did not come to, and that an earlier one has finished with the same settings."""
+    file: Path | None = None
+    """The one output, where OUTPUT is a file's name."""
 
     def of(self, outcome: Outcome) -> list[Result]:
         """The results with this outcome."""
@@ -92,7 +94,7 @@ class Summary:
         """The document that --json prints."""
         return {
             "summary": {
-                "output": printable(self.root),
+                "output": printable(self.file or self.root),
                 "ended": str(self.ended),
                 **self.counts(),
                 "damaged": len(self.damaged),

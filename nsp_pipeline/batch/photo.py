@@ -3,6 +3,7 @@
 import time
 import traceback
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from nsp_pipeline import __version__
@@ -30,6 +31,8 @@ from nsp_pipeline.errors import (
 from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.read import read_facts, read_frame
+from nsp_pipeline.frames.sidecar import SidecarNames
+from nsp_pipeline.machine.disk_array import Allocate
 
 ERROR_LOG = "errors.log"
 MOST_DEATHS = 2
@@ -96,6 +99,7 @@ class PhotoSteps:
     publisher: Publisher
     deaths: dict[str, Death] = field(default_factory=dict)
     """Photos that were in work when runs died, by output."""
+    sidecars: SidecarNames = field(default_factory=SidecarNames)
 
     def refuse(self, entry: Refused) -> Result:
         """Record something that is no photo of ours."""
@@ -120,12 +124,10 @@ class PhotoSteps:
             if not decision.repeated:
                 self.manifest.record_unmade(replace(self._row(task), error=decision.reason))
             return self._result(task, Outcome.FAILED, decision.reason)
-        self.publisher.bring_sidecars(task.job)
-        key, known = task.job.key, decision.known
-        if known and (
-            known != self.manifest.find(key) or self.manifest.find_unmade(key, known.input) or key in self.deaths
-        ):
-            self.manifest.published(known)
+        if self.sidecars.may_have(task.job.input):
+            self.publisher.bring_sidecars(task.job)
+        if decision.known and (decision.stale or task.job.key in self.deaths):
+            self.manifest.published(decision.known)
         return self._result(task, Outcome.SKIPPED, decision.reason)
 
     def learn_deaths(self) -> None:
@@ -152,9 +154,9 @@ class PhotoSteps:
         self.manifest.record_deadly(replace(self._row(task, _whole_stamp(task)), error=reason, lasting=True))
         return self._result(task, Outcome.FAILED, reason)
 
-    def read(self, task: Task) -> Ready:
+    def read(self, task: Task, allocate: Allocate) -> Ready:
         """Read a photo; raises PhotoError."""
-        return read_photo(task, self.settings)
+        return read_photo(task, self.settings, allocate)
 
     def infer(self, ready: Ready, context: InferenceContext) -> Made:
         """Denoise a photo that was read; see denoise_trusted."""
@@ -215,8 +217,8 @@ def _whole_stamp(task: Task) -> Stamp | None:
         return None
 
 
-def read_photo(task: Task, settings: RunSettings) -> Ready:
-    """Read a photo; raises PhotoError."""
+def read_photo(task: Task, settings: RunSettings, allocate: Allocate) -> Ready:
+    """Read a photo, its pixels into an array of `allocate` where its kind of file allows it; raises PhotoError."""
     began = time.monotonic()
     path = task.job.input
     before = stamp(path)
@@ -224,15 +226,33 @@ def read_photo(task: Task, settings: RunSettings) -> Ready:
         digest = hash_file(path)
     except OSError as error:
         raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
-    if settings.max_megapixels is not None and (size := read_facts(path).size):
-        _require_size(path, *size, settings.max_megapixels)
-    frame = read_to_denoise(task, settings, read_frame)
+    if settings.max_megapixels is not None:
+        _require_header(path, settings)
+    frame = read_to_denoise(task, settings, partial(read_frame, allocate=allocate))
     if settings.max_megapixels is not None:  # RAW says before only how large its preview is
         _require_size(path, frame.pixels.shape[1], frame.pixels.shape[0], settings.max_megapixels)
     frame = with_sidecars(frame, task.job)
     if before is None or stamp(path) != before:
         raise ChangedError(path, "changed while it was read; run again when it is complete")
     return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
+
+
+def trouble_foreseen(task: Task, settings: RunSettings) -> str | None:
+    """Why a photo will fail, as far as its header tells; None where it does not."""
+    try:
+        _require_header(task.job.input, settings)
+    except DamagedPhotoError as error:
+        return explain(error, settings).reason if settings.damaged == "fail" else None
+    except PhotoError as error:
+        return explain(error, settings).reason
+    return None
+
+
+def _require_header(path: Path, settings: RunSettings) -> None:
+    """Raise PhotoError where a photo's header cannot be read, or speaks of more pixels than the run is to take."""
+    size = read_facts(path).size
+    if size and settings.max_megapixels is not None:
+        _require_size(path, *size, settings.max_megapixels)
 
 
 def _require_size(path: Path, width: int, height: int, most: float) -> None:

@@ -7,7 +7,7 @@ At most one photo for each reader waits before inference and one after it, so me
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +53,8 @@ class Watch:
     interrupted: threading.Event
     unfinished: set[str] = field(default_factory=set)
     """Outputs that are to be made, as far as the record knows; each leaves when its photo comes to its end."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why each profile is used, by its hash."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Pipeline:
             return
         try:
             with self._activity.working_on(task.job):
-                ready = self._steps.read(task)
+                ready = self._steps.read(task, self._headroom.allocator(size, self._steps.manifest.path.parent))
         except Exception as error:
             self._to_infer.put(_Held(_Unread(task, error), size))
             return
@@ -212,7 +214,8 @@ class Pipeline:
         engine = self._engines.get(task.profile)
         if task.profile.sha256 not in self._announced:
             self._announced.add(task.profile.sha256)
-            self._tell(lambda: self._reporter.using(engine.info, task.why))
+            why = self._watch.reasons.get(task.profile.sha256, task.why)
+            self._tell(lambda: self._reporter.using(engine.info, why))
         return engine
 
     def _write(self) -> None:

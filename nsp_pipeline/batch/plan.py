@@ -47,12 +47,16 @@ class PlanRules(FindRules):
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a run; `root` is the folder that holds the outputs and the record of the run."""
+    """All jobs of a run; `root` is the folder that holds the outputs and the record of the run.
+
+    `file` is the one output where OUTPUT is a file's name.
+    """
 
     root: Path
     jobs: tuple[Job, ...]
     refused: tuple[Refused, ...]
     found: Findings
+    file: Path | None = None
 
 
 def make_plan(inputs: Sequence[Path], output: Path, rules: PlanRules) -> Plan:
@@ -88,7 +92,7 @@ def make_plan(inputs: Sequence[Path], output: Path, rules: PlanRules) -> Plan:
     if rules.shard:
         jobs = [job for job in jobs if rules.shard.takes(job.key)]
         refused = [entry for entry in refused if rules.shard.takes(entry.key)]
-    return Plan(root, tuple(jobs), tuple(refused), found)
+    return Plan(root, tuple(jobs), tuple(refused), found, output if single else None)
 
 
 def _tops(found: Findings) -> dict[Path, PurePosixPath]:

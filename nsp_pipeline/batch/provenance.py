@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 LOST_BETWEEN = "; "
+DIGITS = 4
+"""Behind the point, in documents."""
 
 
 def joined(losses: Iterable[str]) -> str:
@@ -41,8 +43,11 @@ class Provenance:
     empty where nothing is lost."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; what is not known is left out."""
-        values: dict[str, Any] = {name: value for name, value in vars(self).items() if value is not None}
+        """Plain values, with as many digits as mean something; what is not known is left out."""
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        values: dict[str, Any] = {
+            name: round(value, DIGITS) if isinstance(value, float) else value for name, value in known.items()
+        }
         return values | ({"lost": list(self.losses)} if self.lost is not None else {})
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.ahead.forecast import free_bytes, rough_bytes
 from nsp_pipeline.batch.ahead.workload import Workload
-from nsp_pipeline.batch.assign import Task, assign_profiles
+from nsp_pipeline.batch.assign import Task, assign_profiles, reasons
 from nsp_pipeline.batch.engine_pool import engine_pool
 from nsp_pipeline.batch.interrupt import interruptible
 from nsp_pipeline.batch.listeners.listener import Reporter
@@ -19,7 +19,7 @@ from nsp_pipeline.batch.output.lock import OutputLock, locked_output
 from nsp_pipeline.batch.output.manifest import Manifest, read_manifest
 from nsp_pipeline.batch.output.publish import Publisher, recover, remove_strays
 from nsp_pipeline.batch.output.up_to_date import Action
-from nsp_pipeline.batch.photo import PhotoSteps
+from nsp_pipeline.batch.photo import PhotoSteps, trouble_foreseen
 from nsp_pipeline.batch.pipeline import Pipeline, Watch
 from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.settings import RunSettings
@@ -77,7 +77,7 @@ def run_batch(
             with Activity.of_run(plan.root, shard, total, len(unfinished), blames=blames) as activity:
                 publisher = Publisher(manifest, lock, settings.encoding, settings.overwrite, interrupted.is_set)
                 steps = PhotoSteps(settings, manifest, publisher, manifest.deaths())
-                watch = Watch(reporter, activity, interrupted, unfinished)
+                watch = Watch(reporter, activity, interrupted, unfinished, reasons(tasks))
                 pipeline = Pipeline(steps, engines, watch)
                 if settings.in_other_processes:
                     pipeline = WorkersPipeline(steps, engines, watch, sources, plan.root)
@@ -93,6 +93,7 @@ def run_batch(
 def foresee(plan: Plan, settings: RunSettings, sources: Sources = INSTALLED) -> tuple[list[Foreseen], list[Task]]:
     """Say what a run would do, photo by photo, and which it would make; writes nothing.
 
+    Of photos that it would make, headers are read; whether their pictures are damaged shows when they are decoded.
     Raises as run_batch does, but for what only shows in writing.
     """
     foreseen = [Foreseen(printable(entry.input), None, Action.FAIL, entry.reason) for entry in plan.refused]
@@ -104,8 +105,11 @@ def foresee(plan: Plan, settings: RunSettings, sources: Sources = INSTALLED) -> 
                 foreseen.append(Foreseen(*names, Action.SKIP, task.why))
                 continue
             decision = settings.decide(task, manifest)
-            foreseen.append(Foreseen(*names, decision.action, decision.reason, task.profile.name, task.why))
-            if decision.action == Action.MAKE:
+            action, reason = decision.action, decision.reason
+            if action == Action.MAKE and (trouble := trouble_foreseen(task, settings)):
+                action, reason = Action.FAIL, trouble
+            foreseen.append(Foreseen(*names, action, reason, task.profile.name, task.why))
+            if action == Action.MAKE:
                 to_make.append(task)
     return foreseen, to_make
 
@@ -178,7 +182,7 @@ def _summarise(plan: Plan, pipeline: Pipeline, unfinished: Collection[str], seco
     remaining = missed - unchecked
     # Time that ran out over the very last photo, or an interrupt after it, took nothing away.
     ended = pipeline.ended if missed or pipeline.fatal else Ended.COMPLETE
-    return Summary(plan.root, tuple(pipeline.results), remaining, seconds, ended, pipeline.fatal, unchecked)
+    return Summary(plan.root, tuple(pipeline.results), remaining, seconds, ended, pipeline.fatal, unchecked, plan.file)
 
 
 def _record_end(manifest: Manifest, summary: Summary) -> None:

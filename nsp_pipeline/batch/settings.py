@@ -58,6 +58,10 @@ class RunSettings:
     """How RAW is developed, by the names of Development's fields; what is not said is as the profile was calibrated."""
     domain: str = "auto"
     """Where RAW is denoised: "auto", or one of DOMAINS (see frames/development.py)."""
+    _hashes: dict[tuple[str, OutputKind, bool, bool], str] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Of settings in words, by all that tells one photo's from another's; a plan has many thousands of photos."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -138,7 +142,11 @@ class RunSettings:
     def wanted(self, task: Task, *, damaged: bool = False) -> tuple[str, str]:
         """Hashes of the settings and the profile that a photo, sound or damaged, is to be made with."""
         assert task.profile is not None
-        return settings_hash(self.fingerprint(task, damaged=damaged)), task.profile.sha256
+        profile, is_raw = task.profile.sha256, task.job.input.suffix.lower() in RAW_SUFFIXES
+        kind = profile, task.job.kind, is_raw, damaged
+        if kind not in self._hashes:
+            self._hashes[kind] = settings_hash(self.fingerprint(task, damaged=damaged))
+        return self._hashes[kind], profile
 
     def decide(self, task: Task, manifest: Manifest | None) -> Decision:
         """Decide whether a photo is made, skipped or refused (see batch.decide)."""

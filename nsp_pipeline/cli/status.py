@@ -64,10 +64,20 @@ def _lines(progress: Progress) -> list[str]:
     if progress.gone:
         lines.append(f"  {len(progress.gone)} of the done ones are gone; the same command makes them again")
         lines += _named(list(progress.gone))
+    if progress.damaged:
+        lines.append(f"  {len(progress.damaged)} of the done ones made of damaged photos (--damaged keep)")
+        lines += _named([f"{row.input}: {row.made.damaged}" for row in progress.damaged])
     for reason, rows in progress.failures_by_reason.items():
         lines.append(f"  {len(rows)} failed: {reason}")
         lines += _named([row.input for row in rows])
+    if progress.earlier:
+        lines.append(f"  beside them, {_earlier(len(progress.earlier))}")
     return [*lines, *_lines_of_run(progress), *_lines_of_next_run(progress)]
+
+
+def _earlier(count: int) -> str:
+    what = "1 finished file" if count == 1 else f"{count} finished files"
+    return f"{what} of earlier runs, with another format, name or settings, or of a photo that failed since"
 
 
 def _lines_of_next_run(progress: Progress) -> list[str]:

@@ -49,6 +49,7 @@ def _document(folder: Path, verdicts: list[Verdict]) -> dict[str, object]:
         "output": printable(folder),
         "checked": len(verdicts),
         "trouble": sum(bool(verdict.trouble) for verdict in verdicts),
+        "damaged": sum(bool(verdict.damaged) for verdict in verdicts),
         "unchecked": sum(bool(verdict.unchecked) for verdict in verdicts),
         "with_losses": sum(bool(verdict.lost) for verdict in verdicts),
     }
@@ -60,19 +61,20 @@ def _lines(verdicts: list[Verdict]) -> list[str]:
     for verdict in verdicts:
         if verdict.trouble:
             lines.append(f"{verdict.output}: {verdict.trouble}")
+        if verdict.damaged:
+            lines.append(f"{verdict.output}: made of a damaged photo, what could be read of it: {verdict.damaged}")
         if verdict.unchecked:
             lines.append(f"{verdict.output}: metadata not compared: {verdict.unchecked}")
         if verdict.lost:
             lines.append(f"{verdict.output}: not kept: {', '.join(verdict.lost)}")
-        if is_verbose() and not (verdict.trouble or verdict.unchecked or verdict.lost):
+        if is_verbose() and not (verdict.trouble or verdict.damaged or verdict.unchecked or verdict.lost):
             sound.append(f"{verdict.output}: as it was made, with all its metadata")
-    troubled = sum(bool(verdict.trouble) for verdict in verdicts)
-    lacking = sum(bool(verdict.lost) for verdict in verdicts)
     whole = "1 photo" if len(verdicts) == 1 else f"{len(verdicts)} photos"
     if not lines:
         return [*sound, f"{whole} checked: nothing is damaged, changed or missing"]
-    return [
-        *sound,
-        *lines,
-        f"{whole} checked: {troubled} with trouble, {lacking} whose kind of file could not keep everything",
-    ]
+    troubled = sum(bool(verdict.trouble) for verdict in verdicts)
+    lacking = sum(bool(verdict.lost) for verdict in verdicts)
+    counts = [f"{troubled} with trouble", f"{lacking} whose kind of file could not keep everything"]
+    if damaged := sum(bool(verdict.damaged) for verdict in verdicts):
+        counts.insert(1, f"{damaged} made of damaged photos")
+    return [*sound, *lines, f"{whole} checked: {', '.join(counts)}"]

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.machine.disk_array import beside, let_go
+
 KNOTS = 4097
 TOP = 65535
 ROWS_AT_ONCE = 256
@@ -34,10 +36,15 @@ class Tone:
         if pixels.dtype.kind != "f":
             top = np.iinfo(pixels.dtype).max
             table = np.rint(TOP * np.interp(np.arange(top + 1) / top, self.stored, _grid())).astype(np.uint16)
-            return np.asarray(table[pixels])
-        seen = np.empty(pixels.shape, np.float32)
+            seen = beside(pixels)(pixels.shape, np.uint16)
+            for rows in _bands(pixels):
+                seen[rows] = table[pixels[rows]]
+                let_go(pixels, seen)
+            return seen
+        seen = beside(pixels)(pixels.shape, np.float32)
         for rows in _bands(pixels):
             seen[rows] = np.interp(pixels[rows], self.stored, _grid())
+            let_go(pixels, seen)
         return seen
 
     def back(self, pixels: NDArray[Any], before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
@@ -51,7 +58,7 @@ class Tone:
         Returns:
             Pixels of the photo's type, at the size of `after`.
         """
-        stored = np.empty(after.shape, pixels.dtype)
+        stored = beside(after)(after.shape, pixels.dtype)
         for rows in _bands(after):
             values = self._light(after[rows])
             if after.shape == before.shape:
@@ -64,6 +71,7 @@ class Tone:
                 top = np.iinfo(pixels.dtype).max
                 values = np.clip(np.rint(values * top), 0, top)
             stored[rows] = values
+            let_go(pixels, before, after, stored)
         return stored
 
     def _light(self, seen: NDArray[Any]) -> NDArray[np.float64]:

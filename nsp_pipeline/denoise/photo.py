@@ -30,6 +30,7 @@ from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.light import tone_for
+from nsp_pipeline.machine.disk_array import beside, let_go
 from nsp_pipeline.noise.estimate import estimate_noise
 
 SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
@@ -137,7 +138,7 @@ def denoise_frame(
         return Inferred(frame, 0.0, noise.sigma, noise.sigma, (pixels, pixels))
     height, width, channels = pixels.shape
     scale = engine.info.scale
-    result = np.empty((height * scale, width * scale, channels), pixels.dtype)
+    result = beside(pixels)((height * scale, width * scale, channels), pixels.dtype)
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
     while True:
         side = tile_side(engine.info, settings)
@@ -222,6 +223,8 @@ def _run_exactly(
         estimate, strength = _run_tile(to_unit(window), tile, engine, settings, noise)
         strengths += strength * estimate.shape[1] * estimate.shape[2]
         _store(estimate, result, tile.rows.keep_start * info.scale, tile.cols.keep_start * info.scale)
+        if tile.cols.stop == len(cols):
+            let_go(pixels, result)
         on_tile(done, len(tiles))
     return strengths / (len(rows) * len(cols) * info.scale**2)
 
@@ -247,15 +250,16 @@ def _run_fading(
         grown = np.zeros((sums.shape[0], (span.stop - stored) * scale, sums.shape[2]), np.float32)
         grown[:, : sums.shape[1]] = sums
         open_rows = grown[:, (span.start - stored) * scale :]
-        for column, beside in enumerate(across):
-            window = pixels[np.ix_(rows[span.start : span.stop], cols[beside.start : beside.stop])]
-            estimate, share = _run_tile(to_unit(window), Tile(span.whole, beside.whole), engine, settings, noise)
-            weights = span.weights.repeat(scale)[:, None] * beside.weights.repeat(scale)
-            open_rows[:, :, beside.start * scale : beside.stop * scale] += weights * estimate
-            strength += share * float(span.weights.mean() * beside.weights.mean()) * window.shape[0] * window.shape[1]
+        for column, part in enumerate(across):
+            window = pixels[np.ix_(rows[span.start : span.stop], cols[part.start : part.stop])]
+            estimate, share = _run_tile(to_unit(window), Tile(span.whole, part.whole), engine, settings, noise)
+            weights = span.weights.repeat(scale)[:, None] * part.weights.repeat(scale)
+            open_rows[:, :, part.start * scale : part.stop * scale] += weights * estimate
+            strength += share * float(span.weights.mean() * part.weights.mean()) * window.shape[0] * window.shape[1]
             on_tile(row * len(across) + column + 1, len(down) * len(across))
         done = down[row + 1].start if row + 1 < len(down) else len(rows)
         _store(grown[:, : (done - stored) * scale], result, stored * scale, 0)
+        let_go(pixels, result)
         stored, sums = done, grown[:, (done - stored) * scale :]
     return strength / (len(rows) * len(cols))
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import UntrustedResultError
+from nsp_pipeline.machine.disk_array import pieces
 
 DRIFT, DRIFT_SHARE = 2 / 255, 0.05
 """How far a channel's mean may move, in 0..1: this much, and this share of it. On photos it moves by 0.4 / 255 or less.
@@ -49,17 +50,24 @@ def _cut_off(before: NDArray[Any], after: NDArray[Any], sigma: float) -> NDArray
     It was cut off where the result is dark, and no more often than the photo has black samples: every other one.
     """
     top = 1.0 if after.dtype.kind == "f" else 2 ** (8 * after.dtype.itemsize) - 1
-    dark = (after < DARK * sigma * top).mean((0, 1))
-    cut = 2 * (before <= BLACK * top).mean((0, 1))
+    dark = _share(after, DARK * sigma * top)
+    cut = 2 * _share(before, BLACK * top)
     return np.asarray(BRIGHTENED * sigma * np.minimum(dark, cut), dtype=np.float64)
+
+
+def _share(pixels: NDArray[Any], limit: float) -> NDArray[np.float64]:
+    """Of each channel's samples, how many are no more than a limit, 0..1."""
+    count = sum((pixels[rows] <= limit).sum((0, 1), dtype=np.float64) for rows in pieces(pixels))
+    return np.asarray(count / (pixels.shape[0] * pixels.shape[1]), dtype=np.float64)
 
 
 def _means(pixels: NDArray[np.generic]) -> NDArray[np.float64]:
     """Mean of every channel, in 0..1."""
     if pixels.dtype.kind == "f":
         # What lies outside is cut off in the result, and must not count in the photo.
-        return np.asarray(np.clip(pixels, 0, 1).mean((0, 1), dtype=np.float64))
+        total = sum(np.clip(pixels[rows], 0, 1).sum((0, 1), dtype=np.float64) for rows in pieces(pixels))
+        return np.asarray(total / (pixels.shape[0] * pixels.shape[1]), dtype=np.float64)
     top = 2 ** (8 * pixels.dtype.itemsize) - 1
     # Along the columns first, which is ten times as fast as both at once.
-    columns = pixels.sum(0, dtype=np.uint64)
+    columns = np.sum([pixels[rows].sum(0, dtype=np.uint64) for rows in pieces(pixels)], 0)
     return np.asarray(columns.mean(0) / (pixels.shape[0] * top), dtype=np.float64)

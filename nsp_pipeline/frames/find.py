@@ -248,6 +248,8 @@ class _Search:
 
     def _sidecars(self) -> int:
         """How many XMP files belong to a photo beside them: `a.xmp` and `a.jpg.xmp` to `a.jpg`."""
+        if not self._packets:
+            return 0
         photos = {(photo.root, photo.relative) for photo in self._photos}
         owners = photos | {(root, str(PurePosixPath(relative).with_suffix(""))) for root, relative in photos}
         return sum((packet.root, packet.relative[: -len(SIDECAR_SUFFIX)]) in owners for packet in self._packets)

@@ -3,21 +3,19 @@
 import os
 import stat
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+import numpy as np
 
 from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.development import DEVELOPED, Development
 from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
 from nsp_pipeline.frames.formats.boxed.decode import read_head, read_other
-from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_exif
-from nsp_pipeline.frames.formats.png import read_png, read_png_exif
+from nsp_pipeline.frames.formats.jpeg import read_jpeg, read_jpeg_head
+from nsp_pipeline.frames.formats.png import read_png, read_png_facts
 from nsp_pipeline.frames.formats.raw.read import read_raw, read_raw_camera
 from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags
 from nsp_pipeline.frames.formats.tiff_pages import REDUCED
@@ -35,18 +33,20 @@ from nsp_pipeline.frames.metadata.ifd import (
     parse,
 )
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, sniff
+from nsp_pipeline.machine.disk_array import Allocate
 
 __all__ = ["OTHER_IMAGE_SUFFIXES", "PHOTO_SUFFIXES", "read_camera", "read_facts", "read_frame"]
 
-JPEG_HEAD = 1 << 20
-"""Bytes within which a JPEG's EXIF lies."""
 
-
-def read_frame(path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED) -> Frame:
+def read_frame(
+    path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED, allocate: Allocate = np.zeros
+) -> Frame:
     """Read a photo with its metadata; a RAW file is developed as asked.
 
     A photo whose decoder complains is refused; with `keep_damaged` what can be read of it is delivered, and
     `Frame.damage` says what is wrong.
+
+    The pixels of a TIFF go into an array of `allocate` (see machine/disk_array.py).
 
     Raises, with a reason for people and, where a library said more, its own text:
         DamagedPhotoError: the picture is damaged or incomplete, and `keep_damaged` could have part of it.
@@ -54,7 +54,7 @@ def read_frame(path: Path, *, keep_damaged: bool = False, development: Developme
         PhotoError: whatever else cannot be read or is no photo. Never anything else.
     """
     with _explained(path), _open(path) as file:
-        return _read(path, file, keep_damaged, development)
+        return _read(path, file, keep_damaged, development, allocate)
 
 
 def read_camera(path: Path) -> Camera:
@@ -97,10 +97,10 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Development) -> Frame:
+def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Development, allocate: Allocate) -> Frame:
     kind = sniff(path, FileSlices(file))
     if kind is Kind.TIFF:
-        return read_tiff(path, file, keep_damaged=keep_damaged)
+        return read_tiff(path, file, keep_damaged=keep_damaged, allocate=allocate)
     if kind is Kind.RAW:
         return read_raw(path, keep_damaged=keep_damaged, development=development)
     if kind in OTHER_KINDS:
@@ -112,12 +112,11 @@ def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Developme
 def _read_facts(path: Path, file: BinaryIO) -> Facts:
     kind = sniff(path, FileSlices(file))
     if kind is Kind.JPEG:
-        file.seek(0)
-        head = file.read(JPEG_HEAD)
-        return _facts(kind, read_structure(read_jpeg_exif(path, head)), _stored_size(head))
+        exif, size = read_jpeg_head(path, file)
+        return _facts(kind, read_structure(exif), size)
     if kind is Kind.PNG:
-        whole = _whole(path, file)
-        return _facts(kind, read_structure(read_png_exif(whole)), _stored_size(whole))
+        exif, size = read_png_facts(path, file)
+        return _facts(kind, read_structure(exif), size)
     if kind in OTHER_KINDS:
         found = read_head(path, _whole(path, file), kind)
         return _facts(kind, read_structure(found.metadata.exif), (found.width, found.height))
@@ -139,17 +138,6 @@ def _is_thumbnail(structure: Structure) -> bool:
 def _facts(kind: Kind, structure: Structure | None, size: tuple[int, int] | None) -> Facts:
     software = structure.text(structure.root.entries.get(SOFTWARE)) if structure else None
     return Facts(kind, camera_of(structure), software, size, shot_size_of(structure))
-
-
-def _stored_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG or PNG of which the beginning suffices."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about oddities that are reported when the photo is opened
-            with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as picture:
-                return picture.size
-    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError):
-        return None
 
 
 def _whole(path: Path, file: BinaryIO) -> bytes:

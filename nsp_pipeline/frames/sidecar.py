@@ -5,6 +5,7 @@ Settings for developing are left out there, and in the sidecar of a photo that w
 """
 
 import errno
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,32 @@ def sidecars_of(photo: Path, output: Path) -> list[tuple[Path, Path]]:
                 found.append((path, output.with_name(theirs + suffix)))
                 break
     return found
+
+
+class SidecarNames:
+    """The names of sidecars by folder, each folder listed once: of thousands of photos few have one."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, frozenset[str] | None] = {}
+
+    def may_have(self, photo: Path) -> bool:
+        """Whether a photo had a sidecar when its folder was first looked at; True where it may not be listed."""
+        folder = photo.parent
+        if folder not in self._names:
+            self._names[folder] = _sidecar_names(folder)
+        names = self._names[folder]
+        if not names:
+            return names is None
+        return any((own + SIDECAR_SUFFIX).lower() in names for own in (photo.name, photo.stem))
+
+
+def _sidecar_names(folder: Path) -> frozenset[str] | None:
+    try:
+        with os.scandir(folder) as listing:
+            names = (entry.name.lower() for entry in listing)
+            return frozenset(name for name in names if name.endswith(SIDECAR_SUFFIX))
+    except OSError:
+        return None
 
 
 def _is_there(path: Path) -> bool:

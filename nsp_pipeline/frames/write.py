@@ -1,5 +1,6 @@
 """Write a photo with its metadata, as the kind of file it was or as another."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +34,7 @@ from nsp_pipeline.frames.metadata.exif import structure_of, with_resolution, wit
 from nsp_pipeline.frames.metadata.xmp import EXTENSION, joined
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.sniff import FOREIGN_SUFFIXES, RAW_SUFFIXES
+from nsp_pipeline.machine.disk_array import beside, let_go, pieces
 
 
 class OutputKind(StrEnum):
@@ -121,7 +123,7 @@ def verify_written(
     stored = stored_kind(frame, kind)
     expected = _prepare(path, frame, stored, bit_depth)
     try:
-        found = read_frame(path)
+        found = read_frame(path, allocate=beside(expected.pixels))
     except PhotoError as error:
         raise OutputError(f"{path}: what was written cannot be read again: {error.reason}") from error
     if found.kind is not stored or found.pixels.shape != expected.pixels.shape:
@@ -155,7 +157,16 @@ def is_undeveloped(frame: Frame) -> bool:
 def _same(found: NDArray[np.generic] | None, expected: NDArray[np.generic] | None) -> bool:
     if found is None or expected is None:
         return found is expected
-    return np.array_equal(found, expected.astype(found.dtype, copy=False))
+    if found.shape != expected.shape:
+        return False
+    same = (np.array_equal(found[rows], expected[rows].astype(found.dtype, copy=False)) for rows in pieces(expected))
+    return all(_letting_go(found, same))
+
+
+def _letting_go(array: NDArray[np.generic], findings: Iterator[bool]) -> Iterator[bool]:
+    for finding in findings:
+        let_go(array)
+        yield finding
 
 
 def _prepare(path: Path, frame: Frame, stored: Kind, bit_depth: int | None) -> Frame:
@@ -213,6 +224,14 @@ def _at_depth(values: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[np.g
     """Convert between uint8, uint16 and float in 0..1: exact upwards, rounded downwards."""
     if values.dtype == dtype:
         return values
+    result = beside(values)(values.shape, dtype)
+    for rows in pieces(values):
+        result[rows] = _converted(values[rows], dtype)
+        let_go(result)
+    return result
+
+
+def _converted(values: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[np.generic]:
     if dtype.kind == "f":
         return to_unit(values).astype(dtype)
     if values.dtype.kind == "f":

@@ -16,14 +16,24 @@ FILES = {
 """Where each version of control groups keeps the limits, what is used, and how much of that the system would let go."""
 
 
+_sharers = 1
+
+
+def share_memory(processes: int) -> None:
+    """Let this process count on its part only of what is free, as one of so many of a run on this machine."""
+    global _sharers
+    _sharers = processes
+
+
 def available_memory(root: Path = SYSTEM) -> int | None:
     """Bytes that are free for this process: the least of what the machine has, a container's and the shell's limits.
 
     Files that the system keeps in memory and would let go count as free. None where the system says nothing.
+    See share_memory.
     """
     free = [size for size in (_of_the_machine(root), _of_the_address_space(root)) if size is not None]
     free += [size for version, folder in group_folders("memory", root) for size in _of_a_group(version, folder)]
-    return max(0, min(free)) if free else None
+    return max(0, min(free)) // _sharers if free else None
 
 
 def _of_the_machine(root: Path) -> int | None:

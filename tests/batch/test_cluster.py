@@ -17,7 +17,6 @@ from fake_engine import DEADLY_LEVEL
 from PIL import Image
 from run_nsp import REPOSITORY, Finished, finish
 
-from nsp_pipeline.batch.job import Job
 from nsp_pipeline.batch.workers.shared_folders import proof_of, what_differs
 
 PHOTOS = 14
@@ -27,16 +26,16 @@ def test_another_machine_must_see_the_same_folders(tmp_path: Path) -> None:
     root = tmp_path / "out"
     (root / ".nsp").mkdir(parents=True)
     photos = [save_photo(tmp_path / "in" / name, 1) for name in ("a.png", "sub/b.png")]
-    with proof_of(root, [Job(photo, root / "x", "x") for photo in photos]) as proof:
+    with proof_of(root, photos, root / ".nsp") as proof:
         assert what_differs(proof) is None
         save_photo(photos[1], 2)
         assert what_differs(proof) == f"its {photos[1]} is another photo"
         photos[1].unlink()
         assert what_differs(proof) == f"it does not see the photo {photos[1]}"
         proof.token.write_text("of another folder")
-        assert what_differs(proof) == f"its {root} is another folder than OUTPUT"
+        assert what_differs(proof) == f"its {root} is another folder"
         proof.token.unlink()
-        assert what_differs(proof) == f"it does not see OUTPUT {root} (No such file or directory)"
+        assert what_differs(proof) == f"it does not see {root} (No such file or directory)"
     assert not list((root / ".nsp").iterdir())
 
 
@@ -48,6 +47,35 @@ def test_without_ray_the_command_to_install_it_is_named(tmp_path: Path) -> None:
     ended = finish(start("denoise", tmp_path / "in", tmp_path / "out", "--cluster", "auto", PYTHONPATH=paths))
     assert (ended.code, "pip install 'nsp-pipeline[cluster]'" in ended.err) == (3, True), ended.err
     assert not hashes(tmp_path / "out")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    for number in range(PHOTOS):
+        save_photo(tmp_path / "in" / f"{number:02}.png", number)
+    return tmp_path / "in"
+
+
+def listening() -> set[tuple[str, str]]:
+    """Address and port that something on this machine listens at, as the kernel writes them."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {(address, port) for fields in lines if fields[3] == "0A" for address, _, port in [fields[1].partition(":")]}
+
+
+def test_without_an_address_ray_listens_on_the_loopback_device_alone(archive: Path, tmp_path: Path) -> None:
+    if "NSP_SLOW" not in os.environ:
+        pytest.skip("starting Ray takes half a minute; NSP_SLOW=1 does it")
+    pytest.importorskip("ray", reason="Ray is not installed (extra cluster)")
+    before, seen = listening(), set[tuple[str, str]]()
+    process = start("denoise", archive, tmp_path / "out", "--cluster", "auto", NSP_FAKE_SECONDS="0.5")
+    while process.poll() is None:
+        seen |= listening() - before
+        time.sleep(0.3)
+    ended = finish(process)
+    assert ended.code == 0, ended.err
+    assert len(hashes(tmp_path / "out")) == PHOTOS
+    assert len(seen) > 3
+    assert {address for address, _ in seen} <= {"0100007F", "0000000000000000FFFF00000100007F"}, "127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +120,20 @@ def patiently(look: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    for number in range(PHOTOS):
-        save_photo(tmp_path / "in" / f"{number:02}.png", number)
-    return tmp_path / "in"
-
-
-@pytest.fixture
 def expected(archive: Path, tmp_path: Path) -> dict[str, str]:
     """What one machine makes of the photos."""
     assert finish(start("denoise", archive, tmp_path / "alone")).code == 0
     return hashes(tmp_path / "alone")
+
+
+def test_the_cluster_of_this_machine_is_joined_though_ray_once_made_a_token_for_another(
+    cluster: Any, archive: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home" / ".ray").mkdir(parents=True)
+    (tmp_path / "home" / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+    ended = finish(start("denoise", archive, tmp_path / "out", "--cluster", "auto", HOME=str(tmp_path / "home")))
+    assert ended.code == 0, ended.err
+    assert ended.err.count("of the cluster") == 2, "both nodes worked"
 
 
 def run(cluster: Any, archive: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
@@ -119,7 +150,7 @@ def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> No
 
 def made(out: Path) -> int:
     """Photos that have their names."""
-    return sum("nsp-part" not in name for name in hashes(out))
+    return sum("nsp-part" not in path.name and path.suffix == ".png" for path in out.rglob("*"))
 
 
 def workers() -> list[int]:
@@ -131,7 +162,7 @@ def workers() -> list[int]:
                 title = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if title.startswith(b"ray::PhotoWorker"):
+            if title.startswith(b"ray::NodeWorker"):
                 found.append(int(process.name))
     return found
 
@@ -193,7 +224,7 @@ def test_a_node_that_goes_away_and_a_driver_that_dies_lose_nothing(
     until(lambda: made(out) >= 6, process)
     process.kill()
     finish(process)
-    before = {name: (out / name).stat().st_ino for name in hashes(out) if "nsp-part" not in name}
+    before = {path.name: path.stat().st_ino for path in out.glob("*.png")}
     assert len(before) < PHOTOS
     add_node(cluster)
     ended = finish(run(cluster, archive, out))
@@ -214,25 +245,3 @@ def test_an_interrupt_ends_it_cleanly(cluster: Any, archive: Path, expected: dic
     assert not strays(out)
     assert finish(run(cluster, archive, out)).code == 0
     assert hashes(out) == expected
-
-
-def listening() -> set[tuple[str, str]]:
-    """Address and port that something on this machine listens at, as the kernel writes them."""
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
-    return {(address, port) for fields in lines if fields[3] == "0A" for address, _, port in [fields[1].partition(":")]}
-
-
-def test_without_an_address_ray_listens_on_the_loopback_device_alone(archive: Path, tmp_path: Path) -> None:
-    if "NSP_SLOW" not in os.environ:
-        pytest.skip("starting Ray takes half a minute; NSP_SLOW=1 does it")
-    pytest.importorskip("ray", reason="Ray is not installed (extra cluster)")
-    before, seen = listening(), set[tuple[str, str]]()
-    process = start("denoise", archive, tmp_path / "out", "--cluster", "auto", NSP_FAKE_SECONDS="0.5")
-    while process.poll() is None:
-        seen |= listening() - before
-        time.sleep(0.3)
-    ended = finish(process)
-    assert ended.code == 0, ended.err
-    assert len(hashes(tmp_path / "out")) == PHOTOS
-    assert len(seen) > 3
-    assert {address for address, _ in seen} <= {"0100007F", "0000000000000000FFFF00000100007F"}, "127.0.0.1"

@@ -57,7 +57,9 @@ def test_what_can_be_read_is_kept_when_asked_for_and_marked(nsp: Nsp, damaged: P
     assert (document["summary"]["damaged"], document["summary"]["skipped"]) == (1, 1)
     (kept,) = (photo for photo in document["photos"] if photo["outcome"] == "done")
     assert kept["damaged"].startswith("the JPEG is damaged: ")
-    assert "damaged, made of what is left" in result.err
+    assert "1 of them damaged" in result.err
+    assert f"noise {kept['noise_before']:.1f}" in result.err
+    assert kept["damaged"] in result.err
     assert record(out) == {"a.jpg": None, "b.jpg": kept["damaged"]}
     assert "2 skipped" in nsp("denoise", damaged, out, "--damaged", "keep").err
 

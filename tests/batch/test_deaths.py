@@ -66,7 +66,7 @@ def test_what_was_in_work_when_a_run_died_comes_last_and_fails_after_a_second_de
     assert in_work(out) == {"1.png"}, "no other is in work beside it, and blamed with it"
     third = run(archive, out, "--workers", workers)
     assert third.code == 1, third.err
-    assert f"failed: {archive / '1.png'}: {TWICE}" in third.err
+    assert f"{archive / '1.png'} failed: {TWICE}" in third.err
     assert "--retry-failed tries again" in third.err
     assert (set(hashes(out)), list(failures(out))) == (OTHERS, ["1.png"])
     fourth = run(archive, out)

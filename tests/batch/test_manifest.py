@@ -33,7 +33,7 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
         manifest.published(row)
     with Manifest.open(tmp_path) as manifest:
         assert manifest.find("a.jpg") == row
-        assert manifest.rows() == [row]
+        assert manifest.published_photos() == [row]
 
 
 def test_writing_it_leaves_one_file(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_many_threads_and_runs_may_write_at_once(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(manifests[0].rows()) == 90
+    assert len(manifests[0].published_photos()) == 90
     for manifest in manifests:
         with manifest:
             pass
@@ -91,7 +91,7 @@ def test_looking_at_a_killed_runs_manifest_changes_nothing(tmp_path: Path, capsy
 def test_the_next_run_mends_a_killed_runs_manifest(tmp_path: Path) -> None:
     dead = killed_in_a_transaction(tmp_path)
     with Manifest.open(dead) as manifest:
-        assert [row.output for row in manifest.rows()] == ["a.jpg"]
+        assert [row.output for row in manifest.published_photos()] == ["a.jpg"]
     assert [path.name for path in (dead / ".nsp").iterdir()] == ["manifest.sqlite"]
 
 
@@ -117,11 +117,12 @@ def test_a_manifest_of_an_older_nsp_is_read_as_it_is_and_updated_by_the_next_run
     before = contents(old)
     with read_manifest(old) as manifest:
         assert manifest is not None
-        assert [row.output for row in manifest.rows()] == ["a.jpg"]
+        assert [row.output for row in manifest.published_photos()] == ["a.jpg"]
     assert contents(old) == before
     with Manifest.open(old) as manifest:
         manifest.published(Row("b.jpg", "/in/b.jpg", Status.DONE, made=Provenance(fallback="slow")))
-        assert [(row.output, row.made.fallback) for row in manifest.rows()] == [("a.jpg", None), ("b.jpg", "slow")]
+        made = [(row.output, row.made.fallback) for row in manifest.published_photos()]
+        assert made == [("a.jpg", None), ("b.jpg", "slow")]
 
 
 @pytest.mark.parametrize("version", [0, -1])
@@ -161,7 +162,7 @@ def test_a_manifest_that_another_program_holds_is_waited_for_and_said_so(
     release.start()
     said: list[str] = []
     with Manifest.open(tmp_path, said.append) as manifest:
-        assert [row.output for row in manifest.rows()] == ["a.jpg"]
+        assert [row.output for row in manifest.published_photos()] == ["a.jpg"]
         holder.execute("BEGIN EXCLUSIVE")
         release = threading.Timer(1.0, lambda: holder.execute("ROLLBACK"))
         release.start()
@@ -185,4 +186,4 @@ def test_looking_where_nothing_is_finds_nothing(tmp_path: Path) -> None:
     with read_manifest(tmp_path) as manifest:
         assert manifest is None
     with Manifest.open(tmp_path) as opened:
-        assert opened.rows() == []
+        assert opened.published_photos() == []

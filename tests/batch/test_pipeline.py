@@ -236,7 +236,7 @@ def test_pictures_of_other_kinds_are_named_and_fail_the_run(nsp: Nsp, tmp_path: 
     (tmp_path / "in" / "a.psd").write_bytes(b"x")
     result = nsp("denoise", tmp_path / "in", tmp_path / "out")
     assert result.code == 1
-    assert f"  failed: {tmp_path / 'in' / 'a.psd'}: format not supported (.psd)" in result.err
+    assert f"[1/1] {tmp_path / 'in' / 'a.psd'} failed: format not supported (.psd)" in result.err
     assert "format not supported" in nsp("status", tmp_path / "out").out
     assert nsp("denoise", tmp_path / "in", tmp_path / "out", "--exclude", "*.psd").code == 2
 

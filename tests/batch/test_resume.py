@@ -1,3 +1,4 @@
+import json
 import os
 import sqlite3
 from collections.abc import Callable
@@ -6,6 +7,7 @@ from typing import Any
 
 import pytest
 from batch_runs import hashes, save_photo, strays
+from fake_engine import fake_profile
 from run_nsp import Finished
 
 import nsp_pipeline.batch.output.publish
@@ -13,6 +15,7 @@ import nsp_pipeline.batch.photo
 from nsp_pipeline.batch.output.database import SCHEMA_VERSION
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.profiles.choose import Choice
 
 Nsp = Callable[..., Finished]
 NOT_OURS = "exists already and was not written by nsp (or was changed since); --overwrite replaces it"
@@ -128,7 +131,7 @@ def test_a_foreign_file_in_the_way_is_kept(nsp: Nsp, photos: Path, out: Path) ->
     (out / "a.jpg").write_bytes(b"precious")
     result = nsp("denoise", photos, out)
     assert result.code == 1
-    assert f"failed: {photos / 'a.jpg'}: {NOT_OURS}" in result.err
+    assert f"{photos / 'a.jpg'} failed: {NOT_OURS}" in result.err
     assert (out / "a.jpg").read_bytes() == b"precious"
     assert nsp("denoise", photos, out).code == 1
     assert nsp("denoise", photos, out, "--overwrite").code == 0
@@ -143,7 +146,7 @@ def test_an_output_that_somebody_edited_is_kept(nsp: Nsp, photos: Path, out: Pat
     (out / "b.png").write_bytes(edited)
     result = nsp("denoise", photos, out, "--strength", "0.3")
     assert result.code == 1
-    assert f"{photos / 'b.png'}: {NOT_OURS}" in result.err
+    assert f"{photos / 'b.png'} failed: {NOT_OURS}" in result.err
     assert (out / "b.png").read_bytes() == edited
     assert nsp("denoise", photos, out, "--overwrite").code == 0
     assert (out / "b.png").read_bytes() != edited
@@ -198,7 +201,7 @@ def test_an_unreadable_photo_is_named_and_the_rest_goes_on(nsp: Nsp, photos: Pat
     result = nsp("denoise", photos, out)
     assert result.code == 1
     assert "3 done, 2 failed" in result.err
-    assert f"  failed: {photos / 'empty.png'}: the file is empty" in result.err
+    assert result.err.count(f"{photos / 'empty.png'} failed: the file is empty") == 1
     assert set(hashes(out)) == {"a.jpg", "b.png", "sub/c.tif"}
     assert rows(out)["empty.png"]["status"] == "failed"
 
@@ -311,6 +314,42 @@ def test_a_dry_run_says_everything_and_writes_nothing(nsp: Nsp, photos: Path, ou
     result = nsp("denoise", photos, out, "--dry-run", "-v")
     assert f"skip {photos / 'a.jpg'}: already done" in result.out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_dry_run_foresees_what_headers_tell(nsp: Nsp, photos: Path, out: Path) -> None:
+    (photos / "empty.png").write_bytes(b"")
+    save_photo(photos / "large.png", size=(200, 100))
+    options = (photos, out, "--max-megapixels", "0.01")
+    dry = nsp("denoise", *options, "--dry-run", "-v")
+    assert f"fail {photos / 'empty.png'}: the file is empty (0 bytes)" in dry.out
+    assert f"fail {photos / 'large.png'}: 200×100 is 0.02 megapixels; --max-megapixels 0.01 refuses it" in dry.out
+    assert dry.out.count("make ") == 3
+    run = {photo["name"]: photo for photo in json.loads(nsp("denoise", *options, "--json").out)["photos"]}
+    for name in ("empty.png", "large.png"):
+        assert f"fail {photos / name}: {run[str(photos / name)]['reason']}" in dry.out
+
+
+def test_a_run_over_several_cameras_does_not_speak_of_one_alone(nsp: Nsp, tmp_path: Path, out: Path) -> None:
+    for number, model in enumerate(("A", "B", "C")):
+        save_photo(tmp_path / "in" / f"{number}.jpg", number, model=model)
+
+    def choose(camera: Any, **options: Any) -> Choice:
+        return Choice(fake_profile(), f"built-in, as no profile was made for {camera.model}")
+
+    result = nsp("denoise", tmp_path / "in", out, choose_profile=choose)
+    said = (
+        "profile fake (built-in, as no profile was made for A, and for 2 other cameras or ISO; --dry-run tells of each)"
+    )
+    assert said in result.err
+
+
+def test_the_only_output_is_named_where_it_is_a_file(
+    nsp: Nsp, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = nsp("denoise", photos / "a.jpg", "clean.jpg", "--json")
+    assert "; output: clean.jpg\n" in result.err
+    assert json.loads(result.out)["summary"]["output"] == "clean.jpg"
 
 
 def test_photos_without_a_profile_are_left_out_and_said_so(nsp: Nsp, tmp_path: Path, out: Path) -> None:

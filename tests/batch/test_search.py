@@ -43,7 +43,7 @@ def test_links_that_lead_nowhere_are_named_as_failed_and_the_rest_is_done(nsp: N
     assert result.code == 1
     assert set(hashes(out)) == {"a.jpg", "b.png", "sub/c.tif"}
     assert set(failures(result)) == {"self", "gone.jpg", "disk"}
-    assert f"failed: {photos}/self: a link that leads to itself" in result.err
+    assert f"{photos}/self failed: a link that leads to itself" in result.err
     assert "3 done, 3 failed" in nsp("status", out).out
     assert nsp("denoise", photos, out, "--exclude", "self", "--exclude", "gone*", "--exclude", "disk").code == 0
 
@@ -62,7 +62,7 @@ def test_a_folder_that_may_be_read_again_is_no_failure_any_more(
         patch.setattr(os, "scandir", guarded)
         result = nsp("denoise", photos, out)
     assert result.code == 1
-    assert f"failed: {photos}/sub: the folder cannot be read: Permission denied" in result.err
+    assert f"{photos}/sub failed: the folder cannot be read: Permission denied" in result.err
     assert "2 done, 1 failed" in nsp("status", out).out
     assert nsp("denoise", photos, out).code == 0
     assert "3 done, 0 failed" in nsp("status", out).out

@@ -54,7 +54,8 @@ def test_verify_finds_a_finished_folder_in_order(nsp: Nsp, archive: Path, tmp_pa
     assert "3 photos checked: 0 with trouble, 1 whose kind of file could not keep everything" in ended.out
     document = json.loads(nsp("verify", tmp_path / "out", "--json").out)
     assert document["summary"] == {
-        "output": str(tmp_path / "out"), "checked": 3, "trouble": 0, "unchecked": 0, "with_losses": 1,
+        "output": str(tmp_path / "out"), "checked": 3, "trouble": 0, "damaged": 0, "unchecked": 0,
+        "with_losses": 1,
     }  # fmt: skip
 
 
@@ -77,6 +78,33 @@ def test_verify_names_what_is_gone_changed_or_without_its_original(nsp: Nsp, arc
     assert "changed" in found["camera.jpg"]["trouble"]
     assert "not there" in found["scan.tif"]["unchecked"]
     assert "trouble" not in found["scan.tif"]
+
+
+def test_a_changed_output_is_still_named_after_the_run_that_left_it_alone(
+    nsp: Nsp, archive: Path, tmp_path: Path
+) -> None:
+    nsp("denoise", archive, tmp_path / "out")
+    with (tmp_path / "out" / "camera.jpg").open("ab") as file:
+        file.write(b"edited")
+    assert nsp("denoise", archive, tmp_path / "out").code == 1
+    ended = nsp("verify", tmp_path / "out")
+    assert ended.code == 1
+    assert "camera.jpg: it was changed since nsp made it" in ended.out
+    assert "3 photos checked: 1 with trouble" in ended.out
+
+
+def test_photos_made_of_damaged_ones_are_named_by_verify_and_status(nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+    whole = (archive / "camera.jpg").read_bytes()
+    (archive / "camera.jpg").write_bytes(whole[: len(whole) * 2 // 3])
+    assert nsp("denoise", archive, tmp_path / "out", "--exclude", "scan.tif", "--damaged", "keep").code == 0
+    verified, status = nsp("verify", tmp_path / "out"), nsp("status", tmp_path / "out")
+    assert verified.code == 0
+    assert "camera.jpg: made of a damaged photo, what could be read of it: the file ends early" in verified.out
+    assert "2 photos checked: 0 with trouble, 1 made of damaged photos, 0 whose kind" in verified.out
+    assert "1 of the done ones made of damaged photos (--damaged keep)\n" in status.out
+    assert f"    {archive / 'camera.jpg'}: the file ends early" in status.out
+    (found,) = json.loads(nsp("status", tmp_path / "out", "--json").out)["damaged"]
+    assert (found["output"], found["damage"][:19]) == ("camera.jpg", "the file ends early")
 
 
 def test_metadata_that_a_fault_of_ours_drops_are_noticed(

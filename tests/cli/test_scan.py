@@ -60,6 +60,18 @@ def test_noise_is_measured_and_gives_s_and_pd(capsys: Captured, tmp_path: Path) 
     assert len(noise["channels"]) == 3
 
 
+def test_a_photo_that_turns_out_damaged_counts_in_no_group(capsys: Captured, tmp_path: Path) -> None:
+    archive = flat_archive(tmp_path / "photos", 8.0)
+    whole = (archive / "1.png").read_bytes()
+    (archive / "1.png").write_bytes(whole[: len(whole) // 2])
+    result = run_here(capsys, "scan", archive, "--noise", "--json")
+    assert result.code == 1
+    document = json.loads(result.out)
+    ((group,), (refused,)) = document["groups"], document["refused"]
+    assert (group["photos"], group["files"]) == (1, [str(archive / "0.png")])
+    assert refused["file"] == str(archive / "1.png")
+
+
 def test_the_table_of_a_group_is_what_nsp_export_takes(capsys: Captured, tmp_path: Path) -> None:
     document = scan(capsys, flat_archive(tmp_path / "photos", 8.0), "--noise")
     (tmp_path / "street.json").write_text(json.dumps(document))

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import imagecodecs
@@ -14,8 +15,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.formats.png import read_png_facts
 from nsp_pipeline.frames.frame import Frame, Kind
-from nsp_pipeline.frames.read import read_camera, read_frame
+from nsp_pipeline.frames.read import read_camera, read_facts, read_frame
 from nsp_pipeline.frames.write import OutputKind, verify_written, write_frame
 
 
@@ -170,3 +172,29 @@ def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(
     (tmp_path / "a.png").write_bytes(png(header(*size, 8, 2), (b"IDAT", zlib.compress(bytes(900))), (b"IEND", b"")))
     with pytest.raises(PhotoError, match=reason):
         read_frame(tmp_path / "a.png")
+
+
+def test_facts_are_read_without_the_picture_even_where_exif_follows_it(tmp_path: Path) -> None:
+    camera = Image.Exif()
+    camera[272] = "Camera One"
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=camera)
+    data = (tmp_path / "a.png").read_bytes()
+    place = data.index(b"eXIf") - 4
+    size = 12 + int.from_bytes(data[place : place + 4])
+    moved = data[:place] + data[place + size : -12] + data[place : place + size] + data[-12:]
+    (tmp_path / "a.png").write_bytes(moved)
+    facts = read_facts(tmp_path / "a.png")
+    assert (facts.camera.model, facts.size) == ("Camera One", (300, 200))
+
+    class Counted(BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            found = super().read(size)
+            self.count += len(found)
+            return found
+
+    file = Counted(moved)
+    assert read_png_facts(tmp_path / "a.png", file)[1] == (300, 200)
+    assert file.count < 1000 < len(moved)

@@ -1,6 +1,8 @@
 """`import nsp_pipeline as nsp`, as another program uses it."""
 
 import doctest
+import inspect
+import pydoc
 import subprocess
 import sys
 import threading
@@ -63,6 +65,13 @@ def test_denoise_can_be_called_whatever_was_imported_before() -> None:
     code += "print(callable(denoise), nsp.denoise is denoise, nsp_pipeline.denoise.photo.__name__)"
     said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
     assert said.strip() == "True True nsp_pipeline.denoise.photo"
+
+
+def test_help_of_denoise_says_how_it_is_called_and_what_it_does() -> None:
+    said = pydoc.plain(pydoc.render_doc(nsp.denoise))
+    assert "Denoise one picture; opens an engine for it" in said
+    assert "Called as nsp_pipeline.denoise(image: " in said
+    assert list(inspect.signature(nsp.denoise).parameters) == ["image", "profile", "strength", "options"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])

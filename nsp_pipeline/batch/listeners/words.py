@@ -51,7 +51,8 @@ def summary_lines(summary: Summary) -> list[str]:
     if summary.unchecked:
         counts.append(f"{summary.unchecked} finished before and not looked at again")
     pace = f", {summary.megapixels_per_second:.2f} MP/s" if done else ""
-    lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; output in {printable(summary.root)}"]
+    place = f"output: {printable(summary.file)}" if summary.file else f"output in {printable(summary.root)}"
+    lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; {place}"]
     lines += [f"  damaged, made of what is left: {result.name}: {result.made.damaged}" for result in summary.damaged]
     lines += _lost_lines(summary.lost)
     lines += failure_lines(failed)

@@ -89,16 +89,15 @@ class Manifest:
 
     def made(self) -> list[Row]:
         """The records of all outputs that we made or were about to give their names."""
-        tables = ("photos", "publishing")
-        return [
-            from_values(row) for table in tables for row in self._query(f"SELECT {_NAMES} FROM {table} ORDER BY output")
-        ]
+        return [*self.published_photos(), *self.unpublished()]
 
-    def rows(self) -> list[Row]:
-        """The latest record of every photo, by output."""
-        made = f"SELECT {_NAMES} FROM photos WHERE (output, input) NOT IN (SELECT output, input FROM unmade)"
-        found = self._query(f"{made} UNION ALL SELECT {_NAMES} FROM unmade ORDER BY output, input")
-        return [from_values(row) for row in found]
+    def published_photos(self) -> list[Row]:
+        """The records of all outputs that have their names, by output; also of photos that failed since."""
+        return [from_values(row) for row in self._query(f"SELECT {_NAMES} FROM photos ORDER BY output")]
+
+    def unmade(self) -> list[Row]:
+        """The records of photos that failed or were left out when a run last tried them, by output and photo."""
+        return [from_values(row) for row in self._query(f"SELECT {_NAMES} FROM unmade ORDER BY output, input")]
 
     def made_with(self) -> dict[str, tuple[str, str]]:
         """Hashes of settings and profile by output, for all that was made."""
@@ -122,7 +121,7 @@ class Manifest:
 
         So too where a photo is to get another name: `planned` has outputs by their inputs, named as in records.
         """
-        for row in (from_values(values) for values in self._query(f"SELECT {_NAMES} FROM unmade")):
+        for row in self.unmade():
             path = Path(from_printable(row.input))
             renamed = planned.get(row.input, row.output) != row.output
             if renamed or not os.path.lexists(path) or _can_be_listed(path):
@@ -144,7 +143,7 @@ class Manifest:
 
     def unpublished(self) -> list[Row]:
         """What was about to take its name when its run ended."""
-        return [from_values(values) for values in self._query(f"SELECT {_NAMES} FROM publishing")]
+        return [from_values(values) for values in self._query(f"SELECT {_NAMES} FROM publishing ORDER BY output")]
 
     def forget_publishing(self, key: str) -> None:
         """Record that a file did not get its name."""

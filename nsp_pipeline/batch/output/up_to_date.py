@@ -1,6 +1,7 @@
 """What to do with one photo: make it, skip it, or say why not; from the disk as it is and the record of before."""
 
 import os
+import stat
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import file_digest
@@ -48,6 +49,8 @@ class Decision:
     """Of a photo to skip: its record, brought up to date where only times or places moved."""
     repeated: bool = False
     """A failure that is on record already."""
+    stale: bool = False
+    """Of a photo to skip: whether the record does not say so yet."""
 
 
 def decide(
@@ -59,7 +62,7 @@ def decide(
     `overwrite` replaces outputs that are not ours; what is ours and still matches is skipped all the same, so that
     the same command continues a run.
     """
-    source = stamp(job.input)
+    source, present, recorded = stamp(job.input), _status(job.output), row
     failure = _same_input(job, unmade, source)
     if (
         failure
@@ -69,11 +72,11 @@ def decide(
         and failure.version == __version__
     ):
         return Decision(Action.FAIL, f"{failure.error} (failed before; --retry-failed tries again)", repeated=True)
-    if not os.path.lexists(job.output):
+    if present is None and not os.path.lexists(job.output):
         return Decision(Action.MAKE, GONE if row else NEW)
-    if job.output.is_dir():
+    if present and stat.S_ISDIR(present.st_mode):
         return Decision(Action.FAIL, f"a folder stands where its output should be: {printable(job.output)}")
-    ours = our_output(job.output, row)
+    ours = _if_ours(job.output, row, _stamp_of(present))
     if ours is None:
         row = _row_of_marked(job)
         ours = stamp(job.output) if row else None
@@ -88,16 +91,25 @@ def decide(
         return Decision(Action.MAKE, CHANGED)
     if not _matches(known, wanted):
         return Decision(Action.MAKE, "settings or profile changed")
-    return Decision(Action.SKIP, "already done", replace(known, output_mtime_ns=ours.mtime_ns))
+    if known.output_mtime_ns != ours.mtime_ns:
+        known = replace(known, output_mtime_ns=ours.mtime_ns)
+    return Decision(Action.SKIP, "already done", known, stale=known is not recorded or unmade is not None)
 
 
 def stamp(path: Path) -> Stamp | None:
     """Size and time of a file; None where it cannot be looked at."""
+    return _stamp_of(_status(path))
+
+
+def _stamp_of(status: os.stat_result | None) -> Stamp | None:
+    return Stamp(status.st_size, status.st_mtime_ns) if status else None
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        status = path.stat()
+        return path.stat()
     except OSError:
         return None
-    return Stamp(status.st_size, status.st_mtime_ns)
 
 
 def hash_file(path: Path) -> str:
@@ -107,20 +119,25 @@ def hash_file(path: Path) -> str:
 
 
 def _same_input(job: Job, row: Row | None, source: Stamp | None) -> Row | None:
-    """The record, if it is of this very photo; with the photo's present place and time."""
+    """The record, if it is of this very photo; another one, with the photo's present place and time, if it moved."""
     if row is None or source is None or row.input_sha256 is None or row.input_size not in (None, source.size):
         return None
     name = absolute_name(job.input)
     unmoved = row.input == name and row.input_mtime_ns == source.mtime_ns
     if not unmoved and _hash_or_none(job.input) != row.input_sha256:
         return None
+    if unmoved and row.input_size == source.size:
+        return row
     return replace(row, input=name, input_size=source.size, input_mtime_ns=source.mtime_ns)
 
 
 def our_output(path: Path, row: Row | None) -> Stamp | None:
     """The stamp of a file that stands at an output's place, if it is the one that the record speaks of."""
+    return _if_ours(path, row, stamp(path))
+
+
+def _if_ours(path: Path, row: Row | None, present: Stamp | None) -> Stamp | None:
     recorded = row.output_stamp if row else None
-    present = stamp(path)
     if recorded is None or present is None or present.size != recorded.size:
         return None
     if present.mtime_ns != recorded.mtime_ns and _hash_or_none(path) != recorded.sha256:

@@ -1,12 +1,13 @@
 """Whether the finished photos of a folder are there, whole, and say all that their originals say."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nsp_pipeline.batch.output.finished import finished_photos
 from nsp_pipeline.batch.output.manifest import Manifest
-from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.output.record import Row
 from nsp_pipeline.batch.output.up_to_date import hash_file, stamp
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.file_names import from_printable, printable
@@ -25,6 +26,8 @@ class Verdict:
     """What is wrong, in words; None where nothing is."""
     unchecked: str | None = None
     """Why its metadata could not be compared, where that is nobody's fault."""
+    damaged: str | None = None
+    """What is wrong with the original's picture, of which the output holds what could be read (--damaged keep)."""
     lost: tuple[str, ...] = ()
     """Metadata of the original that the output does not hold."""
 
@@ -34,10 +37,12 @@ class Verdict:
 
 
 def verify_output(root: Path, manifest: Manifest) -> Iterator[Verdict]:
-    """Look at every finished photo of a folder, in the order of their names; changes nothing."""
-    for row in sorted(manifest.rows(), key=lambda row: row.output):
-        if row.status is Status.DONE:
-            yield _verdict(root / from_printable(row.output), row)
+    """Look at every finished photo of a folder, in the order of their names; changes nothing.
+
+    So too at those whose photos a later run failed of, as it does where somebody changed the output.
+    """
+    for row in finished_photos(root, manifest):
+        yield replace(_verdict(root / from_printable(row.output), row), damaged=row.made.damaged)
 
 
 def _verdict(path: Path, row: Row) -> Verdict:

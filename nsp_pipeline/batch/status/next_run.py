@@ -1,12 +1,11 @@
 """What the next run of the same command would make again, and why; from the record and the files as they are now."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nsp_pipeline.batch.job import Job
-from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.record import Row, Status
 from nsp_pipeline.batch.output.up_to_date import CHANGED, NEW, Action, Wanted, decide
 from nsp_pipeline.file_names import from_printable
@@ -24,27 +23,31 @@ class Due:
     reason: str
 
 
-def what_is_due(root: Path, manifest: Manifest, wanted: Collection[tuple[str, str]]) -> list[Due]:
+def what_is_due(
+    root: Path, made: Iterable[Row], latest: Iterable[Row], wanted: Collection[tuple[str, str]]
+) -> list[Due]:
     """Say which photos on record the next run would make; contents are read only where times alone differ.
 
     Photos that are gone are none of them, and neither are failures that would come again. Of photos that no run has
     seen yet the record knows nothing.
 
     Args:
+        root: OUTPUT.
+        made: records of all finished outputs.
+        latest: one record of every photo, see standing.py.
         wanted: hashes of settings and profile that the last run worked with; empty: not known, and taken for the same.
     """
-    unmade = {(row.output, row.input): row for row in manifest.rows() if row.status == Status.FAILED}
-    made = {row.output: row for row in manifest.made()}
+    by_output = {row.output: row for row in made}
     due = []
-    for row in made.values():
-        if reason := _why_again(root, row, row, unmade.get((row.output, row.input)), wanted):
-            due.append(Due(row.input, row.output, reason))
-    named = {entry.output for entry in due}
-    for row in unmade.values():
+    for row in latest:
+        failed = row if row.status is Status.FAILED else None
         # What was refused for its name or its format, before any profile was looked for, would be refused again.
-        if row.output not in named and row.why and (reason := _why_again(root, row, made.get(row.output), row, wanted)):
-            due.append(Due(row.input, row.output, (CHANGED if row.lasting else AGAIN) if reason == NEW else reason))
-    return sorted(due, key=lambda entry: entry.output)
+        if row.status is Status.LEFT_OUT or (failed and not row.why):
+            continue
+        if reason := _why_again(root, row, by_output.get(row.output), failed, wanted):
+            again = CHANGED if row.lasting else AGAIN
+            due.append(Due(row.input, row.output, again if failed and reason == NEW else reason))
+    return due
 
 
 def _why_again(

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 from nsp_pipeline.batch.outcome import Outcome
 from nsp_pipeline.batch.output.activity import read_activities
+from nsp_pipeline.batch.output.finished import finished_photos
 from nsp_pipeline.batch.output.lock import is_running, running_shards
 from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.record import Row, Status
 from nsp_pipeline.batch.status.next_run import Due, what_is_due
+from nsp_pipeline.batch.status.standing import where_they_stand
 from nsp_pipeline.file_names import from_printable, printable
 
 Item = TypeVar("Item")
@@ -48,6 +50,15 @@ class Pace:
     in_work: tuple[str, ...]
     """Photos that are read, computed or written now."""
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with as many digits as mean something."""
+        return {
+            "photos_per_hour": round(self.photos_per_hour, 1),
+            "megapixels_per_hour": round(self.megapixels_per_hour, 1),
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left, 1),
+            "in_work": list(self.in_work),
+        }
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -57,9 +68,13 @@ class Progress:
     running: bool | None
     """None where that cannot be told without writing."""
     counts: Mapping[str, int]
-    """Photos by status."""
+    """Photos by status, each counted once."""
     gone: tuple[str, ...]
     """Outputs that were made and are not there any more, by their paths below OUTPUT."""
+    damaged: tuple[Row, ...]
+    """Photos that were made of what could be read of them (--damaged keep)."""
+    earlier: tuple[str, ...]
+    """Outputs of these photos that earlier runs made otherwise, or before their photos failed, and that are there."""
     other_settings: int
     """Photos that were made with other settings or another profile than the last run's."""
     failures: tuple[Row, ...]
@@ -89,17 +104,18 @@ class Progress:
 
     def as_json(self) -> dict[str, Any]:
         """The document that --json prints."""
-        last = {key: value for key, value in self.last_run.items() if key != "wanted"} if self.last_run else None
         return {
             "output": self.output,
             "running": self.running,
             **self.counts,
             "gone": list(self.gone),
+            "damaged": [{"input": row.input, "output": row.output, "damage": row.made.damaged} for row in self.damaged],
+            "earlier": list(self.earlier),
             "made_with_other_settings": self.other_settings,
             **self.failures_as_json(),
-            "last_run": last,
+            "last_run": _run_as_json(self.last_run) if self.last_run else None,
             "run": asdict(self.run) if self.run else None,
-            "pace": asdict(self.pace) if self.pace else None,
+            "pace": self.pace.as_json() if self.pace else None,
             "next_run": None if self.due is None else [asdict(entry) for entry in self.due],
             "next_run_by_reason": {reason: len(entries) for reason, entries in self.due_by_reason.items()},
         }
@@ -117,24 +133,35 @@ class Progress:
 
 def look_at(root: Path, manifest: Manifest) -> Progress:
     """Say how far OUTPUT is; changes nothing. Raises OutputError where its record cannot be read."""
-    rows, runs, activities = manifest.rows(), manifest.last_runs(), read_activities(root)
-    made = [row for row in rows if row.status == Status.DONE]
-    counts = Counter(row.status for row in rows)
+    runs, activities = manifest.last_runs(), read_activities(root)
     wanted = {pair for run in runs for pair in run["wanted"]}
+    finished = finished_photos(root, manifest)
+    standing = where_they_stand(finished, manifest.unmade(), wanted)
+    made = [row for row in standing.latest if row.status is Status.DONE]
+    counts = Counter(row.status for row in standing.latest)
     alive = running_shards(root, activities)
     working = [activities[index] for index in alive]
+    there = {row.output for row in finished if os.path.lexists(root / from_printable(row.output))}
     return Progress(
         output=printable(root),
         running=True if alive else is_running(root),
         counts={str(status): counts[status] for status in Status},
-        gone=tuple(row.output for row in made if not os.path.lexists(root / from_printable(row.output))),
+        gone=tuple(row.output for row in made if row.output not in there),
+        damaged=tuple(row for row in made if row.made.damaged),
+        earlier=tuple(row.output for row in standing.earlier if row.output in there),
         other_settings=sum((row.settings, row.profile_sha256) not in wanted for row in made) if wanted else 0,
-        failures=tuple(row for row in rows if row.status == Status.FAILED),
+        failures=tuple(row for row in standing.latest if row.status is Status.FAILED),
         last_run=runs[0] if runs else None,
         run=_added([_tally(one) for one in working]) if working else _over(runs, list(activities.values())),
         pace=_pace(working) if working else None,
-        due=None if alive else tuple(what_is_due(root, manifest, wanted)),
+        due=None if alive else tuple(what_is_due(root, finished, standing.latest, wanted)),
     )
+
+
+def _run_as_json(run: Mapping[str, Any]) -> dict[str, Any]:
+    """One run's record; times to the millisecond."""
+    named = {key: value for key, value in run.items() if key != "wanted"}
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in named.items()}
 
 
 def _pace(activities: Sequence[Mapping[str, Any]]) -> Pace:

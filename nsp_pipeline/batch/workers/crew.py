@@ -7,9 +7,6 @@ from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.photo import Failure
 from nsp_pipeline.batch.workers.worker import Done, Fatal
 
-AT_ONCE = 2
-"""Photos that a worker has at a time: while one is at the engine, the other is read or written."""
-
 
 @dataclass
 class Worker:

@@ -12,18 +12,19 @@ from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_pool import EnginePool
 from nsp_pipeline.batch.headroom import POLL_SECONDS
+from nsp_pipeline.batch.job import RECORD_FOLDER
 from nsp_pipeline.batch.listeners.listener import Reporter
 from nsp_pipeline.batch.output.publish import remove_strays
 from nsp_pipeline.batch.output.up_to_date import stamp
 from nsp_pipeline.batch.photo import Failure, PhotoSteps
 from nsp_pipeline.batch.pipeline import Pipeline, Watch
 from nsp_pipeline.batch.sources import Sources
-from nsp_pipeline.batch.workers.crew import AT_ONCE, Crew, Died, Worker
+from nsp_pipeline.batch.workers.crew import Crew, Died, Worker
 from nsp_pipeline.batch.workers.process_crew import ProcessCrew
 from nsp_pipeline.batch.workers.ray_connection import connected
 from nsp_pipeline.batch.workers.ray_crew import RayCrew
 from nsp_pipeline.batch.workers.shared_folders import proof_of
-from nsp_pipeline.batch.workers.worker import Done, Fatal, WorkerSetup
+from nsp_pipeline.batch.workers.worker import AT_ONCE, Done, Fatal, WorkerSetup
 from nsp_pipeline.errors import MissingCapabilityError, OutputError
 
 
@@ -55,7 +56,8 @@ class WorkersPipeline(Pipeline):
         known = [*ahead, *tasks, *self._suspects]
         profiles = {task.profile.sha256: task.profile for task in known if task.profile}
         jobs = [task.job for task in known]
-        with proof_of(self._root.absolute(), jobs) as proof:
+        root = self._root.absolute()
+        with proof_of(root, (job.input for job in jobs), root / RECORD_FOLDER) as proof:
             setup = WorkerSetup(self._steps.settings, self._sources, profiles, publisher.owner, __version__, proof)
             self._lead(setup, chain(ahead, upcoming))
         remove_strays({job.output.parent for job in jobs}, publisher.manifest, publisher.lock)

@@ -13,8 +13,8 @@ from typing import Any
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.job import Job
 from nsp_pipeline.batch.listeners.listener import Reporter
-from nsp_pipeline.batch.workers.crew import AT_ONCE, Died, Ended, Worker
-from nsp_pipeline.batch.workers.worker import PhotoWorker, WorkerSetup, absolute
+from nsp_pipeline.batch.workers.crew import Died, Ended, Worker
+from nsp_pipeline.batch.workers.worker import AT_ONCE, PhotoWorker, WorkerSetup, absolute
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.machine.cpus import usable_cpus
 
@@ -28,7 +28,9 @@ class ProcessCrew:
         self._context = multiprocessing.get_context("spawn")
         threads = setup.settings.threads or max(1, usable_cpus() // len(devices))
         self._setups = {
-            device: replace(setup, settings=replace(setup.settings, device=device, threads=threads))
+            device: replace(
+                setup, settings=replace(setup.settings, device=device, threads=threads), beside=len(devices)
+            )
             for device in devices
         }
         self._links: dict[str, Connection] = {}

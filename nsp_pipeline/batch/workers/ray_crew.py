@@ -6,8 +6,8 @@ from typing import Any
 
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.listeners.listener import Reporter
-from nsp_pipeline.batch.workers.crew import AT_ONCE, Died, Ended, Worker
-from nsp_pipeline.batch.workers.worker import PhotoWorker, WorkerSetup, absolute
+from nsp_pipeline.batch.workers.crew import Died, Ended, Worker
+from nsp_pipeline.batch.workers.worker import AT_ONCE, PhotoWorker, WorkerSetup, absolute
 from nsp_pipeline.errors import MissingCapabilityError
 
 LARGEST_SHARE = 8
@@ -17,6 +17,17 @@ MOST_STILLBORN = 5
 """So many workers may die before they have begun, while none works."""
 NODE_DIED = "node has died"
 """What Ray says of a worker that went with its machine."""
+
+
+class NodeWorker(PhotoWorker):
+    """A worker that shares the memory of the machine that Ray put it on with as many others as that has room for."""
+
+    def __init__(self, setup: WorkerSetup, resource: str, share: int) -> None:
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        rooms = [_room(node, resource, share) for node in ray.nodes() if node["NodeID"] == here]
+        super().__init__(replace(setup, beside=max([1, *rooms])))
 
 
 class RayCrew:
@@ -33,7 +44,7 @@ class RayCrew:
         self._setup = ray.put(setup)
         resources = {"num_gpus": 1, "num_cpus": 0} if on_gpu else {"num_cpus": self._share}
         # Restarting is ours to do: a photo that kills its worker must not be handed to the next one unseen.
-        self._kind = ray.remote(**resources, max_concurrency=AT_ONCE, max_restarts=0, max_task_retries=0)(PhotoWorker)
+        self._kind = ray.remote(**resources, max_concurrency=AT_ONCE, max_restarts=0, max_task_retries=0)(NodeWorker)
         self._starting: dict[Any, Worker] = {}
         self._tended = float("-inf")
         self._stillborn = 0
@@ -56,9 +67,9 @@ class RayCrew:
         if time.monotonic() - self._tended < TEND_SECONDS:
             return
         self._tended = time.monotonic()
-        room = sum(int(node["Resources"].get(self._resource, 0) // self._share) for node in self._nodes())
+        room = sum(_room(node, self._resource, self._share) for node in self._nodes())
         for _ in range(room - len(self._working) - len(self._starting)):
-            worker = Worker(self._kind.remote(self._setup))
+            worker = Worker(self._kind.remote(self._setup, self._resource, self._share))
             self._starting[worker.process.begin.remote()] = worker
 
     def wait(self, seconds: float) -> list[Ended]:
@@ -115,3 +126,8 @@ class RayCrew:
 
     def _nodes(self) -> list[Any]:
         return [node for node in self._ray.nodes() if node["Alive"]]
+
+
+def _room(node: Any, resource: str, share: int) -> int:
+    """How many workers a machine has room for."""
+    return int(node["Resources"].get(resource, 0) // share)

@@ -1,4 +1,4 @@
-"""Whether another machine sees the same folders: a token file in OUTPUT, and photos of INPUT by size and content."""
+"""Whether another machine sees the same folders: a token file in the output, and photos by size and content."""
 
 import secrets
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from nsp_pipeline.batch.job import RECORD_FOLDER, Job
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_names import printable
 
@@ -21,6 +20,7 @@ BEGINNING = 1 << 16
 class Proof:
     """What a machine must find that sees the same folders."""
 
+    output: Path
     token: Path
     secret: str
     photos: tuple[tuple[Path, int, str], ...]
@@ -28,20 +28,26 @@ class Proof:
 
 
 @contextmanager
-def proof_of(root: Path, jobs: Iterable[Job]) -> Iterator[Proof]:
-    """Lay a token into OUTPUT's record, for as long as the context lasts; raises OutputError."""
+def proof_of(output: Path, photos: Iterable[Path], folder: Path) -> Iterator[Proof]:
+    """Lay a token into a folder of the output's, for as long as the context lasts; raises OutputError.
+
+    Args:
+        output: what the folder is called in messages.
+        photos: of which the first in each folder are looked at.
+        folder: `output` or one below it, which is there.
+    """
     secret = secrets.token_hex(16)
-    token = root / RECORD_FOLDER / f"cluster-{secret[:8]}.token"
+    token = folder / f".nsp-cluster-{secret[:8]}.token"
     firsts: dict[Path, Path] = {}
-    for job in jobs:
-        firsts.setdefault(job.input.parent, job.input)
-    photos = [looked for path in list(firsts.values())[:MOST_PHOTOS] if (looked := _look(path))]
+    for path in photos:
+        firsts.setdefault(path.parent, path)
+    known = [looked for path in list(firsts.values())[:MOST_PHOTOS] if (looked := _look(path))]
     try:
         token.write_text(secret, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{printable(token)}: cannot be written: {error.strerror or error}") from error
     try:
-        yield Proof(token, secret, tuple(photos))
+        yield Proof(output, token, secret, tuple(known))
     finally:
         with suppress(OSError):
             token.unlink(missing_ok=True)
@@ -49,13 +55,13 @@ def proof_of(root: Path, jobs: Iterable[Job]) -> Iterator[Proof]:
 
 def what_differs(proof: Proof) -> str | None:
     """What this machine does not see as the one that laid the token does; None where all agrees."""
-    folder = printable(proof.token.parent.parent)
+    folder = printable(proof.output)
     try:
         found = proof.token.read_text(encoding="utf-8")
     except OSError as error:
-        return f"it does not see OUTPUT {folder} ({error.strerror or error})"
+        return f"it does not see {folder} ({error.strerror or error})"
     if found != proof.secret:
-        return f"its {folder} is another folder than OUTPUT"
+        return f"its {folder} is another folder"
     for photo in proof.photos:
         path = photo[0]
         looked = _look(path)

@@ -3,15 +3,17 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_pool import engine_pool
+from nsp_pipeline.batch.headroom import Headroom, bytes_held, footprint_of, guess_footprint, photo_memory
 from nsp_pipeline.batch.job import Job
 from nsp_pipeline.batch.output.publish import Owner, Written, partial_path, write_partial
 from nsp_pipeline.batch.output.record import Stamp
-from nsp_pipeline.batch.photo import Failure, explain, infer_photo, read_photo, row_of
+from nsp_pipeline.batch.photo import Failure, Made, Ready, explain, infer_photo, read_photo, row_of
 from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
@@ -20,6 +22,7 @@ from nsp_pipeline.denoise.trusted import InferenceContext
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import MissingCapabilityError, NspError, OutputError
 from nsp_pipeline.machine.cpus import limit_libraries
+from nsp_pipeline.machine.memory import share_memory
 from nsp_pipeline.profiles.bundle import Profile
 
 
@@ -34,6 +37,8 @@ class WorkerSetup:
     owner: Owner
     version: str
     proof: Proof
+    beside: int = 1
+    """How many workers its machine has, which share its memory: what is free, and --memory."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ class Fatal:
     output: bool
 
 
+AT_ONCE = 2
+"""Photos that a worker has at a time: while one is at the engine, the other is read or written."""
+
+
 class PhotoWorker:
     """Makes photos, of which it may be given several at once: one is at the engine, others are read or written."""
 
@@ -60,6 +69,11 @@ class PhotoWorker:
         self._setup = setup
         self._guard = threading.Lock()
         limit_libraries(setup.settings.threads, over_environment=True)
+        share_memory(setup.beside)
+        asked = setup.settings.memory
+        self._headroom = Headroom(AT_ONCE, photo_memory(None if asked is None else asked // setup.beside))
+        inference, encoding = setup.settings.inference, setup.settings.encoding
+        self._held_of = partial(bytes_held, mode=inference.mode, bit_depth=encoding.bit_depth)
         self._engines = engine_pool(setup.settings, setup.sources, lambda line: None)
 
     def begin(self) -> EngineInfo | str:
@@ -75,25 +89,39 @@ class PhotoWorker:
 
     def make(self, job: Job, profile_sha256: str, why: str) -> Done | Failure | Fatal:
         """Read, denoise and write one photo; whatever goes wrong with it is returned."""
-        settings, profile = self._setup.settings, self._setup.profiles[profile_sha256]
-        task = Task(job, profile, why)
+        settings, task = self._setup.settings, Task(job, self._setup.profiles[profile_sha256], why)
+        held = self._held_of(guess_footprint(job.input))
+        self._headroom.admit(held, lambda: False)
         try:
-            ready = read_photo(task, settings)
-            with self._guard:
-                context = InferenceContext(
-                    self._engines.get(profile),
-                    reference=lambda: self._engines.reference(profile),
-                    on_tile=lambda done, total: None,
-                    say=lambda line: None,
-                )
-                made = infer_photo(ready, settings, context)
-            row = row_of(task, settings, made.source, made.made)
-            partial = self._partial(job)
-            return Done(made.source, made.made, write_partial(partial, job, made.frame, row, settings.encoding))
+            ready = read_photo(task, settings, self._headroom.allocator(held, self._setup.proof.token.parent))
+            guessed, held = held, self._held_of(footprint_of(ready.frame))
+            self._headroom.resize(guessed, held)
+            return self._write(task, self._infer(ready))
         except (OutputError, MissingCapabilityError) as error:
             return Fatal(str(error), isinstance(error, OutputError))
         except Exception as error:
             return explain(error, settings)
+        finally:
+            self._headroom.begin()
+            self._headroom.release(held)
+
+    def _infer(self, ready: Ready) -> Made:
+        profile = ready.task.profile
+        assert profile is not None
+        with self._guard:
+            context = InferenceContext(
+                self._engines.get(profile),
+                reference=lambda: self._engines.reference(profile),
+                on_tile=lambda done, total: None,
+                say=lambda line: None,
+            )
+            return infer_photo(ready, self._setup.settings, context)
+
+    def _write(self, task: Task, made: Made) -> Done:
+        settings = self._setup.settings
+        row = row_of(task, settings, made.source, made.made)
+        written = write_partial(self._partial(task.job), task.job, made.frame, row, settings.encoding)
+        return Done(made.source, made.made, written)
 
     def _partial(self, job: Job) -> Path:
         partial = partial_path(job, self._setup.owner)

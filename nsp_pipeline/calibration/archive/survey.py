@@ -58,7 +58,8 @@ def measure_groups(
         on_photo: called with (photos measured, photos in all).
 
     Returns:
-        The groups with their `noise` and `sigma`, and the photos that turned out not to be readable.
+        The groups with their `noise` and `sigma`, and the photos that turned out not to be readable, which are left out
+        of their groups.
     """
     total = sum(min(samples, len(group.paths)) for group in groups)
     done, measured, refused = 0, [], []
@@ -69,7 +70,10 @@ def measure_groups(
             on_photo(before + count, total)
 
         noise, sigma, failed = measure_photos(chosen, counted)
-        measured.append(replace(group, noise=noise, sigma=sigma))
+        left_out = {error.path for error in failed}
+        paths = tuple(path for path in group.paths if path not in left_out)
+        if paths:
+            measured.append(replace(group, paths=paths, noise=noise, sigma=sigma))
         refused += failed
         done += len(chosen)
     return measured, refused

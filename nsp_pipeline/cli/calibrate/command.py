@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nsp_pipeline.calibration.archive.groups import only
 from nsp_pipeline.cli.calibrate.each import calibrate_each
+from nsp_pipeline.cli.calibrate.on_cluster import Where
 from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan, read_development, read_settings
 from nsp_pipeline.cli.shared.development_options import development_options
@@ -38,7 +39,7 @@ from nsp_pipeline.profiles.bundle import require_writable
     ),
     groups={
         "Which photos": ("camera", "iso", "split", "include", "exclude"),
-        "Training": ("recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads"),
+        "Training": ("recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "cluster"),
         "RAW": ("domain", "white_balance", "highlights", "colour_space", "exposure"),
     },
 )
@@ -64,6 +65,11 @@ from nsp_pipeline.profiles.bundle import require_writable
     help="Make a profile for each camera, or for each group of `nsp scan --noise`, in the folder OUT.",
 )
 @click.option(
+    "--cluster",
+    metavar="auto|ADDRESS",
+    help="With --split: train each profile on a machine of a Ray cluster, which must see the same folders.",
+)
+@click.option(
     "--domain",
     type=click.Choice(tuple(DOMAINS)),
     default="developed",
@@ -72,7 +78,9 @@ from nsp_pipeline.profiles.bundle import require_writable
 )
 @development_options
 @what_it_is_for
-def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: bool, **options: Any) -> None:
+def command(
+    photos: tuple[Path, ...], out: Path, split: str | None, cluster: str | None, as_json: bool, **options: Any
+) -> None:
     """Make a profile of a camera from its noisy PHOTOS (files or folders). No clean photo is needed.
 
     One photo in ten is kept out of training, to judge the result. The new weights must beat those of the base on these
@@ -89,12 +97,15 @@ def command(photos: tuple[Path, ...], out: Path, split: str | None, as_json: boo
     require_training()
     if split and options["pairs"]:
         raise UsageError("--pair shows one camera; with --split there are several: calibrate that camera by itself")
+    if cluster and not split:
+        raise UsageError("--cluster spreads the profiles of --split; one profile is trained on one machine")
     plan = _plan(photos, **{name: options[name] for name in PLANNED})
     if not split:
         require_writable(out)
     files = _files(photos, **{name: options[name] for name in ("include", "exclude", "camera", "iso")})
     if split:
-        calibrate_each(plan, files, out, split, as_json=as_json)
+        where = Where(cluster, options["device"], options["threads"]) if cluster else None
+        calibrate_each(plan, files, out, split, where=where, as_json=as_json)
         return
     made = calibrate_one(plan, files, out)
     if made.profile is None:

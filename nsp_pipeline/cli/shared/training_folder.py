@@ -38,7 +38,7 @@ def training_folder(
     from nsp_pipeline.calibration.training.log import clear_log
     from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
 
-    folder = out.with_name(f"{out.name}{TRAINING_SUFFIX}")
+    folder = folder_of(out)
     cache = cache_of(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,18 @@ def training_folder(
         remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
     if first and not stopped():
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Whether a training of this profile was cut off, and can be resumed."""
+    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
+
+    return (folder_of(out) / CHECKPOINT_FILE).exists()
+
+
+def folder_of(out: Path) -> Path:
+    """The folder of the training that makes a profile."""
+    return out.with_name(f"{out.name}{TRAINING_SUFFIX}")
 
 
 def cache_of(folder: Path) -> Path:

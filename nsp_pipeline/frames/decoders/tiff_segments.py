@@ -8,6 +8,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from nsp_pipeline.machine.disk_array import PIECE, Allocate, let_go
+
 UNCOMPRESSED, LZW, JPEG, PACKBITS = 1, 5, 7, 32773
 COUNTED: dict[int, Callable[[bytes | bytearray], bytes | bytearray]] = {
     LZW: imagecodecs.lzw_decode,
@@ -26,15 +28,17 @@ class BrokenSegmentError(ValueError):
         self.words = words
 
 
-def decode_page(page: Any, *, keep_damaged: bool = False) -> tuple[NDArray[Any], str | None]:
+def decode_page(
+    page: Any, *, keep_damaged: bool = False, allocate: Allocate = np.zeros
+) -> tuple[NDArray[Any], str | None]:
     """Samples of a tifffile page in tifffile's normalised shape (S, D, H, W, C), and what is wrong with them.
 
     Strips and tiles that cannot be decoded are black where damaged pictures are wanted; else the first of them raises
     BrokenSegmentError.
     """
-    samples: NDArray[Any] = np.zeros(page.shaped, page._dtype)
+    samples = allocate(page.shaped, page._dtype)
     count = int(np.prod(page.chunked))
-    broken = 0
+    broken, looked_at = 0, 0
     file = page.parent.filehandle
     for number, (offset, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
         if number >= count:
@@ -57,6 +61,9 @@ def decode_page(page: Any, *, keep_damaged: bool = False) -> tuple[NDArray[Any],
                 raise BrokenSegmentError(words, f"{type(error).__name__}: {error}") from error
             broken += 1
             _put_what_is_left(page, data, length, number, samples)
+        if (looked_at := looked_at + samples.nbytes // count) > PIECE:
+            looked_at = 0
+            let_go(samples)
     broken += max(0, count - min(len(page.dataoffsets), len(page.databytecounts)))
     return samples, f"{broken} of the {count} parts that its picture is stored in are damaged" if broken else None
 

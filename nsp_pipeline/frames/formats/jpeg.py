@@ -3,7 +3,7 @@
 import struct
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ from nsp_pipeline.frames.metadata.xmp import PACKET
 
 ADOBE_SIGNATURE, MPF_SIGNATURE = b"Adobe", b"MPF\0"
 LONGEST_SIDE = 65500
+USUAL_HEAD, LONGEST_HEAD = 1 << 16, 1 << 20
+"""Bytes that a JPEG has before its picture: most, and at most."""
 DEFAULT_QUALITY = 95
 XYB_PROFILE = "XYB_Per".encode("utf-16-be")
 MP_ENTRIES = 0xB002
@@ -55,7 +57,22 @@ def read_jpeg(path: Path, data: bytes, *, keep_damaged: bool = False) -> Frame:
 
 def read_jpeg_exif(path: Path, data: bytes) -> bytes | None:
     """The EXIF of a JPEG of which the beginning suffices."""
-    return next(payloads(parse_layout(path, data, whole=False).segments, APP1, EXIF_SIGNATURE), None)
+    return _exif_of(parse_layout(path, data, whole=False))
+
+
+def read_jpeg_head(path: Path, file: BinaryIO) -> tuple[bytes | None, tuple[int, int] | None]:
+    """The EXIF of a JPEG, and its width and height where its beginning tells; no more of it is read than that."""
+    for length in (USUAL_HEAD, LONGEST_HEAD):
+        file.seek(0)
+        data = file.read(length)
+        layout = parse_layout(path, data, whole=False)
+        if layout.scans_start or len(data) < length:
+            break
+    return _exif_of(layout), (layout.width, layout.height) if layout.width and layout.height else None
+
+
+def _exif_of(layout: Layout) -> bytes | None:
+    return next(payloads(layout.segments, APP1, EXIF_SIGNATURE), None)
 
 
 def _check_readable(path: Path, layout: Layout) -> None:

@@ -19,6 +19,8 @@ UNREADABLE_PROCESSES = {
     **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "a JPEG with arithmetic coding"),
     0xF7: "a JPEG-LS picture",
 }
+TABLES = (DHT, DQT)
+"""Needed to decode, and to nobody who looks for metadata among many thousands of photos."""
 END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 """Inside entropy-coded data 0xFF is followed by 0 (it was data) or is a restart marker; else the scan is over."""
 AC, EMPTY = 0x10, 0
@@ -111,7 +113,8 @@ def parse_layout(path: Path, data: bytes, *, whole: bool = True) -> Layout:
                 break
             position = end.end() - 2
         else:
-            _note_segment(path, layout, marker, segment)
+            if whole or marker not in TABLES:
+                _note_segment(path, layout, marker, segment)
             position += size
     if not layout.scans_start and whole:
         raise PhotoError(path, ends_early(data))

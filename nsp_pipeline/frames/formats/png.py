@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -74,11 +75,32 @@ def read_png(path: Path, data: bytes, *, keep_damaged: bool = False) -> Frame:
     return Frame(pixels, alpha, Kind.PNG, metadata, camera_of(read_structure(metadata.exif)), damage)
 
 
-def read_png_exif(data: bytes) -> bytes | None:
-    """The EXIF of a PNG."""
-    chunks, _ = _chunks(data)
+def read_png_facts(path: Path, file: BinaryIO) -> tuple[bytes | None, tuple[int, int]]:
+    """The EXIF of a PNG, wherever it lies, and its width and height; its picture data are not read.
+
+    Raises PhotoError where it has no header that can be read.
+    """
+    chunks, _ = _chunks(_without_picture_data(file))
+    header = _header(path, chunks)
     said = ((name, bytes(body)) for name, body in chunks if name in TEXT_CHUNKS)
-    return next(_bodies(chunks, b"eXIf"), None) or raw_profiles(texts(said)).get("exif")
+    exif = next(_bodies(chunks, b"eXIf"), None) or raw_profiles(texts(said)).get("exif")
+    return exif, (header.width, header.height)
+
+
+def _without_picture_data(file: BinaryIO) -> bytes:
+    """A PNG without the chunks that hold its picture, as far as the file goes."""
+    file.seek(0)
+    parts, position = [file.read(len(SIGNATURE))], len(SIGNATURE)
+    while len(start := file.read(8)) == 8:
+        size, name = struct.unpack(">I4s", start)
+        position += 12 + size
+        if name == b"IDAT":
+            file.seek(position)
+        else:
+            parts += start, file.read(size + 4)
+        if name == b"IEND":
+            break
+    return b"".join(parts)
 
 
 def read_png_header(path: Path, data: bytes) -> Header:

@@ -43,6 +43,7 @@ from nsp_pipeline.frames.frame import Frame, Kind, Metadata, TiffSource
 from nsp_pipeline.frames.limits import check_promise, check_size, size_text
 from nsp_pipeline.frames.metadata.exif import camera_of, with_structure
 from nsp_pipeline.frames.metadata.ifd import ICC_PROFILE, XMP, FileSlices, Structure, parse
+from nsp_pipeline.machine.disk_array import Allocate
 
 OTHER_PHOTOMETRICS = {
     4: "a transparency mask",
@@ -66,8 +67,8 @@ NO_SUCH_PLACE = (None, errno.EINVAL, errno.EOVERFLOW)
 """What the system answers where a file points to a place that cannot exist; a disk that fails answers otherwise."""
 
 
-def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False) -> Frame:
-    """Decode a TIFF; raises PhotoError as `read_frame` does."""
+def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False, allocate: Allocate = np.zeros) -> Frame:
+    """Decode a TIFF, its pixels into an array of `allocate` where that can be; raises as `read_frame` does."""
     structure = parse(FileSlices(file))
     file.seek(0)
     with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
@@ -77,7 +78,7 @@ def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False) -> Fram
         damage = _check_segments(path, page, size)
         if damage and not keep_damaged:
             raise DamagedPhotoError(path, damage)
-        decoded, broken = _decode(path, page, pages.position, keep_damaged)
+        decoded, broken = _decode(path, page, pages.position, keep_damaged, allocate)
         damage = damage or broken
         if page.planarconfig == 2:
             decoded = np.moveaxis(decoded, 0, -1)[..., 0, :]
@@ -103,14 +104,16 @@ def making_sense(path: Path) -> Iterator[None]:
         raise PhotoError(path, "the TIFF is damaged: what it says about its picture makes no sense", details) from error
 
 
-def _decode(path: Path, page: Any, position: tuple[int, ...], keep_damaged: bool) -> tuple[NDArray[Any], str | None]:
+def _decode(
+    path: Path, page: Any, position: tuple[int, ...], keep_damaged: bool, allocate: Allocate
+) -> tuple[NDArray[Any], str | None]:
     """Samples in tifffile's normalised shape, and what is wrong with them."""
     if page.compression not in TRUSTED:
         answer = ask(path, DECODER, *map(str, position), *(["--keep"] if keep_damaged else []))
         decoded, damage = answer.pixels, answer.facts["damage"]
     else:
         try:
-            decoded, damage = decode_page(page, keep_damaged=keep_damaged)
+            decoded, damage = decode_page(page, keep_damaged=keep_damaged, allocate=allocate)
         except BrokenSegmentError as error:
             raise DamagedPhotoError(path, f"the TIFF is damaged: {error.words}", str(error)) from error
     return decoded, damage and f"the TIFF is damaged: {damage}"

@@ -61,6 +61,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     short_entry,
 )
 from nsp_pipeline.frames.metadata.photoshop import iptc_of, without_iptc
+from nsp_pipeline.machine.disk_array import PIECE, let_go
 
 
 def _deflated(data: bytes, itemsize: int) -> bytes | bytearray:
@@ -78,6 +79,7 @@ ENCODERS: dict[int, Callable[[bytes, int], bytes | bytearray]] = {
 """From packed samples, and the bytes of one."""
 NEW_TIFF = TiffSource(compression=DEFLATE, big=False, alpha_kind=2, white_is_zero=False, half=False)
 STRIP_BYTES = 1 << 19
+STRIPS_A_PIECE = PIECE // STRIP_BYTES
 CLASSIC_LIMIT = 4 * 10**9
 BIG_HEADER = 16
 HARMLESS_TAGS = (529, 531)
@@ -188,6 +190,8 @@ def _write_strips(frame: Frame, tape: _Tape, source: TiffSource) -> dict[int, En
         data = ENCODERS[compression](packed, frame.pixels.itemsize)
         offsets.append(tape.write(bytes(data)))
         sizes.append(len(data))
+        if len(sizes) % STRIPS_A_PIECE == 0:
+            let_go(frame.pixels)
     photometric = RGB if colours == 3 else WHITE_IS_ZERO if inverted else BLACK_IS_ZERO
     storage = {
         IMAGE_WIDTH: long_entry(order, width),

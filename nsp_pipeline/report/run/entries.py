@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from nsp_pipeline.batch.output.finished import finished_photos
 from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.status.standing import where_they_stand
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.file_names import from_printable
 from nsp_pipeline.frames.frame import Camera
@@ -72,7 +74,8 @@ def read_entries(
     user's table of cameras is broken, and OutputError where the record cannot be read.
     """
     aliases = read_aliases(aliases_file())
-    rows = manifest.rows()
+    wanted = {pair for run in manifest.last_runs() for pair in run["wanted"]}
+    rows = where_they_stand(finished_photos(root, manifest), manifest.unmade(), wanted).latest
     entries = []
     for number, row in enumerate(rows, 1):
         camera = _camera(root, row)
