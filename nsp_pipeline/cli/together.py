@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 LOG = "log.csv"
+FROM_NOTHING, GOING_ON = 2e-3, 5e-4
+"""The highest learning rates of students, and of those that were trained before."""
+
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -29,7 +32,7 @@ def main() -> None:
 @main.command("train")
 @click.argument("scenes", type=FOLDER)
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--seconds", type=float, default=1500.0, show_default=True, help="Time to train, start included.")
+@click.option("--seconds", type=int, default=1500, show_default=True, help="Time to train, start included.")
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--workers", type=int, default=12, show_default=True, help="Processes that simulate cameras.")
 @click.option("--students", default="fast,standard,quality", show_default=True, help="Empty: the estimator alone.")
@@ -37,12 +40,10 @@ def main() -> None:
     "--counts", default="36,48,60", show_default=True, help="Crops of a batch: any noise, developed light, cameras."
 )
 @click.option("--side", type=int, default=192, show_default=True, help="Of the crops, in pixels.")
-@click.option("--rate", type=float, default=2e-3, show_default=True, help="Highest learning rate.")
-@click.option("--fall", type=float, default=0.5, show_default=True, help="Share of the time until the rate falls.")
 @click.option("--pooled", type=int, default=40_000, show_default=True, help="Simulated shots that are held.")
 @click.option("--base", type=FOLDER, help="Weights to go on from: OUT of an earlier training.")
 @click.option("--keep-estimator", is_flag=True, help="Leave the estimator of --base as it is.")
-@click.option("--judge-every", type=float, default=60.0, show_default=True, help="Seconds; weights are saved then.")
+@click.option("--judge-every", type=int, default=60, show_default=True, help="Seconds; weights are saved then.")
 @click.option("--held-out", type=int, default=6, show_default=True, help="Every so-many-th scene is kept to judge by.")
 @click.option("--threads", type=int, help="Of the main process, on a CPU.")
 @click.option("--seed", type=int, default=0)
@@ -65,8 +66,8 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
         seconds=options["seconds"],
         counts=tuple(int(part) for part in options["counts"].split(",")),  # type: ignore[arg-type]
         students=[name for name in options["students"].split(",") if name],
-        learning_rate=options["rate"],
-        **{name: options[name] for name in ("side", "workers", "pooled", "base", "keep_estimator", "fall", "seed")},
+        learning_rate=GOING_ON if options["base"] else FROM_NOTHING,
+        **{name: options[name] for name in ("side", "workers", "pooled", "base", "keep_estimator", "seed")},
         judge_every=options["judge_every"],
     )
     rows: list[dict[str, Any]] = []
@@ -85,7 +86,7 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
         settings,
         options["device"],
         save=save,
-        say=lambda message: click.echo(f"[{time.monotonic() - begun:6.1f}] {message}"),
+        say=lambda message: click.echo(f"[{time.monotonic() - begun:6.1f}] {message}", err=True),
     )
 
 

@@ -88,12 +88,12 @@ def test_a_dry_run_ends_with_the_whole_and_names_photos_with_v_alone(
 ) -> None:
     for number in range(3):
         save_photo(tmp_path / "in" / f"{number}.png", number)
-    (tmp_path / "in" / "x.heic").write_bytes(b"x")
+    (tmp_path / "in" / "x.psd").write_bytes(b"x")
 
     brief, _ = said(capsys, "denoise", tmp_path / "in", tmp_path / "out", "--dry-run")
     whole, _ = said(capsys, "denoise", tmp_path / "in", tmp_path / "out", "--dry-run", "-v")
 
-    assert "1 photo would fail: format not supported (.heic)" in brief
+    assert "1 photo would fail: format not supported (.psd)" in brief
     assert "0.png" not in brief
     assert brief.splitlines()[-1].startswith("3 photos to make: 0 megapixels, about ")
     assert "on the disk" in brief.splitlines()[-1]

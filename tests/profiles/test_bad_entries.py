@@ -140,7 +140,7 @@ def test_a_damaged_profile_is_no_sound_installation(real_nsp: Nsp, user_profiles
     cut(user_profiles, tiny_profile)
     examined = real_nsp("doctor")
     assert examined.code == 3
-    assert f"broken  profile bad           {user_profiles / 'bad.nsp'}: the profile is damaged" in examined.out
+    assert f"broken   profile bad           {user_profiles / 'bad.nsp'}: the profile is damaged" in examined.out
 
 
 def test_a_folder_without_anything_wrong_is_ok(user_profiles: Path, tiny_profile: Profile) -> None:

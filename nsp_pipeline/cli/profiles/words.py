@@ -37,7 +37,9 @@ def purpose_of(name: str, spec: ProfileSpec) -> str:
     """What it is for, in a few words."""
     if name in shipped_profiles():
         return PURPOSES.get(name, "photos of any camera")
-    return "photos like its own" if spec.camera_model is None else "photos of this camera"
+    if spec.camera_model is not None:
+        return "photos of this camera"
+    return "photos of any camera" if spec.pairs is None else "photos like its own"
 
 
 def licence_of(spec: ProfileSpec) -> str:

@@ -30,7 +30,7 @@ class HeifFacts:
 
 
 def heif_facts(data: bytes) -> HeifFacts:
-    """Read them; raises ImportError without pillow-heif, and ValueError, RuntimeError and others for damaged files."""
+    """Read them; raises ImportError without pillow-heif, and RuntimeError and others for damaged files."""
     container = _opened(data)
     main = container[container.primary_index]
     info = main.info
@@ -66,4 +66,8 @@ def decode_heif(data: bytes) -> NDArray[Any]:
 def _opened(data: bytes) -> Any:
     import pillow_heif
 
-    return pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    try:
+        return pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    except ValueError as error:
+        # For it a damaged file is a wrong value; for who reads it, ValueError is a picture that cannot be given right.
+        raise RuntimeError(str(error)) from error

@@ -132,7 +132,7 @@ def test_noise_decides_what_a_recipe_leaves_open(quick_nsp: Nsp, recipe: Path, t
     assert "PD at inference: " in made.err
     assert len(spec["noise"]) == 3
     assert len(spec["noise_correlation"]) == 10
-    shown = quick_nsp("profiles", "show", tmp_path / "m.nsp")
+    shown = quick_nsp("profiles", "show", tmp_path / "m.nsp", "-v")
     assert "noise σ, green" in shown.out
     page = tmp_path / "m.html"
     assert quick_nsp("profiles", "show", tmp_path / "m.nsp", "--report", page).code == 0
