@@ -11,7 +11,7 @@ import math
 import torch
 from torch.nn.functional import conv2d, interpolate, pad
 
-from nsp_pipeline.calibration.student.any_noise import between, chosen
+from nsp_pipeline.calibration.simulation.draws import between, chosen
 
 NIGHT, LINEAR, MOSAIC, MALVAR, BLACK_FIRST, BRIGHTENED, MATRIX = 0.4, 0.05, 0.7, 0.5, 0.5, 0.4, 0.8
 """Shares: in the dark; in linear light; with a mosaic; of them those filled in by gradients; cut off at black before

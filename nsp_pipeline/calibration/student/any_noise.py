@@ -9,6 +9,8 @@ import math
 
 import torch
 
+from nsp_pipeline.calibration.simulation.draws import between, chosen
+
 STRONGEST = 60.0 / 255
 NOISELESS = 0.04
 """Share of the crops that have no noise: they must come back as they are."""
@@ -26,16 +28,6 @@ SOFT, SOFTEST, REACH = 0.5, 1.6, 4
 """Share of the crops that are softened, by up to so many pixels (standard deviation), with so many taps to a side."""
 
 TONED = 0.6
-
-
-def between(least: float, most: float, like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Uniform numbers, one a crop: (B, 1, 1, 1)."""
-    return least + (most - least) * torch.rand(len(like), 1, 1, 1, generator=rng, device=like.device)
-
-
-def chosen(share: float, like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """True in a share of the crops: (B, 1, 1, 1)."""
-    return between(0, 1, like, rng) < share
 
 
 def varied(crops: torch.Tensor, rng: torch.Generator, *, softest: float = SOFTEST, reach: int = REACH) -> torch.Tensor:

@@ -7,9 +7,10 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.simulation.development_batch import develop_batch
+from nsp_pipeline.calibration.simulation.draws import between, chosen
 from nsp_pipeline.calibration.simulation.jpeg_batch import through_jpeg_batch
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, patch_levels
-from nsp_pipeline.calibration.student.any_noise import between, chosen, draw_levels, make_noisy, varied
+from nsp_pipeline.calibration.student.any_noise import draw_levels, make_noisy, varied
 from nsp_pipeline.calibration.student.pictures import PictureStore
 from nsp_pipeline.calibration.together.pool import PooledShots, ShotPool
 from nsp_pipeline.core.noise import TABLE_NODES
