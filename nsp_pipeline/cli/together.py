@@ -108,10 +108,11 @@ def mix(target: Path, base: Path, others: tuple[str, ...]) -> None:
 @click.argument("weights", type=FILE)
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--log", type=FILE, required=True, help="log.csv of the training.")
+@click.option("--side", type=int, default=192, show_default=True, help="Of the training's crops, in pixels.")
 @click.option("--self-ensemble", type=click.Choice(["1", "2", "4", "8"]), default="1", show_default=True)
 @click.option("--origin", required=True, help="Which photos it was trained on.")
 @click.option("--licence", required=True, help="On what terms they and the weights may be used.")
-def profile(weights: Path, target: Path, log: Path, self_ensemble: str, origin: str, licence: str) -> None:
+def profile(weights: Path, target: Path, log: Path, side: int, self_ensemble: str, origin: str, licence: str) -> None:
     """Make a profile of WEIGHTS, named after its student, with the graphs of all modes."""
     from nsp_pipeline.calibration.publish import Origin
     from nsp_pipeline.calibration.student.settings import StudentSettings
@@ -122,7 +123,8 @@ def profile(weights: Path, target: Path, log: Path, self_ensemble: str, origin: 
         last = list(csv.DictReader(file))[-1]
     figures = {"step": float(last["step"]), "seconds": float(last["seconds"])}
     figures["loss"] = float(last[f"loss {weights.stem}"])
-    settings = StudentSettings(noise_kinds="any", crop=192, batch=144, painted=0, self_ensemble=int(self_ensemble))
+    batch = round(float(last["megapixels"]) * 1e6 / figures["step"] / side**2)
+    settings = StudentSettings(noise_kinds="any", crop=side, batch=batch, painted=0, self_ensemble=int(self_ensemble))
     student_profile(weights, target, settings, figures, Origin(origin, licence), make_onnx)
 
 

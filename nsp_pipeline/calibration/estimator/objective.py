@@ -55,12 +55,7 @@ class EstimatorObjective:
         crops = [self._crop(side, rng) for _ in range(count)]
         noisy = torch.cat([crop.noisy for crop in crops]).contiguous(memory_format=torch.channels_last)
         truth = torch.cat([crop.levels for crop in crops])
-        told, unsure = network(noisy).chunk(2, 1)
-        single = ((told - truth).abs() * torch.exp(-unsure) + unsure).mean()
-        # All blocks together err by what they have in common, which is what a photo's table errs by.
-        weight = torch.exp(-2 * unsure).detach()
-        error = (weight * (told - truth)).sum((2, 3)) / weight.sum((2, 3))
-        return torch.add(single, error.abs().mean(), alpha=settings.pooled_weight)
+        return levels_loss(network(noisy), truth, settings.pooled_weight)
 
     @torch.inference_mode()
     def judge(self, network: nn.Module) -> Judgement | None:
@@ -145,6 +140,22 @@ class EstimatorObjective:
     def _sigma(self, rng: np.random.Generator) -> float:
         limits = np.log([self._settings.least_sigma, self._settings.most_sigma])
         return float(np.exp(rng.uniform(*limits))) / 255
+
+
+def levels_loss(said: torch.Tensor, truth: torch.Tensor, pooled_weight: float) -> torch.Tensor:
+    """Mean negative log likelihood (Laplace) of each block's level, and the error of all blocks of a crop together.
+
+    Args:
+        said: what the network says, (B, 8, h, w): logarithms of the levels, and of their errors.
+        truth: logarithms of the true levels, (B, 4, h, w).
+        pooled_weight: weight of the second part.
+    """
+    told, unsure = said.chunk(2, 1)
+    single = ((told - truth).abs() * torch.exp(-unsure) + unsure).mean()
+    # All blocks together err by what they have in common, which is what a photo's table errs by.
+    weight = torch.exp(-2 * unsure).detach()
+    error = (weight * (told - truth)).sum((2, 3)) / weight.sum((2, 3))
+    return torch.add(single, error.abs().mean(), alpha=pooled_weight)
 
 
 def told_table(network: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

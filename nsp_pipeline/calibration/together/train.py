@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 from torch.nn.utils import clip_grad_norm_
 
+from nsp_pipeline.calibration.estimator.objective import levels_loss
 from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import PictureStore
@@ -56,9 +57,9 @@ class TogetherSettings:
     seconds: float = math.inf
     steps: int | None = None
     """The training ends with the time or after so many steps, whichever comes first."""
-    counts: tuple[int, int, int] = (14, 18, 24)
+    counts: tuple[int, int, int] = (36, 48, 60)
     side: int = 192
-    workers: int = 14
+    workers: int = 12
     pooled: int = 40_000
     students: Sequence[str] = tuple(SIZES)
     learning_rate: float = 2e-3
@@ -245,13 +246,8 @@ class _Together:
         return torch.where(kind > 1 - UNKNOWN_SHARE, torch.full_like(told, UNKNOWN), told)
 
     def _estimator_loss(self, crops: Crops) -> torch.Tensor:
-        """Laplace likelihood of the logarithm of every block's noise, and of that of all blocks together."""
         truth = 0.5 * torch.log(avg_pool2d(crops.levels**2, BLOCK // PATCH) + FAINTEST_LEVEL**2)
-        said, unsure = self._estimator.network(crops.noisy).chunk(2, 1)
-        single = ((said - truth).abs() * torch.exp(-unsure) + unsure).mean()
-        weight = torch.exp(-2 * unsure).detach()
-        error = (weight * (said - truth)).sum((2, 3)) / weight.sum((2, 3))
-        loss = torch.add(single, error.abs().mean(), alpha=POOLED_WEIGHT)
+        loss = levels_loss(self._estimator.network(crops.noisy), truth, POOLED_WEIGHT)
         self._keep("estimator", loss)
         return loss
 

@@ -124,3 +124,31 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
     first = saved[-1]["fast white10"]
     train_together(_scenes(), _scenes(2), again, "cpu", save=save, say=lambda message: None)
     assert saved[-1]["fast white10"] == pytest.approx(first, abs=0.02), "it started from the saved weights"
+
+
+def test_mixed_weights_lie_on_the_way_and_become_a_profile_that_denoises(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+    from safetensors.torch import load_file, save_file
+
+    from nsp_pipeline.calibration.together.train import SIZES
+    from nsp_pipeline.cli.together import main
+    from nsp_pipeline.models.unet import UNet
+    from nsp_pipeline.profiles.bundle import load_profile
+
+    for number, folder in enumerate(("a", "b")):
+        torch.manual_seed(number)
+        (tmp_path / folder).mkdir()
+        save_file(UNet(*SIZES["fast"], 2, True).state_dict(), tmp_path / folder / "fast.safetensors")
+    base, other, target = (tmp_path / name for name in ("a/fast.safetensors", "b/fast.safetensors", "fast.safetensors"))
+    mixing = CliRunner().invoke(main, ["mix", str(target), str(base), f"0.25={other}"])
+    assert mixing.exit_code == 0, mixing.output
+    start, end, made = load_file(base), load_file(other), load_file(target)
+    assert all(torch.allclose(made[key], start[key] + 0.25 * (end[key] - start[key]), atol=1e-6) for key in made)
+
+    (tmp_path / "log.csv").write_text("seconds,step,megapixels,loss fast\n60,100,92.16,0.4\n")
+    options = ["--log", str(tmp_path / "log.csv"), "--side", "192", "--origin", "painted", "--licence", "CC0"]
+    finished = CliRunner().invoke(main, ["profile", str(target), str(tmp_path / "fast.nsp"), *options])
+    assert finished.exit_code == 0, finished.output
+    spec = load_profile(tmp_path / "fast.nsp").spec
+    assert spec.training.settings["batch"] == 25
+    assert spec.backbone.sizes["channels"] == list(SIZES["fast"][0])
