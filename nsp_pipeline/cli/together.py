@@ -64,7 +64,7 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
     every = options["held_out"]
     settings = TogetherSettings(
         seconds=options["seconds"],
-        counts=tuple(int(part) for part in options["counts"].split(",")),  # type: ignore[arg-type]
+        counts=_counts(options["counts"]),
         students=[name for name in options["students"].split(",") if name],
         learning_rate=GOING_ON if options["base"] else FROM_NOTHING,
         **{name: options[name] for name in ("side", "workers", "pooled", "base", "keep_estimator", "seed")},
@@ -100,8 +100,14 @@ def mix(target: Path, base: Path, others: tuple[str, ...]) -> None:
 
     from nsp_pipeline.calibration.together.finish import mixed
 
-    parts = [other.partition("=") for other in others]
-    save_file(mixed(base, [(float(share), Path(path)) for share, _, path in parts]), target)
+    parts = []
+    for other in others:
+        share, _, path = other.partition("=")
+        try:
+            parts.append((float(share), Path(path)))
+        except ValueError:
+            raise click.UsageError(f"{other!r} is no SHARE=FILE, such as 0.5=other/standard.safetensors") from None
+    save_file(mixed(base, parts), target)
 
 
 @main.command()
@@ -128,12 +134,24 @@ def profile(weights: Path, target: Path, log: Path, side: int, self_ensemble: st
     student_profile(weights, target, settings, figures, Origin(origin, licence), make_onnx)
 
 
+def _counts(text: str) -> tuple[int, int, int]:
+    try:
+        any_noise, light, shots = (int(part) for part in text.split(","))
+    except ValueError:
+        raise click.UsageError(f"--counts {text!r}: three whole numbers are wanted, such as 36,48,60") from None
+    return any_noise, light, shots
+
+
 def _read(path: Path) -> Any:
+    """Pixels (H, W, 3) uint8; raises UsageError for what is no picture."""
     import numpy as np
     from PIL import Image
 
-    with Image.open(path) as picture:
-        return np.array(picture.convert("RGB"))
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture.convert("RGB"))
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read as a picture: {error}") from None
 
 
 def _save(networks: Mapping[str, "nn.Module"], out: Path) -> None:

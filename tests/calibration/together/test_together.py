@@ -152,3 +152,23 @@ def test_mixed_weights_lie_on_the_way_and_become_a_profile_that_denoises(tmp_pat
     spec = load_profile(tmp_path / "fast.nsp").spec
     assert spec.training.settings["batch"] == 25
     assert spec.backbone.sizes["channels"] == list(SIZES["fast"][0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "{0}", "{0}/out", "--device", "cpu"], "cannot be read as a picture"),
+        (["train", "{0}/none", "{0}/out", "--counts", "1,2"], "three whole numbers"),
+        (["mix", "{0}/t", "{0}/a.txt", "half={0}/a.txt"], "no SHARE=FILE"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_named(tmp_path: Path, arguments: list[str], words: str) -> None:
+    from click.testing import CliRunner
+
+    from nsp_pipeline.cli.together import main
+
+    (tmp_path / "a.txt").write_text("a text")
+    (tmp_path / "none").mkdir()
+    said = CliRunner().invoke(main, [argument.format(tmp_path) for argument in arguments])
+    assert said.exit_code == 2
+    assert words in said.output
