@@ -2,24 +2,27 @@
 
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from tiny import tiny_fields
 
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.unet import UNet
-from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, write_profile
 
 SIZES: dict[str, Any] = {"channels": [4, 8], "pairs": [1, 1], "scale": 2, "noise_conditioned": True}
 
 
 @cache
-def student_graph(self_ensemble: int = 1) -> ImageToImage:
+def student_graph(self_ensemble: int = 1, seed: int = 3) -> ImageToImage:
     """The student's way from image to image, the same weights every time."""
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     network = UNet(**SIZES).eval()
     for part in network.tail.parameters():
         torch.nn.init.normal_(part, std=0.1)
@@ -27,9 +30,9 @@ def student_graph(self_ensemble: int = 1) -> ImageToImage:
 
 
 @cache
-def student_model() -> bytes:
+def student_model(seed: int = 3) -> bytes:
     """Its graph as an ONNX file, the noise as an input."""
-    return onnx_bytes(student_graph(), {"profile": "student", "sha256": sha256(_weights()).hexdigest()})
+    return onnx_bytes(student_graph(seed=seed), {"profile": "student", "sha256": sha256(_weights(seed)).hexdigest()})
 
 
 def student_fields(**changes: Any) -> dict[str, Any]:
@@ -40,13 +43,29 @@ def student_fields(**changes: Any) -> dict[str, Any]:
     return {**tiny_fields(), **student, **changes}
 
 
-def student_profile_files(**changes: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
+def student_profile_files(seed: int = 3, **changes: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Fields and files for `write_profile`; `changes` replace fields."""
-    files = {MODEL_FILES["denoise"]: student_model(), WEIGHTS_FILE: _weights(), CARD_FILE: b"# student\n"}
+    files = {MODEL_FILES["denoise"]: student_model(seed), WEIGHTS_FILE: _weights(seed), CARD_FILE: b"# student\n"}
     return student_fields(**changes), files
 
 
+def write_pair(folder: Path, **inner: Any) -> Profile:
+    """Write `pair.nsp`, which holds a second student with other weights, and `second.nsp`, which is that.
+
+    `inner` replaces fields of the second.
+    """
+    second = write_profile(folder / "second.nsp", *student_profile_files(4, name="second", **inner))
+    fields, files = student_profile_files(name="pair")
+    return write_profile(folder / "pair.nsp", fields, {**files, UNSMOOTHED_FILE: second.path.read_bytes()})
+
+
+def noise_tables() -> dict[str, NDArray[np.float32]]:
+    """Two noise tables (1, 4, 8): of noise that a camera smoothed, and of noise that nobody did."""
+    kinds = {"smoothed": (3, 5, 2, 6), "unsmoothed": (3, 3, 4, 4)}
+    return {name: np.repeat(np.array(rows, np.float32)[None, :, None] / 255, 8, axis=2) for name, rows in kinds.items()}
+
+
 @cache
-def _weights() -> bytes:
-    content: bytes = safetensors.torch.save(dict(student_graph().network.state_dict()))
+def _weights(seed: int) -> bytes:
+    content: bytes = safetensors.torch.save(dict(student_graph(seed=seed).network.state_dict()))
     return content

@@ -4,6 +4,7 @@ Each step takes a graph and gives a graph; `variant` takes them together, and wh
 the float32 graph before anybody gets it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from nsp_export.agreement import EXAMPLE_SIGMA, LEAST_PSNR, TOLERANCE, ParityError, check_size, photo_like
+from nsp_export.by_noise import by_noise, every_node
 from nsp_export.noise_inside import with_noise_inside
 from nsp_export.stated_noise import with_noise
 from nsp_pipeline.core.depth import from_unit, to_unit
@@ -46,8 +48,10 @@ class Variant:
     noise_inside: bool = False
 
 
-def variant(content: bytes, request: Variant) -> tuple[bytes, float]:
+def variant(content: bytes, request: Variant, unsmoothed: bytes | None = None) -> tuple[bytes, float]:
     """Return the graph that was wished for, and its PSNR in dB against the float32 graph (inf where they agree).
+
+    With `unsmoothed`, the graph of the profile's second network, both are in it, unless one noise is stated.
 
     Raises:
         ParityError: it does not give the float32 graph's picture: to 1e-4 in fp32, to 55 dB in fp16.
@@ -55,13 +59,14 @@ def variant(content: bytes, request: Variant) -> tuple[bytes, float]:
     """
     if request.noise:
         return variant(with_noise(content, request.noise), replace(request, noise=None))
-    expected = with_noise_inside(content) if request.noise_inside else content
+    contents = [content, unsmoothed] if unsmoothed else [content]
+    expected = _made(contents, Variant(noise_inside=request.noise_inside))
     if request == Variant(noise_inside=request.noise_inside):
         return expected, float("inf")
-    made = _made(content, request)
+    made = _made(contents, request)
     checked = made
     if request.size and request.size[0] * request.size[1] > MOST_CHECKED:
-        checked = _made(content, replace(request, size=_check_size(content)))
+        checked = _made(contents, replace(request, size=_check_size(content)))
     return made, _check(checked, expected, request)
 
 
@@ -82,7 +87,7 @@ def with_integers(content: bytes, pixels: str) -> bytes:
     """A graph that takes and gives uint8 or uint16 pixels, clipped and rounded as nsp writes them."""
     model = onnx.load_from_string(content)
     graph = model.graph
-    for node in graph.node:
+    for node in every_node(graph):
         node.input[:] = ["image_unit" if name == "image" else name for name in node.input]
         node.output[:] = ["denoised_unit" if name == "denoised" else name for name in node.output]
     largest = np.float32(np.iinfo(pixels).max)
@@ -106,9 +111,10 @@ def with_integers(content: bytes, pixels: str) -> bytes:
     return _whole(model)
 
 
-def _made(content: bytes, request: Variant) -> bytes:
+def _made(contents: Sequence[bytes], request: Variant) -> bytes:
     if request.precision == "fp16":
-        content = to_half(content)
+        contents = [to_half(content) for content in contents]
+    content = by_noise(*contents) if len(contents) > 1 else contents[0]
     if request.noise_inside:
         content = with_noise_inside(content)
     if request.pixels != "float32":

@@ -8,7 +8,7 @@ from typing import Self
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.engines.with_pd import open_with_pd
+from nsp_pipeline.engines.of_profile import open_profile_engine
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -66,16 +66,16 @@ def engine_pool(
 
 
 def _open_reference(profile: Profile, settings: RunSettings, sources: Sources) -> Engine:
-    def open_mode(mode: str) -> Engine:
-        return sources.open_reference(profile, mode=mode, threads=settings.threads)
+    def opener(part: Profile, mode: str) -> Engine:
+        return sources.open_reference(part, mode=mode, threads=settings.threads)
 
-    return open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
+    return open_profile_engine(profile, settings.inference.mode, settings.inference.pd, opener)
 
 
 def _open(profile: Profile, settings: RunSettings, sources: Sources, say: Callable[[str], None]) -> Engine:
-    def open_mode(mode: str) -> Engine:
+    def opener(part: Profile, mode: str) -> Engine:
         return sources.open_engine(
-            profile,
+            part,
             mode=mode,
             engine=settings.engine,
             device="cuda" if settings.require_gpu and settings.device == "auto" else settings.device,
@@ -84,7 +84,7 @@ def _open(profile: Profile, settings: RunSettings, sources: Sources, say: Callab
             on_build=say,
         )
 
-    engine = open_with_pd(profile, settings.inference.mode, settings.inference.pd, open_mode)
+    engine = open_profile_engine(profile, settings.inference.mode, settings.inference.pd, opener)
     if settings.require_gpu and "CPU" in engine.info.provider:
         engine.close()
         raise MissingCapabilityError(

@@ -26,7 +26,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def main() -> None:
-    """Train what ships on one GPU: `train`, `mix` trainings that went on from one, `profile`."""
+    """Train what ships on one GPU: `train`, `mix` trainings that went on from one, `profile`, `pair` two of them."""
 
 
 @main.command("train")
@@ -132,6 +132,18 @@ def profile(weights: Path, target: Path, log: Path, side: int, self_ensemble: st
     batch = round(float(last["megapixels"]) * 1e6 / figures["step"] / side**2)
     settings = StudentSettings(noise_kinds="any", crop=side, batch=batch, painted=0, self_ensemble=int(self_ensemble))
     student_profile(weights, target, settings, figures, Origin(origin, licence), make_onnx)
+
+
+@main.command()
+@click.argument("camera", type=FILE)
+@click.argument("unsmoothed", type=FILE)
+@click.argument("target", type=click.Path(path_type=Path))
+def pair(camera: Path, unsmoothed: Path, target: Path) -> None:
+    """Write the profile CAMERA to TARGET with UNSMOOTHED in it, for photos whose noise nobody has smoothed."""
+    from nsp_pipeline.calibration.together.finish import paired
+    from nsp_pipeline.profiles.bundle import load_profile
+
+    paired(load_profile(camera), load_profile(unsmoothed), target)
 
 
 def _counts(text: str) -> tuple[int, int, int]:

@@ -1,7 +1,6 @@
 """Denoising pictures in memory, for other programs: an engine that stays open, and single calls."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -16,7 +15,7 @@ from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.trusted import InferenceContext, denoise_trusted
 from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.engine import Engine, EngineInfo
-from nsp_pipeline.engines.with_pd import open_with_pd
+from nsp_pipeline.engines.of_profile import Open, open_profile_engine
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.noise.estimate import estimate_noise
@@ -156,15 +155,15 @@ class Denoiser:
         self._reference = self._reference or self._open(self._open_reference)
         return self._reference
 
-    def _open(self, open_mode: Callable[[str], Engine]) -> Engine:
-        return open_with_pd(self.profile, self._mode, self._pd, open_mode)
+    def _open(self, opener: Open) -> Engine:
+        return open_profile_engine(self.profile, self._mode, self._pd, opener)
 
-    def _open_wanted(self, mode: str) -> Engine:
+    def _open_wanted(self, profile: Profile, mode: str) -> Engine:
         asked: dict[str, Any] = {name: self._options.get(name, AUTO) for name in ("engine", "device", "precision")}
-        return open_engine(self.profile, mode=mode, threads=self._options.get("threads"), **asked)
+        return open_engine(profile, mode=mode, threads=self._options.get("threads"), **asked)
 
-    def _open_reference(self, mode: str) -> Engine:
-        return open_reference(self.profile, mode=mode, threads=self._options.get("threads"))
+    def _open_reference(self, profile: Profile, mode: str) -> Engine:
+        return open_reference(profile, mode=mode, threads=self._options.get("threads"))
 
 
 def denoise(

@@ -4,7 +4,7 @@ import numpy as np
 
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.errors import NspError
-from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.bundle import MODEL_FILES, UNSMOOTHED_FILE, Profile
 
 
 def verify_profile(profile: Profile) -> dict[str, str]:
@@ -13,7 +13,14 @@ def verify_profile(profile: Profile) -> dict[str, str]:
     Returns what was found, by file; hashes were checked when the profile was loaded.
     Raises NspError when a model cannot run or gives something that is not an image.
     """
-    findings = {"hashes": f"{len(profile.spec.files)} files match"}
+    findings = {"hashes": f"{len(profile.spec.files)} files match"} | _run_models(profile)
+    if second := profile.unsmoothed:
+        findings |= {f"{UNSMOOTHED_FILE}: {file}": found for file, found in _run_models(second).items()}
+    return findings
+
+
+def _run_models(profile: Profile) -> dict[str, str]:
+    findings = {}
     for mode, file in MODEL_FILES.items():
         if file not in profile.content:
             continue

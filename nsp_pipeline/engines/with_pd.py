@@ -13,19 +13,10 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.shuffle import pixel_shuffle_down
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 OpenMode = Callable[[str], Engine]
 """Opens a profile's graph of a mode."""
-
-
-def open_with_pd(profile: Profile, mode: str, pd: str, open_mode: OpenMode) -> Engine:
-    """Open a mode of a profile, with PD as one of PD_WORDS asks.
-
-    Raises UsageError when a student is asked for PD, and what `open_mode` raises.
-    """
-    return open_mode(mode) if pd == "auto" else EngineWithPd(profile.spec.inference_with(pd), open_mode)
 
 
 class EngineWithPd:

@@ -1,12 +1,14 @@
 """The profile bundle: a folder, or the same zipped as `NAME.nsp`; every file is checked against its hash on loading."""
 
 import hashlib
+import io
 import json
 import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,6 +24,9 @@ WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "CARD.md"
 MODEL_FILES = dict(zip(MODES, ("model.onnx", "model-sr.onnx", "model-sr-direct.onnx"), strict=True))
 """The graph of each mode: they share the weights but not the way an image goes through them."""
+
+UNSMOOTHED_FILE = "unsmoothed.nsp"
+"""A whole profile inside another: what photos are made with whose noise nobody has smoothed (core/noise_kind.py)."""
 
 LARGEST_FILE = 512 << 20
 LARGEST_BUNDLE = 1 << 30
@@ -63,6 +68,20 @@ class Profile:
         twin = mode == "sr" and file not in self.content and self.spec.pairs is None
         return MODEL_FILES["sr-direct"] if twin else file
 
+    @cached_property
+    def unsmoothed(self) -> "Profile | None":
+        """The profile for photos whose noise nobody has smoothed, if the bundle holds one.
+
+        Raises ProfileError when that is damaged, or cannot take this one's place.
+        """
+        if UNSMOOTHED_FILE not in self.content:
+            return None
+        path = self.path / UNSMOOTHED_FILE
+        inner = _checked(path, _unzipped(path, io.BytesIO(self.content[UNSMOOTHED_FILE])))
+        if _kind(inner.spec) != _kind(self.spec):
+            raise ProfileError(f"{path}: it is another kind of network than the profile around it; get a fresh copy")
+        return inner
+
     def read(self, file: str) -> bytes:
         """Return one file of the bundle; raises ProfileError when the bundle has no such file."""
         try:
@@ -76,7 +95,10 @@ def load_profile(path: Path) -> Profile:
 
     Raises ProfileError when it is missing, cut short, changed since it was made, or of a newer schema.
     """
-    content = _read(path)
+    return _checked(path, _read(path))
+
+
+def _checked(path: Path, content: dict[str, bytes]) -> Profile:
     if SPEC_FILE not in content:
         raise ProfileError(f"{path}: not a profile: it has no {SPEC_FILE}")
     spec_bytes = content.pop(SPEC_FILE)
@@ -102,7 +124,8 @@ def read_spec(path: Path) -> ProfileSpec:
             with (path / SPEC_FILE).open("rb") as file:
                 data = file.read(LARGEST_SPEC + 1)
         else:
-            with _opened_zip(path) as bundle, bundle.open(SPEC_FILE) as packed:
+            _require_file(path)
+            with zipfile.ZipFile(path) as bundle, bundle.open(SPEC_FILE) as packed:
                 data = packed.read(LARGEST_SPEC + 1)
     except (FileNotFoundError, KeyError):
         raise ProfileError(f"{path}: not a profile: it has no {SPEC_FILE}") from None
@@ -184,8 +207,14 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
+    _require_file(path)
+    return _unzipped(path, path)
+
+
+def _unzipped(path: Path, source: Path | io.BytesIO) -> dict[str, bytes]:
+    """Unpack a bundle that `path` names in messages."""
     try:
-        with _opened_zip(path) as bundle:
+        with zipfile.ZipFile(source) as bundle:
             entries = bundle.infolist()
             for entry in entries:
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -200,17 +229,22 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         raise ProfileError(_damaged(path, error)) from None
 
 
-def _opened_zip(path: Path) -> zipfile.ZipFile:
-    """Open a bundle's file; raises ProfileError where there is none, and UNREADABLE_ZIP."""
+def _require_file(path: Path) -> None:
+    """Raise ProfileError where there is no file."""
     if not path.exists():
         raise ProfileError(f"{path}: there is no such profile")
     if not path.is_file():
         raise ProfileError(f"{path}: not a profile: it is neither a file nor a folder")
-    return zipfile.ZipFile(path)
 
 
 def _damaged(path: Path, error: Exception) -> str:
     return f"{path}: the profile is damaged or cut short ({error}); get a fresh copy"
+
+
+def _kind(spec: ProfileSpec) -> tuple[object, ...]:
+    """What two networks must have in common for one to take the other's place in any tile of a photo."""
+    backbone = spec.backbone
+    return backbone.scale, backbone.tiling, bool(backbone.sizes.get("noise_conditioned")), spec.pairs is None
 
 
 def _parse_spec(path: Path, data: bytes) -> ProfileSpec:

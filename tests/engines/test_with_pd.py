@@ -17,7 +17,7 @@ from tiny import tiny_network
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine
-from nsp_pipeline.engines.with_pd import open_with_pd
+from nsp_pipeline.engines.of_profile import open_profile_engine
 from nsp_pipeline.models.inference import Denoiser
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -35,7 +35,9 @@ def photo(height: int = 150, width: int = 202) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("pd", WAYS)
 def test_it_is_the_network_s_own_result(tiny_profile: Profile, pd: str) -> None:
-    engine = open_with_pd(tiny_profile, "denoise", pd, lambda mode: open_engine(tiny_profile, mode=mode, engine="onnx"))
+    engine = open_profile_engine(
+        tiny_profile, "denoise", pd, lambda profile, mode: open_engine(profile, mode=mode, engine="onnx")
+    )
     image = photo().transpose(2, 0, 1)[None]
     with torch.inference_mode():
         expected = Denoiser(tiny_network(), **WAYS[pd])(torch.from_numpy(image)).numpy()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import load_file
@@ -11,8 +12,15 @@ from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.together.train import SIZES
 from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.models.unet import UNet
-from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, UNSMOOTHED_FILE, Profile, copy_profile, write_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
+
+SECOND = """
+## A second network
+
+It makes photos whose noise nobody has smoothed: developed RAW, scans, film grain, stars. It is a profile of its own,
+`unsmoothed.nsp`. Trained on {origin}. Licence: {licence}.
+"""
 
 
 def mixed(base: Path, others: Sequence[tuple[float, Path]]) -> dict[str, torch.Tensor]:
@@ -26,6 +34,22 @@ def mixed(base: Path, others: Sequence[tuple[float, Path]]) -> dict[str, torch.T
         for key, part in load_file(path).items():
             weights[key] = weights[key] + share * (part.float() - start[key])
     return weights
+
+
+def paired(camera: Profile, unsmoothed: Profile, target: Path) -> Profile:
+    """Write a profile that is `camera`, and holds another for photos whose noise nobody has smoothed.
+
+    Raises:
+        OutputError: the target exists or cannot be written.
+        ProfileError: one cannot take the other's place.
+    """
+    files = {name: data for name, data in camera.content.items() if name != UNSMOOTHED_FILE}
+    with TemporaryDirectory() as folder:
+        files[UNSMOOTHED_FILE] = copy_profile(unsmoothed, Path(folder) / UNSMOOTHED_FILE).path.read_bytes()
+    files[CARD_FILE] += SECOND.format(origin=unsmoothed.spec.data.origin, licence=unsmoothed.spec.data.licence).encode()
+    made = write_profile(target, camera.spec.model_dump(exclude={"schema_version", "files"}), files)
+    assert made.unsmoothed
+    return made
 
 
 def student_profile(

@@ -10,7 +10,8 @@ from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
-from nsp_pipeline.engines.with_pd import EngineWithPd, open_with_pd
+from nsp_pipeline.engines.of_profile import open_profile_engine
+from nsp_pipeline.engines.with_pd import EngineWithPd
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
@@ -29,11 +30,11 @@ class Asked:
     def open(self, on_build: Callable[[str], None]) -> Engine:
         """Open the profile on the engine."""
         profile = find_profile(self.profile)
-        return open_with_pd(
+        return open_profile_engine(
             profile,
             self.inference.mode,
             self.inference.pd,
-            lambda mode: self._open_mode(profile, mode, on_build),
+            lambda part, mode: self._open_mode(part, mode, on_build),
         )
 
     def open_as_in_the_paper(self, on_build: Callable[[str], None]) -> Engine:

@@ -53,6 +53,7 @@ def described(profile: Profile) -> str:
     spec = profile.spec
     name = profile.path.name.removesuffix(".nsp")
     typed = name if installed_profiles().get(name) == profile.path else printable(profile.path)
+    second = profile.unsmoothed
     kind = (
         "a student: fast, sees every pixel" if spec.pairs is None else "a blind-spot network, from noisy photos alone"
     )
@@ -60,6 +61,7 @@ def described(profile: Profile) -> str:
         ("for", purpose_of(name, spec)),
         ("camera", f"{camera_of(spec)}, ISO {isos_of(spec)}"),
         ("network", kind),
+        *[("", "and another for developed RAW, scans and grain, whose noise nobody has smoothed")] * bool(second),
         ("made from", f"{spec.data.photos} photos: {spec.data.origin}"),
         ("licence", spec.data.licence),
         *[("judged", line) for line in _scores(spec)],

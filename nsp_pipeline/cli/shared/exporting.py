@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from nsp_pipeline.core.noise_kind import is_unsmoothed
 from nsp_pipeline.core.noise_table import StatedNoise
 from nsp_pipeline.engines.tensorrt.size_range import Size, SizeRange
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError, UsageError
@@ -110,9 +111,11 @@ def export_onnx(profile: Profile, request: ExportRequest) -> Exported:
     from nsp_export.onnx_file import onnx_bytes
     from nsp_export.variants import Variant, variant
 
+    profile, other = _suiting(profile, request.noise)
     graph = _graph(profile, request)
     chosen = Variant(request.precision, request.size, request.pixels, request.noise, request.noise_inside)
-    content, psnr = variant(onnx_bytes(graph, _metadata(profile)), chosen)
+    second = onnx_bytes(_graph(other, request), _metadata(other)) if other else None
+    content, psnr = variant(onnx_bytes(graph, _metadata(profile)), chosen, second)
     size = str(request.sizes(graph.multiple, graph.tile)) if request.size else "any size"
     told = request.noise.source if request.noise else "input" if graph.noise_conditioned else None
     told = "inside" if request.noise_inside else told
@@ -133,16 +136,25 @@ def export_darktable(profile: Profile, request: ExportRequest, stem: str) -> Exp
     from nsp_export.variants import Variant
 
     identity = model_id(stem)
+    noise = request.noise
+    if profile.spec.backbone.sizes.get("noise_conditioned") and noise is None:
+        noise = measured_noise(profile) or StatedNoise.unknown()
+    profile, _ = _suiting(profile, noise)
     graph = _graph(profile, request)
     require_tiles(graph)
-    noise = request.noise
-    if graph.noise_conditioned and noise is None:
-        noise = measured_noise(profile) or StatedNoise.unknown()
     chosen = Variant(request.precision, noise=noise)
     content, psnr = darktable_package(graph, profile.spec, _metadata(profile), identity, chosen)
     told = noise.source if noise else None
     facts = {"size": "any size", "multiple": 1, "halo": graph.halo, "scale": 1, "noise": told, "id": identity}
     return Exported(content, {**facts, **_metadata(profile)}, "agrees with PyTorch" + _in_half(request, psnr))
+
+
+def _suiting(profile: Profile, noise: StatedNoise | None) -> tuple[Profile, Profile | None]:
+    """Of a profile's networks the one that suits a stated noise; where none is stated, both."""
+    other = profile.unsmoothed
+    if other is None or noise is None:
+        return profile, other
+    return (other if is_unsmoothed(noise.table) else profile), None
 
 
 def _graph(profile: Profile, request: ExportRequest) -> "ImageToImage":
@@ -175,6 +187,7 @@ def export_engine(profile: Profile, request: ExportRequest, on_line: Callable[[s
     from nsp_export.engine_file import EngineFileRequest, engine_bytes
     from nsp_export.variants import Variant
 
+    profile, _ = _suiting(profile, request.noise or StatedNoise.unknown())
     compared = _compare_with_weights(profile, request.mode)
     chosen = Variant(request.precision, request.size, request.pixels, request.noise)
     made = EngineFileRequest(request.target, request.mode, chosen, request.sizes, request.capabilities)

@@ -153,6 +153,14 @@ def test_mixed_weights_lie_on_the_way_and_become_a_profile_that_denoises(tmp_pat
     assert spec.training.settings["batch"] == 25
     assert spec.backbone.sizes["channels"] == list(SIZES["fast"][0])
 
+    both = ["pair", str(tmp_path / "fast.nsp"), str(tmp_path / "fast.nsp"), str(tmp_path / "both.nsp")]
+    paired = CliRunner().invoke(main, both)
+    assert paired.exit_code == 0, paired.output
+    profile = load_profile(tmp_path / "both.nsp")
+    assert profile.unsmoothed
+    assert profile.unsmoothed.spec == spec
+    assert b"noise nobody has smoothed" in profile.read("CARD.md")
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),

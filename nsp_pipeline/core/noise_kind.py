@@ -1,0 +1,28 @@
+"""Whether anybody has smoothed a photo's noise: a camera that made a JPEG, or nobody, as in developed RAW and scans.
+
+A camera that makes a JPEG averages colours over neighbouring pixels, so that the colour noise it leaves is coarse: in
+56 JPEGs of 24 cameras and phones 2.46 to 3.5 times as strong in means of 4×4 pixels as white noise would be. Where
+only a mosaic was filled in it is 1.5 to 2.4 times as strong, and in scans, film grain and stars hardly more than once.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+COARSEST = 2.42
+"""Colour noise of CELL×CELL means (times CELL) is at most so many times that of pixels where nobody smoothed it."""
+
+COARSEST_GREY, HARDLY_COLOURED = 1.2, 0.1
+"""The same of grey noise, by which photos are judged whose colour noise is weaker than this share of it."""
+
+
+def is_unsmoothed(table: NDArray[np.float32]) -> bool:
+    """Return whether a noise table (1, TABLE_ROWS, TABLE_NODES) is that of noise nobody has smoothed.
+
+    Not where the noise is unknown, or there is none.
+    """
+    grey, coarse_grey, colour, coarse_colour = (float(row.sum()) for row in table[0])
+    if grey <= 0:
+        return False
+    if colour < HARDLY_COLOURED * grey:
+        return coarse_grey <= COARSEST_GREY * grey
+    return coarse_colour <= COARSEST * colour

@@ -1,0 +1,55 @@
+"""What denoises with a profile: one network, or the one of two that suits the photo's noise."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.core.noise_kind import is_unsmoothed
+from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.with_pd import EngineWithPd
+from nsp_pipeline.profiles.bundle import Profile
+
+Open = Callable[[Profile, str], Engine]
+"""Opens a profile's graph of a mode."""
+
+
+def open_profile_engine(profile: Profile, mode: str, pd: str, opener: Open) -> Engine:
+    """Open a mode of a profile, with PD as one of PD_WORDS asks, and with its second network if it has one.
+
+    Raises:
+        UsageError: a student is asked for PD.
+        ProfileError: the second network is damaged.
+    """
+    if pd != "auto":
+        return EngineWithPd(profile.spec.inference_with(pd), lambda part: opener(profile, part))
+    other = profile.unsmoothed
+    engine = opener(profile, mode)
+    return EngineByNoise(engine, other, lambda: opener(other, mode)) if other else engine
+
+
+class EngineByNoise:
+    """Runs the network that suits the noise table it is given: a photo has one table, so all its tiles are alike."""
+
+    def __init__(self, smoothed: Engine, profile: Profile, open_unsmoothed: Callable[[], Engine]) -> None:
+        """Take an open engine; that of `profile`, for unsmoothed noise, is opened when a photo first needs it."""
+        self._smoothed, self._open_unsmoothed = smoothed, open_unsmoothed
+        self._unsmoothed: Engine | None = None
+        info, other = smoothed.info, profile.spec.backbone
+        self.info = replace(info, halo=max(info.halo, other.halo), multiple=math.lcm(info.multiple, other.multiple))
+
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See Engine.run; without a table, the network for what cameras have smoothed."""
+        if noise is None or not is_unsmoothed(noise):
+            return self._smoothed.run(image, noise)
+        if self._unsmoothed is None:
+            self._unsmoothed = self._open_unsmoothed()
+        return self._unsmoothed.run(image, noise)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for engine in (self._smoothed, self._unsmoothed):
+            if engine:
+                engine.close()
