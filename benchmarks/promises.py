@@ -21,12 +21,14 @@ from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.of_profile import open_profile_engine
 from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, ssim
 from nsp_pipeline.evaluation.synthetic import add_camera_noise
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.noise.estimate import estimate_noise
+from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile
 
 SIDE = 512
@@ -48,7 +50,7 @@ def main() -> None:
     asked = parser.parse_args()
     scenes = [shrunken(read_frame(path).pixels) for path in find_photos([asked.clean]).paths]
     for name in asked.profiles:
-        engine = open_engine(find_profile(name), mode="denoise")
+        engine = open_profile_engine(find_profile(name), "denoise", "auto", _opened)
         phone(name, engine, scenes)
         harmless(name, engine, scenes)
         half(name, engine, scenes)
@@ -86,7 +88,7 @@ def half(name: str, engine: Engine, scenes: list[Picture]) -> None:
 
 def enlarging(name: str, noisy_folder: Path, truth_folder: Path) -> None:
     """Halved photos, enlarged."""
-    engine, rows = open_engine(find_profile(name), mode="sr-direct"), []
+    engine, rows = open_profile_engine(find_profile(name), "sr-direct", "auto", _opened), []
     for pair in find_pairs(noisy_folder, truth_folder):
         noisy, truth = (middle(pixels, 2 * SIDE) for pixels in pair.load())
         small = np.asarray(Image.fromarray(noisy).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
@@ -97,6 +99,10 @@ def enlarging(name: str, noisy_folder: Path, truth_folder: Path) -> None:
     means = [f"{scores[0]:.2f} dB / {scores[1]:.4f}" for scores in np.mean(rows, 0).reshape(2, 2)]
     print(f"{name}: sr-direct {means[0]}; non-local means and bicubic {means[1]}")
     engine.close()
+
+
+def _opened(profile: Profile, mode: str) -> Engine:
+    return open_engine(profile, mode=mode)
 
 
 def denoised(engine: Engine, picture: Picture, strength: float | None = None) -> Picture:

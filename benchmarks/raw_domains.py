@@ -20,6 +20,7 @@ from nsp_pipeline.denoise.mosaic import denoise_mosaic
 from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.engine import Engine
+from nsp_pipeline.engines.of_profile import open_profile_engine
 from nsp_pipeline.frames.develop import develop_frame
 from nsp_pipeline.frames.development import DEVELOPED, UNDEVELOPED, UNTOUCHED
 from nsp_pipeline.frames.read import read_frame
@@ -81,7 +82,9 @@ def scores(folder: Path, scene: NDArray[np.float64], iso: int, engine: Engine) -
 @click.option("--side", default=384, help="Of the shots, in pixels.")
 def main(photos: tuple[Path, ...], profile: str, side: int) -> None:
     """Print a table of PSNR, mean over the photos."""
-    engine = open_engine(find_profile(profile), mode="denoise", device="cpu")
+    engine = open_profile_engine(
+        find_profile(profile), "denoise", "auto", lambda part, mode: open_engine(part, mode=mode, device="cpu")
+    )
     print(
         f"{profile} on {engine.info.name}, {len(photos)} scenes of {side}×{side}, PSNR in dB of the developed picture"
     )
