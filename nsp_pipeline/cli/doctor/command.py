@@ -36,6 +36,9 @@ OPTIONAL = {
     "safetensors": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
 }
 
+MUCH = 1e4
+"""Megapixels: who asks is told what a long run would take, by measurement."""
+
 
 @click.command(
     name="doctor",
@@ -143,7 +146,7 @@ def _engine() -> tuple[Finding, Speed | None]:
     try:
         providers = ", ".join(import_onnxruntime().get_available_providers())
         profile = find_profile(BUILTIN)
-        engine = open_engine(profile, mode="denoise")
+        engine = open_engine(profile, mode="denoise", megapixels=MUCH)
     except MissingCapabilityError as error:
         return Finding("engine", False, str(error)), None
     except NspError as error:
@@ -156,7 +159,8 @@ def _engine() -> tuple[Finding, Speed | None]:
         engine.close()
     info = engine.info
     fallback = f"; {info.fallback}" if info.fallback else ""
-    taken = f"{info.name}, {info.provider}, {info.precision} would be used{fallback}"
+    chosen = f"; {info.chosen}" if info.chosen else ""
+    taken = f"{info.name}, {info.provider}, {info.precision} would be used{chosen}{fallback}"
     return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})"), speed
 
 
