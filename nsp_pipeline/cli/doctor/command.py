@@ -30,7 +30,7 @@ from nsp_pipeline.profiles.choose import BUILTIN, Entry, find_profile, user_entr
 LIBRARIES = ("numpy", "pillow", "tifffile", "imagecodecs", "rawpy", "pydantic", "click", "rich")
 OPTIONAL = {
     "onnxruntime": "denoising on the CPU: pip install 'nsp-pipeline[cpu]'",
-    "openvino": "denoising several times as fast on CPUs with bfloat16: pip install 'nsp-pipeline[cpu,openvino]'",
+    "openvino": "denoising faster, on CPUs with bfloat16 several times: pip install 'nsp-pipeline[cpu,openvino]'",
     "torch": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
     "onnx": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
     "safetensors": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
