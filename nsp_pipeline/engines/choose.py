@@ -165,7 +165,7 @@ def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, 
             )
         if candidate.engine == "openvino":
             if precision == "bf16" and not openvino_cpu.computes_in_bf16():
-                openvino_cpu.import_openvino()
+                openvino_cpu.require_openvino()
                 raise MissingCapabilityError("this CPU has no instructions for bfloat16; use --precision fp32")
             return OpenVinoEngine(profile, info, precision=precision, threads=threads)
         if candidate.engine == "torch":

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +36,12 @@ def import_openvino() -> ModuleType:
     except ImportError as error:
         raise MissingCapabilityError(f"OpenVINO is not installed ({error}): {INSTALL_HINT}") from None
     return openvino  # type: ignore[no-any-return]
+
+
+def require_openvino() -> None:
+    """Raise MissingCapabilityError as import_openvino does, without importing it where it is there."""
+    if find_spec("openvino") is None:
+        import_openvino()
 
 
 def computes_in_bf16() -> bool:
