@@ -14,11 +14,11 @@ from nsp_pipeline.engines.parity import disagreement
 from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.machine.cpus import default_threads
 from nsp_pipeline.machine.memory import available_memory
+from nsp_pipeline.models.memory import bytes_a_pixel
 from nsp_pipeline.profiles.bundle import Profile
 
-BYTES_A_PIXEL = 2000
-"""What a CPU engine takes at most for a pixel of its input: of the networks that ship, the students 100 to 1250, DBSN
-1700 (ONNX Runtime and OpenVINO in float32)."""
+MOST_FOR_A_TILE = 3 << 30
+"""Bytes that an engine of the CPU takes for a tile, and no more than half of what is free."""
 
 
 def open_engine(
@@ -65,7 +65,7 @@ def open_engine(
         require_gpu(request.gpu)
     reference = OnnxRuntimeEngine(profile, mode=mode, threads=request.threads)
     try:
-        return _with_room(_first_trusted(profile, reference, request, fitting, instead))
+        return _with_room(_first_trusted(profile, reference, request, fitting, instead), profile)
     except BaseException:
         reference.close()
         raise
@@ -76,14 +76,16 @@ def open_reference(profile: Profile, *, mode: str, threads: int | None = None) -
 
     Raises as open_engine does.
     """
-    return _with_room(OnnxRuntimeEngine(profile, mode=mode, threads=threads or default_threads()))
+    return _with_room(OnnxRuntimeEngine(profile, mode=mode, threads=threads or default_threads()), profile)
 
 
-def _with_room(engine: Engine) -> Engine:
+def _with_room(engine: Engine, profile: Profile) -> Engine:
     """Let an engine on the CPU know how large an image may be: what a container allows is not answered by an error."""
     free = available_memory()
     if free is not None and "CPU" in engine.info.provider:
-        engine.info = replace(engine.info, room=free // 2 // BYTES_A_PIXEL)
+        backbone = profile.spec.backbone
+        each = bytes_a_pixel(backbone.name, backbone.sizes, profile.spec.inference.self_ensemble)
+        engine.info = replace(engine.info, room=min(MOST_FOR_A_TILE, free // 2) // (each * engine.info.scale**2))
     return engine
 
 
