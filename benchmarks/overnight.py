@@ -39,6 +39,8 @@ from nsp_pipeline.batch.output.up_to_date import hash_file
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.tiling import plan_tiles
+from nsp_pipeline.denoise.photo import InferenceSettings
+from nsp_pipeline.denoise.tiles import tile_shape
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
 from nsp_pipeline.profiles.choose import find_profile
@@ -97,8 +99,8 @@ def overhead(folder: Path, count: int, profile: str) -> None:
     engine = open_engine(find_profile(profile), mode="denoise")
     pixels = to_unit(np.asarray(Image.open(photos / "0.jpg")))
     halo, multiple, noise = engine.info.halo, engine.info.multiple, NoiseLevel.unknown().table
-    side = engine.info.tile or min(max(512, 12 * halo), 1024)
-    tiles = list(plan_tiles(*SIDES, tile=side, halo=halo, multiple=multiple))
+    shape = tile_shape(engine.info, None, InferenceSettings().reach, SIDES)
+    tiles = list(plan_tiles(*SIDES, tile=shape, halo=halo, multiple=multiple))
     windows = [
         np.ascontiguousarray(pixels[t.rows.start : t.rows.stop, t.cols.start : t.cols.stop].transpose(2, 0, 1))[None]
         for t in tiles

@@ -11,16 +11,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from run_nsp import Finished, run_here
 
+from nsp_pipeline.engines import choose as choose_engine
 from nsp_pipeline.engines.openvino import engine as openvino_cpu
 from nsp_pipeline.profiles import choose, install
 from nsp_pipeline.profiles.bundle import Profile, write_profile
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _float32() -> Iterator[None]:
-    """Let "auto" be float32 on every machine: what tests compare is exact there."""
+def _the_reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let "auto" be the reference on every machine, whatever was measured there: what tests compare is exact so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino_cpu, "computes_in_bf16", lambda: False)
+        patch.setattr(choose_engine, "in_order", lambda profile, request, reference, candidates: (candidates, ""))
+        patch.setenv("NSP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

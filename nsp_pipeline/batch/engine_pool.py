@@ -56,13 +56,22 @@ class EnginePool:
 
 
 def engine_pool(
-    settings: RunSettings, sources: Sources, say: Callable[[str], None], most: int = OPEN_ENGINES
+    settings: RunSettings,
+    sources: Sources,
+    say: Callable[[str], None],
+    most: int = OPEN_ENGINES,
+    ahead: Callable[[Profile], float | None] = lambda profile: None,
 ) -> EnginePool:
-    """The pool of a run; `say` takes a line for the user when an engine has to be built first."""
+    """The pool of a run.
+
+    Args:
+        say: takes a line for the user when an engine has to be built or measured first.
+        ahead: says how many megapixels a profile has before it, None where that is not known.
+    """
     on_gpu = settings.require_gpu or settings.device.startswith("cuda")
     # Who asks for the GPU is not to wait for the CPU.
     reference = None if on_gpu else lambda profile: _open_reference(profile, settings, sources)
-    return EnginePool(lambda profile: _open(profile, settings, sources, say), reference, most)
+    return EnginePool(lambda profile: _open(profile, settings, sources, say, ahead(profile)), reference, most)
 
 
 def _open_reference(profile: Profile, settings: RunSettings, sources: Sources) -> Engine:
@@ -72,7 +81,9 @@ def _open_reference(profile: Profile, settings: RunSettings, sources: Sources) -
     return open_profile_engine(profile, settings.inference.mode, settings.inference.pd, opener)
 
 
-def _open(profile: Profile, settings: RunSettings, sources: Sources, say: Callable[[str], None]) -> Engine:
+def _open(
+    profile: Profile, settings: RunSettings, sources: Sources, say: Callable[[str], None], megapixels: float | None
+) -> Engine:
     def opener(part: Profile, mode: str) -> Engine:
         return sources.open_engine(
             part,
@@ -82,6 +93,7 @@ def _open(profile: Profile, settings: RunSettings, sources: Sources, say: Callab
             precision=settings.precision,
             threads=settings.threads,
             on_build=say,
+            megapixels=megapixels,
         )
 
     engine = open_profile_engine(profile, settings.inference.mode, settings.inference.pd, opener)

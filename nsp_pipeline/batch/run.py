@@ -5,10 +5,11 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.ahead.forecast import free_bytes, rough_bytes
-from nsp_pipeline.batch.ahead.workload import Workload
+from nsp_pipeline.batch.ahead.workload import Workload, rough_megapixels
 from nsp_pipeline.batch.assign import Task, assign_profiles, reasons
 from nsp_pipeline.batch.engine_pool import engine_pool
 from nsp_pipeline.batch.interrupt import interruptible
@@ -63,7 +64,8 @@ def run_batch(
     tasks = _assign(plan, settings, sources)
     total = len(tasks) + len(plan.refused)
     listening = nullcontext(cancel) if cancel else interruptible()
-    with engine_pool(settings, sources, reporter.say) as engines, listening as interrupted:
+    ahead = partial(rough_megapixels, tasks, again=settings.overwrite)
+    with engine_pool(settings, sources, reporter.say, ahead=ahead) as engines, listening as interrupted:
         if tasks and tasks[0].profile and not settings.in_other_processes:
             engines.get(tasks[0].profile)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root, reporter.say) as manifest:

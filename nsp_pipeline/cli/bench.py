@@ -2,12 +2,9 @@
 
 import importlib.util
 import os
-import platform
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,9 +18,10 @@ from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import DeviceType, HeightWidthType
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
-from nsp_pipeline.engines.choose import ENGINES, PRECISIONS
+from nsp_pipeline.engines.candidates import ENGINES, PRECISIONS
+from nsp_pipeline.engines.measured.fastest import what_is_known
 from nsp_pipeline.errors import MissingCapabilityError
-from nsp_pipeline.machine.cpus import default_threads, usable_cpus
+from nsp_pipeline.machine.cpus import cpu_name, default_threads, usable_cpus
 from nsp_pipeline.profiles.choose import find_profile, shipped_profiles
 from nsp_pipeline.speed.bench import AUTHORS, REAL_PHOTO, Bench, Configuration, Plan, Timed, run_bench
 from nsp_pipeline.speed.memory import gpu_name
@@ -149,7 +147,7 @@ def _progress(console: Console) -> Progress:
 
 def _show(bench: Bench, plan: Plan) -> None:
     cores = f"{os.cpu_count()} cores, {plan.threads or usable_cpus()} threads"
-    machine = "; ".join([_cpu_name(), cores, *([name] if (name := gpu_name()) else [])])
+    machine = "; ".join([cpu_name(), cores, *([name] if (name := gpu_name()) else [])])
     print_rich(f"{machine}; photo of {plan.megapixels:.1f} MP, {plan.rounds} rounds", _table(bench.timed))
     providers = {row.engine: row.provider for row in bench.timed}
     runs_on = ", ".join(f"{engine}: {provider}" for engine, provider in providers.items())
@@ -157,6 +155,8 @@ def _show(bench: Bench, plan: Plan) -> None:
     print_rich(
         f"computed by {runs_on or 'nothing'}", f"matrix rate: {rates or 'not measured'}", Text(EXPLAINED, style="dim")
     )
+    for name, known in _auto(plan).items():
+        print_rich(Text(f"--engine auto, {name}: {known}"))
     notes = [(row.configuration, row.note) for row in bench.timed if row.note]
     for configuration, reason in notes + [(row.configuration, row.reason) for row in bench.refused]:
         name = f"{configuration.profile}, {configuration.engine}, {configuration.precision}"
@@ -190,16 +190,23 @@ def _table(rows: Sequence[Timed]) -> Table:
 def _document(bench: Bench, plan: Plan) -> dict[str, Any]:
     return {
         "nsp": __version__,
-        "machine": {"cpu": _cpu_name(), "cores": os.cpu_count(), "gpu": gpu_name()},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "gpu": gpu_name()},
         "photo": {"height": plan.height, "width": plan.width, "megapixels": plan.megapixels},
         "rounds": plan.rounds,
         "device": plan.device,
         "threads": plan.threads,
         "measured": [_measured(row) for row in bench.timed],
+        "auto": _auto(plan),
         "refused": [{**asdict(row.configuration), "reason": row.reason} for row in bench.refused],
         "matrix_flops": bench.rates,
         "macs_per_pixel": bench.macs_per_pixel,
     }
+
+
+def _auto(plan: Plan) -> dict[str, str]:
+    """What "auto" goes by for each profile."""
+    names = dict.fromkeys(configuration.profile for configuration in plan.configurations)
+    return {name: what_is_known(find_profile(name), "denoise", plan.threads) for name in names}
 
 
 def _measured(row: Timed) -> dict[str, Any]:
@@ -215,13 +222,3 @@ def _measured(row: Timed) -> dict[str, Any]:
 
 def _instead(asked: str, ran: str) -> str:
     return ran if ran == asked else f"{asked} → {ran}"
-
-
-def _cpu_name() -> str:
-    """The processor's name, as Linux knows it; elsewhere what Python does."""
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        match = re.search(r"^model name\s*:\s*(.+)$", facts.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-        if match:
-            return match[1].strip()
-    return platform.processor() or platform.machine()

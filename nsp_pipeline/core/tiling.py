@@ -22,6 +22,9 @@ from nsp_pipeline.errors import UsageError
 ROUND = 64
 """What tiles read is a multiple of this many pixels, where that is no more than it may be."""
 
+MOST_ACROSS = 48
+"""Tiles along a side that are thought of; where more are needed, memory is short and square ones do."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -96,10 +99,38 @@ def largest_tile(most: int, halo: int, multiple: int) -> int:
     return (most - 2 * _round_up(halo, multiple)) // multiple * multiple
 
 
-def plan_tiles(height: int, width: int, *, tile: int, halo: int, multiple: int) -> Iterator[Tile]:
-    """Cover a padded image of height×width pixels with tiles, row by row."""
-    columns = plan_spans(width, tile, halo, multiple)
-    for rows in plan_spans(height, tile, halo, multiple):
+def fewest_tiles(height: int, width: int, *, area: int, halo: int, multiple: int) -> tuple[int, int] | None:
+    """Rows and columns of the tile with which the least is computed twice, where none may read more than `area` pixels.
+
+    The halo is not counted, as in `plan_tiles`; None where no tile reads so few. `height` and `width` must be multiples
+    of `multiple`.
+    """
+    halo = _round_up(halo, multiple)
+    shapes = list(_shapes(height, width, area, halo, multiple))
+    shapes += [(down, across) for across, down in _shapes(width, height, area, halo, multiple)]
+
+    def computed(shape: tuple[int, int]) -> int:
+        sides = (plan_spans(size, side, halo, multiple) for size, side in zip((height, width), shape, strict=True))
+        return math.prod(len(spans) * spans[0].stop for spans in sides)
+
+    return min(shapes, key=computed, default=None)
+
+
+def _shapes(height: int, width: int, area: int, halo: int, multiple: int) -> Iterator[tuple[int, int]]:
+    """For every number of tiles across that may be the best, as many rows as the area allows."""
+    for count in range(1, MOST_ACROSS + 1):
+        across = _round_up(max(1, -(-(width - 2 * halo) // count)), multiple)
+        rows = area // plan_spans(width, across, halo, multiple)[0].stop
+        down = height if height <= rows else largest_tile(rows, halo, multiple)
+        if down >= multiple:
+            yield down, across
+
+
+def plan_tiles(height: int, width: int, *, tile: int | tuple[int, int], halo: int, multiple: int) -> Iterator[Tile]:
+    """Cover a padded image of height×width pixels with tiles (one side, or rows and columns), row by row."""
+    down, across = (tile, tile) if isinstance(tile, int) else tile
+    columns = plan_spans(width, across, halo, multiple)
+    for rows in plan_spans(height, down, halo, multiple):
         for cols in columns:
             yield Tile(rows, cols)
 

@@ -1,6 +1,5 @@
 """One photo through one engine: estimate its noise, run it tile by tile, blend, and store at the photo's own depth."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -25,20 +24,14 @@ from nsp_pipeline.core.blend import (
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.shuffle import reflected_indices
-from nsp_pipeline.core.tiling import Tile, largest_tile, plan_fading_spans, plan_tiles
+from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
+from nsp_pipeline.denoise.tiles import halved, tile_shape
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.machine.disk_array import beside, let_go
 from nsp_pipeline.noise.estimate import estimate_noise
-
-SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
-HALOS_A_TILE = 12
-"""A tile is this many halos wide: what tiles see twice then costs about a third, and memory stays bounded."""
-
-SMALLEST_TILE = 64
-"""Where memory runs out, automatic tiles are halved down to this size; a device must have memory for that."""
 
 Pixels = NDArray[np.generic]
 """(H, W, C), as a photo stores them."""
@@ -140,13 +133,15 @@ def denoise_frame(
     scale = engine.info.scale
     result = beside(pixels)((height * scale, width * scale, channels), pixels.dtype)
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
+    multiple = engine.info.multiple
+    padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
     while True:
-        side = tile_side(engine.info, settings)
+        shape = tile_shape(engine.info, settings.tile, settings.reach, padded)
         try:
-            strength = run(pixels, result, engine, settings, noise, side, on_tile or (lambda done, total: None))
+            strength = run(pixels, result, engine, settings, noise, shape, on_tile or (lambda done, total: None))
             break
         except (EngineOutOfMemoryError, MemoryError) as error:
-            smaller = _halved(min(side, max(height, width)), engine, settings, error)
+            smaller = halved(min(max(shape), max(height, width)), engine, settings.tile, error)
             engine.info = replace(engine.info, tile=smaller)
         if on_smaller:
             on_smaller(smaller)
@@ -163,52 +158,13 @@ def denoise_frame(
     )
 
 
-def tile_side(info: EngineInfo, settings: InferenceSettings) -> int:
-    """The side of a tile: what was asked for, else what suits network and memory; never more than the engine takes.
-
-    Raises EngineFailedError where the engine takes no tile at all.
-    """
-    blended = info.tiling == "blended"
-    halo = 0 if blended else info.halo + settings.reach
-    # Tiles that fade into each other are no smaller than twice what they overlap by.
-    least = 2 * -(-info.halo // info.multiple) * info.multiple if blended else info.multiple
-    side = settings.tile or info.tile or _auto_tile(halo)
-    if info.room is not None and not settings.tile:
-        side = min(side, max(SMALLEST_TILE, least, largest_tile(math.isqrt(info.room), halo, info.multiple)))
-    if info.most is None:
-        return side
-    largest = largest_tile(info.most, halo, info.multiple)
-    if largest < least:
-        raise EngineFailedError(
-            f"{info.name} takes images of {info.most} pixels a side at most, too few for tiles of this network; "
-            "try another --engine"
-        )
-    return min(side, largest)
-
-
-def _auto_tile(halo: int) -> int:
-    return min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
-
-
-def _halved(side: int, engine: Engine, settings: InferenceSettings, error: Exception) -> int:
-    """Half of a tile that did not fit; raises EngineOutOfMemoryError, with advice, where it is not ours to choose."""
-    reason = str(error) or "out of memory"
-    if settings.tile:
-        advice = f"--tile {settings.tile} is too much: lower it, or leave it out"
-        raise EngineOutOfMemoryError(f"{reason}; {advice}") from error
-    floor = max(SMALLEST_TILE, engine.info.multiple, 2 * engine.info.halo * (engine.info.tiling == "blended"))
-    if side <= floor:
-        raise EngineOutOfMemoryError(f"{reason}, even in tiles of {side} pixels: close other programs") from error
-    return max(floor, side // 2)
-
-
 def _run_exactly(
     pixels: Pixels,
     result: Pixels,
     engine: Engine,
     settings: InferenceSettings,
     noise: NoiseLevel,
-    side: int,
+    shape: tuple[int, int],
     on_tile: Callable[[int, int], None],
 ) -> float:
     """Fill `result` tile by tile; returns the mean strength."""
@@ -216,7 +172,7 @@ def _run_exactly(
     rows = reflected_indices(pixels.shape[0], info.multiple)
     cols = reflected_indices(pixels.shape[1], info.multiple)
     halo = info.halo + settings.reach
-    tiles = list(plan_tiles(len(rows), len(cols), tile=side, halo=halo, multiple=info.multiple))
+    tiles = list(plan_tiles(len(rows), len(cols), tile=shape, halo=halo, multiple=info.multiple))
     strengths = 0.0
     for done, tile in enumerate(tiles, 1):
         window = pixels[np.ix_(rows[tile.rows.start : tile.rows.stop], cols[tile.cols.start : tile.cols.stop])]
@@ -235,14 +191,14 @@ def _run_fading(
     engine: Engine,
     settings: InferenceSettings,
     noise: NoiseLevel,
-    side: int,
+    shape: tuple[int, int],
     on_tile: Callable[[int, int], None],
 ) -> float:
     """Fill `result` with tiles that fade into each other, a row of tiles at a time; returns the mean strength."""
     scale, multiple = engine.info.scale, engine.info.multiple
     rows, cols = reflected_indices(pixels.shape[0], multiple), reflected_indices(pixels.shape[1], multiple)
-    down = plan_fading_spans(len(rows), side, engine.info.halo, multiple)
-    across = plan_fading_spans(len(cols), side, engine.info.halo, multiple)
+    down = plan_fading_spans(len(rows), shape[0], engine.info.halo, multiple)
+    across = plan_fading_spans(len(cols), shape[1], engine.info.halo, multiple)
     strength = 0.0
     # What no later tile adds to is stored; below it, sums that are still open.
     stored, sums = 0, np.zeros((pixels.shape[2], 0, len(cols) * scale), np.float32)

@@ -1,11 +1,12 @@
 """Opening the engine that was asked for, or the best one this machine has."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+from nsp_pipeline.engines.candidates import CANDIDATES, ENGINES, NAMES, PRECISIONS, Candidate, EngineRequest
 from nsp_pipeline.engines.cuda_driver import find_driver, require_gpu
 from nsp_pipeline.engines.engine import Engine, memory_watched
-from nsp_pipeline.engines.onnx import runtime as onnx_runtime
+from nsp_pipeline.engines.measured.fastest import in_order
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.openvino import engine as openvino_cpu
 from nsp_pipeline.engines.openvino.engine import OpenVinoEngine
@@ -13,86 +14,11 @@ from nsp_pipeline.engines.parity import disagreement
 from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.machine.cpus import default_threads
 from nsp_pipeline.machine.memory import available_memory
+from nsp_pipeline.models.memory import bytes_a_pixel
 from nsp_pipeline.profiles.bundle import Profile
 
-ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "openvino", "torch")
-PRECISIONS = ("fp32", "fp16", "bf16")
-NAMES = {
-    "onnx": "ONNX Runtime",
-    "tensorrt": "TensorRT",
-    "tensorrt-rtx": "TensorRT-RTX",
-    "openvino": "OpenVINO",
-    "torch": "PyTorch",
-}
-
-BYTES_A_PIXEL = 2000
-"""What a CPU engine takes at most for a pixel of its input: of the networks that ship, the students 100 to 1250, DBSN
-1700 (ONNX Runtime and OpenVINO in float32)."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to run a network."""
-
-    engine: str
-    precision: str
-    device: str
-    """"cpu" or "cuda"."""
-    provider: str = ""
-    """Of ONNX Runtime."""
-    asked_only: bool = False
-    """Taken only where its engine is asked for by name."""
-
-    def __str__(self) -> str:
-        provider = f" with {self.provider}" if self.provider else ""
-        return f"{NAMES[self.engine]}{provider} in {self.precision}"
-
-
-CANDIDATES = (
-    Candidate("tensorrt-rtx", "fp16", "cuda"),
-    Candidate("tensorrt", "fp16", "cuda"),
-    # What ONNX Runtime does with TensorRT, the two above do directly.
-    Candidate("onnx", "fp16", "cuda", onnx_runtime.TENSORRT_RTX, asked_only=True),
-    Candidate("onnx", "fp16", "cuda", onnx_runtime.TENSORRT, asked_only=True),
-    Candidate("onnx", "fp16", "cuda", onnx_runtime.CUDA),
-    Candidate("torch", "fp16", "cuda", asked_only=True),
-    Candidate("torch", "bf16", "cuda", asked_only=True),
-    Candidate("tensorrt-rtx", "fp32", "cuda"),
-    Candidate("tensorrt", "fp32", "cuda"),
-    Candidate("onnx", "fp32", "cuda", onnx_runtime.CUDA),
-    Candidate("torch", "fp32", "cuda", asked_only=True),
-    Candidate("openvino", "bf16", "cpu"),
-    Candidate("openvino", "fp32", "cpu", asked_only=True),
-    Candidate("torch", "bf16", "cpu", asked_only=True),
-    Candidate("torch", "fp32", "cpu", asked_only=True),
-    Candidate("onnx", "fp32", "cpu", onnx_runtime.CPU),
-)
-"""The fastest first. The last is the reference that all others must agree with."""
-
-
-@dataclass(frozen=True)
-class EngineRequest:
-    """What was asked for; see `open_engine`."""
-
-    engine: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    on_build: Callable[[str], None] = field(default=lambda line: None)
-
-    @property
-    def gpu(self) -> int:
-        """Number of the GPU."""
-        return int(self.device.partition(":")[2] or 0)
-
-    def candidates(self) -> tuple[list[Candidate], list[Candidate]]:
-        """What fits the request, and what stands in for it when nothing of it can be trusted; each the best first."""
-        there = [one for one in CANDIDATES if self.device == "auto" or self.device.startswith(one.device)]
-        named = [one for one in there if one.engine == self.engine or (self.engine == "auto" and not one.asked_only)]
-        fitting = [one for one in named if self.precision in ("auto", one.precision)]
-        onnx = [one for one in there if one.engine == "onnx" and not one.asked_only]
-        instead = [one for one in dict.fromkeys([*named, *onnx]) if one.precision == "fp32" and one not in fitting]
-        return fitting, sorted(instead, key=CANDIDATES.index)
+MOST_FOR_A_TILE = 3 << 30
+"""Bytes that an engine of the CPU takes for a tile, and no more than half of what is free."""
 
 
 def open_engine(
@@ -104,6 +30,7 @@ def open_engine(
     precision: str = "auto",
     threads: int | None = None,
     on_build: Callable[[str], None] = lambda line: None,
+    megapixels: float | None = None,
 ) -> Engine:
     """Open a profile on an engine. Whatever is not the float32 reference must agree with it on a probe first.
 
@@ -112,11 +39,14 @@ def open_engine(
 
     Args:
         mode: "denoise", "sr" or "sr-direct".
-        engine: one of ENGINES, or "auto", the fastest of CANDIDATES that this machine has.
+        engine: one of ENGINES, or "auto", the fastest that this machine has: on a GPU by the order of CANDIDATES, on
+            the CPU by what was measured here (see measured/); `info.chosen` says so.
         device: "auto", "cpu", "cuda" or "cuda:N". With the latter two, nothing ever runs on the CPU.
         precision: one of PRECISIONS, or "auto", the fastest that passes.
         threads: CPU threads to compute with; None for as many as this process may keep busy.
-        on_build: takes a line for the user when an engine has to be built first, which can take minutes.
+        on_build: takes a line for the user when an engine has to be built, which can take minutes, or measured first.
+        megapixels: the work that is ahead. Where it pays, engines of the CPU are measured first, which takes seconds;
+            where it is very little, what starts sooner is taken. None: neither.
 
     Raises:
         MissingCapabilityError: this version or this machine cannot do what was asked.
@@ -127,7 +57,7 @@ def open_engine(
     if precision not in ("auto", *PRECISIONS):
         has = ", ".join(PRECISIONS)
         raise MissingCapabilityError(f"precision '{precision}' is not built into this version; it has: {has}")
-    request = EngineRequest(engine, device, precision, threads or default_threads(), on_build)
+    request = EngineRequest(engine, device, precision, threads or default_threads(), on_build, megapixels)
     fitting, instead = request.candidates()
     if not fitting:
         raise MissingCapabilityError(_no_such_way(request))
@@ -135,7 +65,7 @@ def open_engine(
         require_gpu(request.gpu)
     reference = OnnxRuntimeEngine(profile, mode=mode, threads=request.threads)
     try:
-        return _with_room(_first_trusted(profile, reference, request, fitting, instead))
+        return _with_room(_first_trusted(profile, reference, request, fitting, instead), profile)
     except BaseException:
         reference.close()
         raise
@@ -146,14 +76,16 @@ def open_reference(profile: Profile, *, mode: str, threads: int | None = None) -
 
     Raises as open_engine does.
     """
-    return _with_room(OnnxRuntimeEngine(profile, mode=mode, threads=threads or default_threads()))
+    return _with_room(OnnxRuntimeEngine(profile, mode=mode, threads=threads or default_threads()), profile)
 
 
-def _with_room(engine: Engine) -> Engine:
+def _with_room(engine: Engine, profile: Profile) -> Engine:
     """Let an engine on the CPU know how large an image may be: what a container allows is not answered by an error."""
     free = available_memory()
     if free is not None and "CPU" in engine.info.provider:
-        engine.info = replace(engine.info, room=free // 2 // BYTES_A_PIXEL)
+        backbone = profile.spec.backbone
+        each = bytes_a_pixel(backbone.name, backbone.sizes, profile.spec.inference.self_ensemble)
+        engine.info = replace(engine.info, room=min(MOST_FOR_A_TILE, free // 2) // (each * engine.info.scale**2))
     return engine
 
 
@@ -172,8 +104,8 @@ def _first_trusted(
     unused: list[str] = []
     untrusted: list[str] = []
     gpus = bool(request.device != "cpu" and (driver := find_driver()) and driver.devices)
-    for candidate in (*fitting, *instead):
-        if candidate not in fitting and not untrusted:
+    for candidate, why in _one_after_the_other(profile, reference, request, fitting, instead):
+        if candidate in instead and not untrusted:
             raise MissingCapabilityError("; ".join(dict.fromkeys(missing)))
         if candidate.device == "cuda" and not gpus:
             what = NAMES[candidate.engine] + (f" in {request.precision}" if request.precision != "auto" else "")
@@ -193,13 +125,29 @@ def _first_trusted(
         if trouble is None:
             if unused and candidate.device == "cpu":
                 untrusted.append(f"the GPU is not used: {'; '.join(dict.fromkeys(unused))}")
-            opened.info = replace(opened.info, fallback="; ".join(untrusted))
+            opened.info = replace(opened.info, fallback="; ".join(untrusted), chosen=why)
             if opened is not reference:
                 reference.close()
             return opened
         untrusted.append(f"{candidate} is not trusted: {trouble}")
         opened.close()
     raise MissingCapabilityError("; ".join(dict.fromkeys([*untrusted, *missing])))
+
+
+def _one_after_the_other(
+    profile: Profile,
+    reference: Engine,
+    request: EngineRequest,
+    fitting: Sequence[Candidate],
+    instead: Sequence[Candidate],
+) -> Iterator[tuple[Candidate, str]]:
+    """Candidates, and why each has its place; those of the CPU are put in order when no GPU has served."""
+    yield from ((one, "") for one in fitting if one.device == "cuda")
+    on_cpu = [one for one in fitting if one.device == "cpu"]
+    if on_cpu:
+        ordered, why = in_order(profile, request, reference, on_cpu)
+        yield from ((one, why) for one in ordered)
+    yield from ((one, "") for one in instead)
 
 
 def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, request: EngineRequest) -> Engine:
@@ -218,8 +166,8 @@ def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, 
                 device=request.gpu,
             )
         if candidate.engine == "openvino":
-            openvino_cpu.import_openvino()
             if precision == "bf16" and not openvino_cpu.computes_in_bf16():
+                openvino_cpu.require_openvino()
                 raise MissingCapabilityError("this CPU has no instructions for bfloat16; use --precision fp32")
             return OpenVinoEngine(profile, info, precision=precision, threads=threads)
         if candidate.engine == "torch":

@@ -63,6 +63,8 @@ class EngineInfo:
     """Whether it takes a table of the photo's noise (see core/noise.py) as a second input."""
     fallback: str = ""
     """Why a faster engine or precision was not taken, if one was tried."""
+    chosen: str = ""
+    """Why "auto" took this one, where there was a choice."""
 
 
 class Engine(Protocol):

@@ -2,12 +2,20 @@
 
 import math
 import os
+import platform
+import re
 from pathlib import Path
 
 from nsp_pipeline.machine.cgroup import SYSTEM, first_number, group_folders
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What libraries that share work between threads read, in this process when they are loaded, and in those it starts."""
+
+TELLING_FEATURES = (
+    *("avx2", "fma", "avx_vnni", "avx_ne_convert"),
+    *("avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+)
+"""Instructions by which networks run several times as fast; virtual machines hide them behind one name."""
 
 
 def usable_cpus(root: Path = SYSTEM) -> int:
@@ -50,3 +58,24 @@ def _quota(version: int, folder: Path) -> float | None:
     else:
         quota, period = (float(first_number(folder / f"cpu.cfs_{name}_us") or 0) for name in ("quota", "period"))
     return quota / period if quota > 0 and period > 0 else None
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux knows it; elsewhere what Python does."""
+    return _cpu_fact("model name") or platform.processor() or platform.machine()
+
+
+def cpu_features() -> tuple[str, ...]:
+    """What a processor has of TELLING_FEATURES, as Linux calls it; nothing where the system does not say."""
+    flags = set(_cpu_fact("flags").split())
+    return tuple(name for name in TELLING_FEATURES if name in flags)
+
+
+def _cpu_fact(name: str) -> str:
+    """What Linux says of the first processor; "" elsewhere."""
+    try:
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    match = re.search(rf"^{name}\s*:\s*(.+)$", facts, re.MULTILINE)
+    return match[1].strip() if match else ""

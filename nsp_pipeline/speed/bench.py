@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nsp_pipeline.speed.apart import RefusedTrialError, ask
+from nsp_pipeline.machine.apart import RefusedTrialError
+from nsp_pipeline.speed.apart import ask
 from nsp_pipeline.speed.photo import noisy_photo
 
 AUTHORS = "eager"

@@ -1,11 +1,14 @@
 """Tiles cover an image exactly once, with their halo, on the grid of PD."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsp_pipeline.core.tiling import plan_spans, plan_tiles
+from nsp_pipeline.core.tiling import fewest_tiles, largest_tile, plan_spans, plan_tiles
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.memory import bytes_a_pixel
 
 
 @given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 70), st.integers(1, 4))
@@ -42,6 +45,38 @@ def test_tiles_are_the_product_of_their_sides() -> None:
     assert len(tiles) == 2
     assert (tiles[1].rows.start, tiles[1].rows.stop) == (36, 100)
     assert tiles[1].rows.inner == slice(20, 64)
+
+
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 60), st.integers(1, 8), st.integers(400, 400_000))
+def test_the_best_tile_reads_no_more_than_it_may_and_no_square_one_does_with_less(
+    down: int, across: int, halo: int, multiple: int, area: int
+) -> None:
+    height, width = down * multiple, across * multiple
+    shape = fewest_tiles(height, width, area=area, halo=halo, multiple=multiple)
+    side = largest_tile(math.isqrt(area), halo, multiple)
+    if shape is None:
+        assert side < multiple or width > 48 * side
+        return
+
+    def read(tile: int | tuple[int, int]) -> list[int]:
+        tiles = plan_tiles(height, width, tile=tile, halo=halo, multiple=multiple)
+        return [(tile.rows.stop - tile.rows.start) * (tile.cols.stop - tile.cols.start) for tile in tiles]
+
+    assert max(read(shape)) <= area
+    if side >= multiple and max(width, height) <= 48 * side:
+        # Rounding to round numbers may cost it a little.
+        assert sum(read(shape)) <= 1.1 * sum(read(side))
+
+
+@pytest.mark.parametrize("size", [(4000, 6000), (6000, 4000)])
+def test_24_megapixels_in_the_memory_that_standard_may_take_see_less_than_12_percent_twice(
+    size: tuple[int, int],
+) -> None:
+    shape = fewest_tiles(*size, area=(3 << 30) // bytes_a_pixel("unet", {"channels": [32]}, 2), halo=86, multiple=8)
+    assert shape
+    tiles = plan_tiles(*size, tile=shape, halo=86, multiple=8)
+    read = sum((tile.rows.stop - tile.rows.start) * (tile.cols.stop - tile.cols.start) for tile in tiles)
+    assert read < 1.12 * size[0] * size[1]
 
 
 def test_a_side_off_the_grid_is_refused() -> None:

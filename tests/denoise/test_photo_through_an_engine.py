@@ -358,3 +358,22 @@ def test_where_memory_is_short_tiles_are_small_from_the_first(engine_for: Any) -
     cut, whole = run(frame, short, "denoise"), run(frame, engine, "denoise")
     assert max(seen) <= 100 * 100 < 151 * 203
     assert np.abs(cut.frame.pixels - whole.frame.pixels).max() <= 1e-5
+
+
+@pytest.mark.parametrize("strength", [None, 1.0])
+def test_oblong_tiles_give_what_the_whole_gives(engine_for: Any, strength: float | None) -> None:
+    frame, engine = frame_of(noisy(151, 603)), engine_for("denoise", 2)
+    short = BuiltForSmallSizes(engine, most=None, room=180 * 180)
+    shapes: set[tuple[int, ...]] = set()
+
+    def watched(image: Any, noise: Any = None) -> Any:
+        shapes.add(image.shape[2:])
+        return engine.run(image)
+
+    short.run = watched  # type: ignore[method-assign]
+    cut, whole = (run(frame, one, "denoise", strength) for one in (short, engine))
+    ((height, width),) = shapes
+    assert height != width
+    assert height * width <= 180 * 180
+    assert np.abs(cut.frame.pixels - whole.frame.pixels).max() <= 1e-5
+    assert cut.strength == pytest.approx(whole.strength, abs=1e-5)

@@ -139,6 +139,7 @@ def test_engines_know_how_much_memory_there_is_and_how_many_threads(
 ) -> None:
     from nsp_pipeline.engines import choose
     from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
+    from nsp_pipeline.models.memory import MOST
 
     asked: list[int | None] = []
 
@@ -151,7 +152,7 @@ def test_engines_know_how_much_memory_there_is_and_how_many_threads(
     monkeypatch.setattr(choose, "available_memory", lambda: GIB)
     monkeypatch.setattr(choose, "default_threads", lambda: 3)
     engine = open_engine(tiny_profile, mode="denoise", engine="onnx", device="cpu")
-    assert engine.info.room == GIB // 2 // choose.BYTES_A_PIXEL
+    assert engine.info.room == GIB // 2 // MOST
     open_engine(tiny_profile, mode="denoise", engine="onnx", device="cpu", threads=7)
     choose.open_reference(tiny_profile, mode="denoise")
     assert asked == [3, 7, 3]

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nsp_pipeline.machine.apart import RefusedTrialError
 from nsp_pipeline.profiles.bundle import Profile
-from nsp_pipeline.speed.apart import RefusedTrialError, ask
+from nsp_pipeline.speed.apart import ask
 
 
 @pytest.fixture

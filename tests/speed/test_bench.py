@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from nsp_pipeline.machine.apart import RefusedTrialError
 from nsp_pipeline.speed import bench
-from nsp_pipeline.speed.apart import RefusedTrialError
 from nsp_pipeline.speed.bench import AUTHORS, Configuration, Plan, run_bench
 
 EAGER = Configuration("p", AUTHORS, "fp32")

@@ -4,10 +4,11 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nsp_pipeline.batch.ahead.probe import Probe, probe
-from nsp_pipeline.batch.ahead.workload import Workload
+from nsp_pipeline.batch.ahead.workload import Workload, rough_megapixels
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_pool import EnginePool, engine_pool
 from nsp_pipeline.batch.settings import RunSettings
@@ -76,7 +77,8 @@ def forecast(
         if task.profile:
             groups[task.profile.name][task.job.input.suffix.lower()].append(task)
     shares, trouble = [], None
-    with engine_pool(settings, sources, say) as engines:
+    ahead = partial(rough_megapixels, tasks, again=True)
+    with engine_pool(settings, sources, say, ahead=ahead) as engines:
         for name, kinds in groups.items():
             seconds, size = list[float | None](), list[float | None]()
             for own in kinds.values():

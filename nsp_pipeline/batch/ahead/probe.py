@@ -13,7 +13,8 @@ from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.raw_photo import read_to_denoise
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.core.tiling import plan_tiles
-from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame, tile_side
+from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
+from nsp_pipeline.denoise.tiles import tile_shape, tile_side
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.frames.develop import develop_frame
 from nsp_pipeline.frames.frame import Frame, RawSource
@@ -60,9 +61,9 @@ class Probe:
         # Most photos are 3:2.
         wide = round(1000 * math.sqrt(1.5 * megapixels))
         width, height = (max(multiple, side // multiple * multiple) for side in (wide, wide * 2 // 3))
-        side = tile_side(self.info, self.settings)
+        shape = tile_shape(self.info, self.settings.tile, self.settings.reach, (height, width))
         halo = (0 if self.info.tiling == "blended" else self.settings.reach) + self.info.halo
-        tiles = plan_tiles(height, width, tile=side, halo=halo, multiple=multiple)
+        tiles = plan_tiles(height, width, tile=shape, halo=halo, multiple=multiple)
         return sum((tile.rows.stop - tile.rows.start) * (tile.cols.stop - tile.cols.start) for tile in tiles) / 1e6
 
 
@@ -75,7 +76,7 @@ def probe(task: Task, settings: RunSettings, engine: Engine) -> Probe:
     megapixels = frame.pixels.shape[0] * frame.pixels.shape[1] / 1e6
     _, estimating = _timed(lambda: estimate_noise(_as_picture(frame).pixels))
     halo = engine.info.halo + settings.inference.reach
-    piece = _middle(_as_picture(frame), tile_side(engine.info, settings.inference) + 2 * halo)
+    piece = _middle(_as_picture(frame), _side(engine.info, settings.inference) + 2 * halo)
     denoise_frame(_middle(piece, WARM_SIDE), engine, settings.inference)
     made, computing = _timed(lambda: denoise_frame(piece, engine, settings.inference))
     computing = max(0.0, computing - 2 * estimating * _windows(piece) / _windows(frame))
@@ -92,6 +93,11 @@ def probe(task: Task, settings: RunSettings, engine: Engine) -> Probe:
         each=2 * estimating,
         written=(written[0], written[1] * area),
     )
+
+
+def _side(info: EngineInfo, settings: InferenceSettings) -> int:
+    """Of a tile that tells how fast tiles are: those of a whole photo may be larger, and take longer."""
+    return tile_side(info, settings.tile, settings.reach)
 
 
 def _timed(step: Callable[[], Value]) -> tuple[Value, float]:

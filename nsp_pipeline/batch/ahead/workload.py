@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +12,7 @@ from nsp_pipeline.errors import NspError
 from nsp_pipeline.frames.frame import Facts
 from nsp_pipeline.frames.read import read_facts
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
+from nsp_pipeline.profiles.bundle import Profile
 
 USUAL_RATIO = 0.4
 """Megapixels for a megabyte of file, where no other file of its kind has said better."""
@@ -94,6 +95,19 @@ class Workload:
         self._facts[name] = facts
         if facts.size:
             self.learn(name, facts.size[0] * facts.size[1] / 1e6)
+
+
+def rough_megapixels(tasks: Iterable[Task], profile: Profile, *, again: bool = False) -> float:
+    """About how many megapixels a profile has before it, by the length of its photos' files.
+
+    Args:
+        again: whether photos that have an output count as well.
+    """
+    lengths = defaultdict[bool, float](float)
+    for task in tasks:
+        if task.profile and task.profile.sha256 == profile.sha256 and (again or not task.job.output.exists()):
+            lengths[task.job.input.suffix.lower() in RAW_SUFFIXES] += _size_of(task.job.input)
+    return (RAW_RATIO * lengths[True] + USUAL_RATIO * lengths[False]) / 1e6
 
 
 def _is_cheap(path: Path) -> bool:

@@ -111,7 +111,7 @@ class Lines(OnlyFailures):
 
     def using(self, info: EngineInfo, why: str) -> None:
         """See Reporter."""
-        self._print(profile_line(info, why))
+        self._print(profile_line(info, why, verbose=self._verbose))
 
     def working(self, name: str, share: float) -> None:
         """See Reporter."""
@@ -169,7 +169,7 @@ class Bar(OnlyFailures):
 
     def using(self, info: EngineInfo, why: str) -> None:
         """See Reporter."""
-        self.say(profile_line(info, why))
+        self.say(profile_line(info, why, verbose=self._verbose))
 
     def working(self, name: str, share: float) -> None:
         """See Reporter."""

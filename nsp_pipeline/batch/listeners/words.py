@@ -13,10 +13,12 @@ MOST_FAILURES_NAMED = 5
 """Photos that failed for one reason and that the last lines of a run name."""
 
 
-def profile_line(info: EngineInfo, why: str) -> str:
-    """Which profile runs on what, and why that one."""
-    fallback = f"; {info.fallback}" if info.fallback else ""
-    return f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}{fallback}"
+def profile_line(info: EngineInfo, why: str, *, verbose: bool = False) -> str:
+    """Which profile runs on what, and why that one; if `verbose`, also why on that engine."""
+    parts = [f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}"]
+    parts += [info.chosen] if verbose and info.chosen else []
+    parts += [info.fallback] if info.fallback else []
+    return "; ".join(parts)
 
 
 def result_line(result: Result) -> str:

@@ -13,6 +13,9 @@ from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.profiles.bundle import Profile
 
+MUCH = 1e4
+"""Megapixels: an engine that stays open has more before it than the photos that are there now."""
+
 
 class KeptEngine:
     """An engine whose runs do not close it."""
@@ -57,7 +60,7 @@ class KeptEngines:
         key = (profile.sha256, mode)
         if key not in self._kept:
             self._make_room()
-            self._kept[key] = KeptEngine(self._open_engine(profile, mode=mode, **options))
+            self._kept[key] = KeptEngine(self._open_engine(profile, mode=mode, **{**options, "megapixels": MUCH}))
         self._kept.move_to_end(key)
         self._kept[key].held += 1
         return self._kept[key]

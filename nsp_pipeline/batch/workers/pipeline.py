@@ -4,11 +4,13 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from nsp_pipeline import __version__
+from nsp_pipeline.batch.ahead.workload import rough_megapixels
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_pool import EnginePool
 from nsp_pipeline.batch.headroom import POLL_SECONDS
@@ -59,7 +61,8 @@ class WorkersPipeline(Pipeline):
         root = self._root.absolute()
         with proof_of(root, (job.input for job in jobs), root / RECORD_FOLDER) as proof:
             setup = WorkerSetup(self._steps.settings, self._sources, profiles, publisher.owner, __version__, proof)
-            self._lead(setup, chain(ahead, upcoming))
+            work = {name: rough_megapixels(known, one, again=True) for name, one in profiles.items()}
+            self._lead(replace(setup, megapixels=work), chain(ahead, upcoming))
         remove_strays({job.output.parent for job in jobs}, publisher.manifest, publisher.lock)
 
     def _lead(self, setup: WorkerSetup, upcoming: Iterator[Task]) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class WorkerSetup:
     proof: Proof
     beside: int = 1
     """How many workers its machine has, which share its memory: what is free, and --memory."""
+    megapixels: Mapping[str, float] = field(default_factory=dict)
+    """About how many each profile has before it, by hash."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ class PhotoWorker:
         self._headroom = Headroom(AT_ONCE, photo_memory(None if asked is None else asked // setup.beside))
         inference, encoding = setup.settings.inference, setup.settings.encoding
         self._held_of = partial(bytes_held, mode=inference.mode, bit_depth=encoding.bit_depth)
-        self._engines = engine_pool(setup.settings, setup.sources, lambda line: None)
+        ahead = setup.megapixels
+        self._engines = engine_pool(
+            setup.settings, setup.sources, lambda line: None, ahead=lambda profile: ahead.get(profile.sha256)
+        )
 
     def begin(self) -> EngineInfo | str:
         """Check that this machine sees the same folders, and open the first engine; returns it, or what is wrong."""

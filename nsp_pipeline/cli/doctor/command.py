@@ -30,11 +30,14 @@ from nsp_pipeline.profiles.choose import BUILTIN, Entry, find_profile, user_entr
 LIBRARIES = ("numpy", "pillow", "tifffile", "imagecodecs", "rawpy", "pydantic", "click", "rich")
 OPTIONAL = {
     "onnxruntime": "denoising on the CPU: pip install 'nsp-pipeline[cpu]'",
-    "openvino": "denoising several times as fast on CPUs with bfloat16: pip install 'nsp-pipeline[cpu,openvino]'",
+    "openvino": "denoising faster, on CPUs with bfloat16 several times: pip install 'nsp-pipeline[cpu,openvino]'",
     "torch": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
     "onnx": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
     "safetensors": "calibrate and export: pip install 'nsp-pipeline[cpu,train]'",
 }
+
+MUCH = 1e4
+"""Megapixels: who asks is told what a long run would take, by measurement."""
 
 
 @click.command(
@@ -143,7 +146,7 @@ def _engine() -> tuple[Finding, Speed | None]:
     try:
         providers = ", ".join(import_onnxruntime().get_available_providers())
         profile = find_profile(BUILTIN)
-        engine = open_engine(profile, mode="denoise")
+        engine = open_engine(profile, mode="denoise", megapixels=MUCH)
     except MissingCapabilityError as error:
         return Finding("engine", False, str(error)), None
     except NspError as error:
@@ -156,7 +159,8 @@ def _engine() -> tuple[Finding, Speed | None]:
         engine.close()
     info = engine.info
     fallback = f"; {info.fallback}" if info.fallback else ""
-    taken = f"{info.name}, {info.provider}, {info.precision} would be used{fallback}"
+    chosen = f"; {info.chosen}" if info.chosen else ""
+    taken = f"{info.name}, {info.provider}, {info.precision} would be used{chosen}{fallback}"
     return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})"), speed
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nsp_pipeline.cli.shared.quantities import DeviceType
-from nsp_pipeline.engines.choose import ENGINES, PRECISIONS
+from nsp_pipeline.engines.candidates import ENGINES, PRECISIONS
 
 SEVERAL_GPUS = click.option(
     "--device",

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -12,11 +13,15 @@ from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
 from nsp_pipeline.engines.openvino.bfloat16_head import REST, rest_of, take_the_rest
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.machine.cpus import cpu_features
 from nsp_pipeline.profiles.bundle import Profile
 
 INSTALL_HINT = "pip install 'nsp-pipeline[cpu,openvino]'"
 NOT_WANTED = ("openvino_telemetry", "openvino.tools.ovc")
 """What writes an id into the user's home and reports to its maker, and the converter that brings it along."""
+
+BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
+"""Without any of these, no x86 processor computes in bfloat16."""
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -33,8 +38,17 @@ def import_openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
+def require_openvino() -> None:
+    """Raise MissingCapabilityError as import_openvino does, without importing it where it is there."""
+    if find_spec("openvino") is None:
+        import_openvino()
+
+
 def computes_in_bf16() -> bool:
     """Whether OpenVINO is installed, and this CPU has instructions for bfloat16."""
+    # Importing it takes as long as a small photo, and Linux has said so already.
+    if cpu_features() and not BFLOAT16_FEATURES & set(cpu_features()):
+        return False
     try:
         runtime = import_openvino()
         return "BF16" in runtime.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,72 @@
+"""How large the tiles of a photo are: as few as memory allows, since what their halos see is computed again."""
+
+import math
+
+from nsp_pipeline.core.tiling import fewest_tiles, largest_tile
+from nsp_pipeline.engines.engine import Engine, EngineInfo
+from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError
+
+SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
+HALOS_A_TILE = 12
+"""Where it is not known how much memory there is, a tile is this many halos wide."""
+
+SMALLEST_TILE = 64
+"""Where memory runs out, automatic tiles are halved down to this size; a device must have memory for that."""
+
+LARGEST_AREA = 6_600_000
+"""Pixels that a tile reads at most: of 24 megapixels, four tiles see 9 % twice. More would gain little, and a run is
+told of its progress, and of an interrupt, between tiles."""
+
+
+def tile_shape(info: EngineInfo, asked: int | None, reach: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a tile of a photo, its halo not counted.
+
+    Args:
+        asked: the side that the user asked for.
+        reach: pixels that blending looks at, on top of the network's halo.
+        size: height and width of the photo, padded to the network's multiple.
+
+    Raises EngineFailedError where the engine takes no tile at all.
+    """
+    free = info.tiling != "blended" and asked is None and info.tile is None and info.most is None
+    if free and info.room is not None:
+        area = min(info.room, LARGEST_AREA)
+        if shape := fewest_tiles(*size, area=area, halo=info.halo + reach, multiple=info.multiple):
+            return shape
+    side = tile_side(info, asked, reach)
+    return side, side
+
+
+def tile_side(info: EngineInfo, asked: int | None, reach: int) -> int:
+    """The side of a square tile: what was asked for, else what suits the network; never more than the engine takes.
+
+    Arguments and errors as for `tile_shape`.
+    """
+    blended = info.tiling == "blended"
+    halo = 0 if blended else info.halo + reach
+    # Tiles that fade into each other are no smaller than twice what they overlap by.
+    least = 2 * -(-info.halo // info.multiple) * info.multiple if blended else info.multiple
+    side = asked or info.tile or min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
+    if info.room is not None and not asked:
+        side = min(side, max(SMALLEST_TILE, least, largest_tile(math.isqrt(info.room), halo, info.multiple)))
+    if info.most is None:
+        return side
+    largest = largest_tile(info.most, halo, info.multiple)
+    if largest < least:
+        raise EngineFailedError(
+            f"{info.name} takes images of {info.most} pixels a side at most, too few for tiles of this network; "
+            "try another --engine"
+        )
+    return min(side, largest)
+
+
+def halved(side: int, engine: Engine, asked: int | None, error: Exception) -> int:
+    """Half of a tile that did not fit; raises EngineOutOfMemoryError, with advice, where it is not ours to choose."""
+    reason = str(error) or "out of memory"
+    if asked:
+        advice = f"--tile {asked} is too much: lower it, or leave it out"
+        raise EngineOutOfMemoryError(f"{reason}; {advice}") from error
+    floor = max(SMALLEST_TILE, engine.info.multiple, 2 * engine.info.halo * (engine.info.tiling == "blended"))
+    if side <= floor:
+        raise EngineOutOfMemoryError(f"{reason}, even in tiles of {side} pixels: close other programs") from error
+    return max(floor, side // 2)
