@@ -22,6 +22,7 @@ from nsp_pipeline.frames.sniff import sniff
 
 JPEG_HEAD = 1 << 20
 RAW_COLOURS = 3
+"""Floating-point numbers, as RAW is denoised before it is developed."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read_footprint(path: Path) -> Footprint | None:
         kind = sniff(path, FileSlices(file))
         if kind is Kind.RAW:
             width, height = read_raw_size(path)
-            return _footprint(width, height, RAW_COLOURS, 2)
+            return _footprint(width, height, RAW_COLOURS, 4)
         if kind in OTHER_KINDS:
             file.seek(0)
             other = read_head(path, file.read(LONGEST_FILE), kind)
