@@ -83,9 +83,7 @@ def ask(path: Path, module: str, *arguments: str, allocate: Allocate = np.zeros)
             raise _failure(path, how, overheard.words()) from error
 
 
-def _received(
-    path: Path, process: "subprocess.Popen[bytes]", overheard: "_Overhearing", allocate: Allocate
-) -> Answer:
+def _received(path: Path, process: "subprocess.Popen[bytes]", overheard: "_Overhearing", allocate: Allocate) -> Answer:
     """Read the answer; raises EOFError or ValueError where there is none or only a part."""
     assert process.stdout is not None
     line = process.stdout.readline()
