@@ -120,7 +120,7 @@ def die_at(moment: str, published: int) -> None:
             file.write(b"half a pho")
             file.flush()
             if moment.startswith("hang"):
-                time.sleep(60)
+                time.sleep(600)
             die()
         write(frame, file, **kwargs)
 

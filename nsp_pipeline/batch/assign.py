@@ -14,6 +14,8 @@ from nsp_pipeline.profiles.choose import Choice
 
 AUTO = "auto"
 METADATA_READERS = 4
+AT_A_TIME = 32
+"""Photos that a reader is handed at once: handing over costs as much as reading the head of a small file."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def _first_and_number(whys: Sequence[str]) -> str:
 
 def _facts(jobs: Sequence[Job]) -> list[Facts | DecoderFailedError | None]:
     readers = ThreadPoolExecutor(METADATA_READERS)
+    parts = [jobs[start : start + AT_A_TIME] for start in range(0, len(jobs), AT_A_TIME)]
     try:
-        return list(readers.map(_facts_of, jobs))
+        return [facts for part in readers.map(lambda part: [*map(_facts_of, part)], parts) for facts in part]
     finally:
         # At once, also on Ctrl-C with thousands of files to go.
         readers.shutdown(wait=False, cancel_futures=True)

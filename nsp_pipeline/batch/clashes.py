@@ -115,7 +115,7 @@ def _named(jobs: Sequence[Job]) -> str:
 
 def _folders(jobs: Iterable[Job]) -> set[str]:
     """The names of all folders that the outputs lie in."""
-    keys = {str(PurePosixPath(job.key).parent) for job in jobs}
+    keys = {job.key.rpartition("/")[0] for job in jobs}
     return {_disk_name(str(way)) for key in keys for way in (PurePosixPath(key), *PurePosixPath(key).parents)}
 
 
@@ -162,4 +162,6 @@ def _numbered(key: str, number: int) -> str:
 
 
 def _disk_name(key: str) -> str:
+    if key.isascii():
+        return key.lower()  # nearly all, and a plan has many thousands
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())

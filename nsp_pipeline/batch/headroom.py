@@ -10,6 +10,7 @@ import numpy as np
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.footprint import Footprint, read_footprint
 from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.frames.limits import size_text
 from nsp_pipeline.machine.disk_array import Allocate, on_disk
 from nsp_pipeline.machine.memory import available_memory
 
@@ -33,6 +34,10 @@ def photo_memory(asked: int | None) -> int | None:
     return min(bounds, default=None)
 
 
+class NoRoomError(PhotoError):
+    """The photo takes more memory than there is; the system would end the run over it."""
+
+
 class Headroom:
     """Admits photos to memory: at most `ahead` that wait for their turn, and `limit` bytes of all in flight.
 
@@ -49,6 +54,18 @@ class Headroom:
     def allocator(self, size: int, folder: Path) -> Allocate:
         """Where the pixels of a photo of `size` bytes go: into memory, or beside a folder where that has no room."""
         return np.zeros if self._limit is None or size <= self._limit else on_disk(folder)
+
+    def require_room(self, path: Path, footprint: Footprint, size: int) -> None:
+        """Raise NoRoomError for a photo, admitted alone, whose decoder would take more than there is."""
+        if self._limit is None or size <= self._limit:
+            return
+        free = available_memory()
+        if free is not None and footprint.decoding > free:
+            raise NoRoomError(
+                path,
+                f"decoding it takes {size_text(footprint.decoding)} of memory, and {size_text(free)} are free here; "
+                "close other programs, or grant nsp more",
+            )
 
     def admit(self, size: int, stopping: Callable[[], bool]) -> bool:
         """Wait until a photo of `size` bytes may be read; False when the run is ending instead."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nsp_pipeline import __version__
 from nsp_pipeline.batch.assign import Task
+from nsp_pipeline.batch.headroom import NoRoomError
 from nsp_pipeline.batch.job import RECORD_FOLDER, Refused
 from nsp_pipeline.batch.outcome import Outcome, Result
 from nsp_pipeline.batch.output.manifest import Death, Manifest
@@ -48,7 +49,7 @@ class ChangedError(PhotoError):
 
 
 PASSING = (
-    *(NotOursError, TooLargeError, ChangedError, DecoderFailedError, MemoryError, OSError),
+    *(NotOursError, TooLargeError, ChangedError, NoRoomError, DecoderFailedError, MemoryError, OSError),
     *(EngineFailedError, EngineOutOfMemoryError, UntrustedResultError),
 )
 """Causes that may be gone the next time; any other failure would come again."""
@@ -257,7 +258,8 @@ def _require_header(path: Path, settings: RunSettings) -> None:
 
 def _require_size(path: Path, width: int, height: int, most: float) -> None:
     if width * height > most * 1e6:
-        size = f"{width}×{height} is {width * height / 1e6:.4g} megapixels"
+        megapixels = width * height / 1e6
+        size = f"{width}×{height} is {f'{megapixels:.4g}' if megapixels < 1e4 else f'{megapixels:.0f}'} megapixels"
         raise TooLargeError(path, f"{size}; --max-megapixels {most:g} refuses it")
 
 

@@ -154,10 +154,12 @@ class Pipeline:
             self._to_infer.put(None)
 
     def _read_ahead(self, task: Task) -> None:
-        size = self._held_of(guess_footprint(task.job.input))
+        foreseen = guess_footprint(task.job.input)
+        size = self._held_of(foreseen)
         if not self._headroom.admit(size, self._stopping):
             return
         try:
+            self._headroom.require_room(task.job.input, foreseen, size)
             with self._activity.working_on(task.job):
                 ready = self._steps.read(task, self._headroom.allocator(size, self._steps.manifest.path.parent))
         except Exception as error:

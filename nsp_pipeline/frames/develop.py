@@ -8,6 +8,7 @@ from nsp_pipeline.frames.development import Development
 from nsp_pipeline.frames.dng.write import encode_dng
 from nsp_pipeline.frames.formats.raw.read import read_raw
 from nsp_pipeline.frames.frame import Frame, RawSource
+from nsp_pipeline.machine.disk_array import beside
 
 
 def develop_frame(frame: Frame, development: Development) -> Frame:
@@ -22,7 +23,7 @@ def develop_frame(frame: Frame, development: Development) -> Frame:
         path = Path(folder) / "picture.dng"
         with path.open("w+b") as stream:
             encode_dng(frame, stream, previews=False)
-        developed = read_raw(path, development=development)
+        developed = read_raw(path, development=development, allocate=beside(frame.pixels))
     left_out = tuple(dict.fromkeys((*frame.metadata.left_out, *developed.metadata.left_out)))
     metadata = replace(developed.metadata, left_out=left_out)
     return replace(developed, metadata=metadata, camera=frame.camera, damage=frame.damage)

@@ -5,6 +5,7 @@ import stat
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,7 +34,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     parse,
 )
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, sniff
-from nsp_pipeline.machine.disk_array import Allocate
+from nsp_pipeline.machine.disk_array import Allocate, moved
 
 __all__ = ["OTHER_IMAGE_SUFFIXES", "PHOTO_SUFFIXES", "read_camera", "read_facts", "read_frame"]
 
@@ -46,7 +47,8 @@ def read_frame(
     A photo whose decoder complains is refused; with `keep_damaged` what can be read of it is delivered, and
     `Frame.damage` says what is wrong.
 
-    The pixels of a TIFF go into an array of `allocate` (see machine/disk_array.py).
+    Pixels go into an array of `allocate` (see machine/disk_array.py): those of TIFF and RAW at once, others when they
+    are decoded.
 
     Raises, with a reason for people and, where a library said more, its own text:
         DamagedPhotoError: the picture is damaged or incomplete, and `keep_damaged` could have part of it.
@@ -54,7 +56,9 @@ def read_frame(
         PhotoError: whatever else cannot be read or is no photo. Never anything else.
     """
     with _explained(path), _open(path) as file:
-        return _read(path, file, keep_damaged, development, allocate)
+        frame = _read(path, file, keep_damaged, development, allocate)
+        # Other decoders know memory only; from there on the pixels need none.
+        return replace(frame, pixels=moved(frame.pixels, allocate))
 
 
 def read_camera(path: Path) -> Camera:
@@ -102,7 +106,7 @@ def _read(path: Path, file: BinaryIO, keep_damaged: bool, development: Developme
     if kind is Kind.TIFF:
         return read_tiff(path, file, keep_damaged=keep_damaged, allocate=allocate)
     if kind is Kind.RAW:
-        return read_raw(path, keep_damaged=keep_damaged, development=development)
+        return read_raw(path, keep_damaged=keep_damaged, development=development, allocate=allocate)
     if kind in OTHER_KINDS:
         return read_other(path, _whole(path, file), kind)
     read = read_jpeg if kind is Kind.JPEG else read_png

@@ -45,6 +45,17 @@ def on_disk(folder: Path) -> Allocate:
     return allocate
 
 
+def moved(array: NDArray[Any], allocate: Allocate) -> NDArray[Any]:
+    """An array where `allocate` makes them: itself, where that is in memory as well."""
+    if allocate is np.zeros or _below(array) is not None:
+        return array
+    target = allocate(array.shape, array.dtype)
+    for rows in pieces(target):
+        target[rows] = array[rows]
+    let_go(target)
+    return target
+
+
 def beside(array: NDArray[Any]) -> Allocate:
     """Make arrays where another one lies: on its disk, or in memory."""
     below = _below(array)

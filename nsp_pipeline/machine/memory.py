@@ -10,10 +10,11 @@ PAGE_LIMIT = 1 << 60
 """What version 1 of control groups says where there is no limit is a number beyond all memory."""
 
 FILES = {
-    1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
-    2: (("memory.max", "memory.high"), "memory.current", "inactive_file"),
+    1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+    2: (("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file")),
 }
-"""Where each version of control groups keeps the limits, what is used, and how much of that the system would let go."""
+"""Where each version of control groups keeps the limits, what is used, and how much of that the system would let go:
+files, ours on the disk among them."""
 
 
 _sharers = 1
@@ -56,7 +57,7 @@ def _of_the_address_space(root: Path) -> int | None:
 def _of_a_group(version: int, folder: Path) -> list[int]:
     names, usage, kept = FILES[version]
     limits = [limit for name in names if (limit := first_number(folder / name)) is not None and limit < PAGE_LIMIT]
-    used = (first_number(folder / usage) or 0) - (_line(folder / "memory.stat", kept) or 0)
+    used = (first_number(folder / usage) or 0) - sum(_line(folder / "memory.stat", name) or 0 for name in kept)
     return [limit - max(0, used) for limit in limits]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from run_nsp import REPOSITORY, Finished, finish
 from nsp_pipeline.batch.workers.shared_folders import proof_of, what_differs
 
 PHOTOS = 14
+KILLS = 50
 
 
 def test_another_machine_must_see_the_same_folders(tmp_path: Path) -> None:
@@ -140,10 +142,10 @@ def run(cluster: Any, archive: Path, out: Path, *options: str) -> "subprocess.Po
     return start("denoise", archive, out, "--cluster", cluster.address, "--json", *options)
 
 
-def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+def until(condition: Callable[[], bool], process: "subprocess.Popen[str] | None") -> None:
     end = time.monotonic() + 110
     while not condition():
-        assert process.poll() is None, finish(process)
+        assert process is None or process.poll() is None, finish(process)
         assert time.monotonic() < end
         time.sleep(0.05)
 
@@ -245,3 +247,82 @@ def test_an_interrupt_ends_it_cleanly(cluster: Any, archive: Path, expected: dic
     assert not strays(out)
     assert finish(run(cluster, archive, out)).code == 0
     assert hashes(out) == expected
+
+
+class Upheaval:
+    """Kills workers, nodes and drivers of runs on a cluster, and looks after each that nothing was lost."""
+
+    def __init__(self, cluster: Any, archive: Path, expected: dict[str, str], folder: Path) -> None:
+        self._cluster, self._archive, self._expected, self._folder = cluster, archive, expected, folder
+        self._originals = hashes(archive)
+        self._random = random.Random(5)
+        self._made: dict[str, int] = {}
+        self._outs = 0
+        self._process: subprocess.Popen[str] | None = None
+        self.killed = {"worker": 0, "node": 0, "driver": 0}
+
+    @property
+    def _out(self) -> Path:
+        return self._folder / f"out{self._outs}"
+
+    def kill(self) -> None:
+        """Let a run work for a while, and kill part of it."""
+        process = self._at_work()
+        time.sleep(self._random.uniform(0, 2.5))
+        kind = self._random.choice(["worker", "worker", "node", "driver"])
+        if process.poll() is not None:
+            return
+        if kind == "driver":
+            process.kill()
+            finish(process)
+        elif kind == "worker" and (pids := workers()):
+            os.kill(self._random.choice(pids), signal.SIGKILL)
+        elif kind == "node":
+            self._cluster.remove_node(self._cluster.worker_nodes.copy().pop(), allow_graceful=False)
+            add_node(self._cluster)
+        else:
+            return
+        self.killed[kind] += 1
+        self._require_all_well()
+
+    def complete(self) -> None:
+        """Let the next runs complete."""
+        if self._process:
+            finish(self._process)
+        for _ in range(2):  # the first may be the one that learns of a death
+            last = finish(run(self._cluster, self._archive, self._out, "--retry-failed"))
+        assert last.code == 0, last.err
+        assert hashes(self._out) == self._expected
+        assert not strays(self._out)
+        self._require_all_well()
+
+    def _at_work(self) -> "subprocess.Popen[str]":
+        if self._process is None or self._process.poll() is not None:
+            if self._process:
+                ended = finish(self._process)
+                assert ended.code in (0, 1, -signal.SIGKILL), ended.err
+            if hashes(self._out) == self._expected:
+                self._outs, self._made = self._outs + 1, {}
+            self._process = run(self._cluster, self._archive, self._out, "--retry-failed")
+            before, process = made(self._out), self._process
+            until(lambda: made(self._out) > before or process.poll() is not None, None)
+        return self._process
+
+    def _require_all_well(self) -> None:
+        assert hashes(self._archive) == self._originals
+        whole = {name: digest for name, digest in hashes(self._out).items() if "nsp-part" not in name}
+        assert whole.items() <= self._expected.items(), "a name that exists is a finished, valid file"
+        inodes = {name: (self._out / name).stat().st_ino for name in whole}
+        assert self._made.items() <= inodes.items(), "what was made is there, and was not made twice"
+        self._made = inodes
+
+
+@pytest.mark.timeout(3600)
+def test_fifty_kills_of_workers_nodes_and_drivers_lose_nothing(
+    cluster: Any, archive: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    upheaval = Upheaval(cluster, archive, expected, tmp_path)
+    while sum(upheaval.killed.values()) < KILLS:
+        upheaval.kill()
+    upheaval.complete()
+    assert min(upheaval.killed.values()) > 3

@@ -111,4 +111,6 @@ def test_a_run_says_once_that_tiles_are_smaller(nsp: Nsp, tmp_path: Path, monkey
 
     refused = nsp("denoise", tmp_path / "in", tmp_path / "asked", "--tile", "512")
     assert refused.code == 1
-    assert refused.err.count("--tile 512 is too much: lower it, or leave it out") >= 3
+    assert refused.err.count("--tile 512 is too much: lower it, or leave it out") == 4, (
+        "each, and the reason at the end"
+    )

@@ -13,6 +13,7 @@ from photos import jpeg_bytes, scene
 
 from nsp_pipeline.batch.headroom import bytes_held, footprint_of, guess_footprint
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.development import UNDEVELOPED
 from nsp_pipeline.frames.footprint import Footprint, read_footprint
 from nsp_pipeline.frames.read import read_frame
 
@@ -93,7 +94,8 @@ PHOTOS: dict[str, Any] = {
 @pytest.mark.parametrize("name", PHOTOS)
 def test_pixels_take_what_was_foreseen(tmp_path: Path, name: str) -> None:
     path = PHOTOS[name](tmp_path / name)
-    foreseen, found = read_footprint(path), footprint_of(read_frame(path))
+    # RAW is denoised in the sensor's colours, which takes more than what it is developed to.
+    foreseen, found = read_footprint(path), footprint_of(read_frame(path, development=UNDEVELOPED))
     assert foreseen is not None
     assert foreseen.itemsize == found.itemsize
     assert found.size <= foreseen.size <= 1.34 * found.size

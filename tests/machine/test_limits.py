@@ -68,7 +68,7 @@ def test_version_1_in_a_container_or_outside(tmp_path: Path, seen: str) -> None:
         {
             f"sys/fs/cgroup/memory{own}/memory.limit_in_bytes": str(GIB),
             f"sys/fs/cgroup/memory{own}/memory.usage_in_bytes": str(GIB // 2),
-            f"sys/fs/cgroup/memory{own}/memory.stat": f"total_inactive_file {GIB // 4}",
+            f"sys/fs/cgroup/memory{own}/memory.stat": f"total_inactive_file {GIB // 8}\ntotal_active_file {GIB // 8}",
             f"sys/fs/cgroup/cpu,cpuacct{own}/cpu.cfs_quota_us": "50000",
             f"sys/fs/cgroup/cpu,cpuacct{own}/cpu.cfs_period_us": "100000",
         },

@@ -1,6 +1,6 @@
 """What is said of a run in words: its profiles, its photos, its end."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
@@ -9,8 +9,8 @@ from nsp_pipeline.file_names import printable
 
 MOST_LOST_NAMED = 12
 """Items of metadata that the last lines of a run name."""
-MOST_FAILURES_NAMED = 5
-"""Photos that failed for one reason and that the last lines of a run name."""
+MOST_REASONS = 5
+"""Why photos failed, in the last lines of a run."""
 
 
 def profile_line(info: EngineInfo, why: str, *, verbose: bool = False) -> str:
@@ -35,7 +35,7 @@ def result_line(result: Result) -> str:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """The run in a few lines: what was done, what could not be kept, and what failed."""
+    """The run in a few lines: what was done, what could not be kept, and why photos failed."""
     done, skipped, failed = (summary.of(outcome) for outcome in (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED))
     counts = [f"{len(done)} done"]
     if skipped:
@@ -57,7 +57,7 @@ def summary_lines(summary: Summary) -> list[str]:
     lines = [f"{', '.join(counts)} in {duration(summary.seconds)}{pace}; {place}"]
     lines += [f"  damaged, made of what is left: {result.name}: {result.made.damaged}" for result in summary.damaged]
     lines += _lost_lines(summary.lost)
-    lines += failure_lines(failed)
+    lines += reason_lines(failed)
     if summary.ended == Ended.TIME_UP:
         left = "1 photo is left" if summary.remaining == 1 else f"{summary.remaining} photos are left"
         lines.append(f"time is up (--max-duration): {left}; run the same command again to continue")
@@ -66,19 +66,13 @@ def summary_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def failure_lines(failed: Sequence[Result]) -> list[str]:
-    """The photos that failed, by reason, the most frequent first."""
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for result in failed:
-        reasons[result.reason or ""].append(result.name)
-    lines = []
-    for reason, names in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
-        if len(names) <= MOST_FAILURES_NAMED:
-            lines += [f"  failed: {name}: {reason}" for name in names]
-            continue
-        lines.append(f"  {len(names)} failed: {reason}")
-        lines += [f"    {name}" for name in names[:MOST_FAILURES_NAMED]]
-        lines.append(f"    and {len(names) - MOST_FAILURES_NAMED} more; nsp status OUTPUT --failed names all")
+def reason_lines(failed: Sequence[Result]) -> list[str]:
+    """Why photos failed, where several did for one reason; each was named with its reason when it failed."""
+    counts = Counter(result.reason or "" for result in failed)
+    common = [(reason, count) for reason, count in counts.most_common() if count > 1]
+    lines = [f"  {count} failed: {reason}" for reason, count in common[:MOST_REASONS]]
+    if left := sum(counts.values()) - sum(count for _, count in common[:MOST_REASONS]) if lines else 0:
+        lines.append(f"  {left} for other reasons")
     return lines
 
 

@@ -95,9 +95,11 @@ class PhotoWorker:
     def make(self, job: Job, profile_sha256: str, why: str) -> Done | Failure | Fatal:
         """Read, denoise and write one photo; whatever goes wrong with it is returned."""
         settings, task = self._setup.settings, Task(job, self._setup.profiles[profile_sha256], why)
-        held = self._held_of(guess_footprint(job.input))
+        foreseen = guess_footprint(job.input)
+        held = self._held_of(foreseen)
         self._headroom.admit(held, lambda: False)
         try:
+            self._headroom.require_room(job.input, foreseen, held)
             ready = read_photo(task, settings, self._headroom.allocator(held, self._setup.proof.token.parent))
             guessed, held = held, self._held_of(footprint_of(ready.frame))
             self._headroom.resize(guessed, held)

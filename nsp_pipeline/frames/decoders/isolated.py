@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import DamagedPhotoError, DecoderFailedError, PhotoError
+from nsp_pipeline.machine.disk_array import Allocate, pieces
 
 PACKAGE_ROOT = Path(__file__).parents[2]
 LONGEST_RUN = 600.0
@@ -52,8 +53,8 @@ class Refusal(Exception):  # noqa: N818  (an answer, not a failure of ours)
         self.reason, self.details, self.keepable = reason, details, keepable
 
 
-def ask(path: Path, module: str, *arguments: str) -> Answer:
-    """Let a module of this package decode a photo in a process of its own.
+def ask(path: Path, module: str, *arguments: str, allocate: Allocate = np.zeros) -> Answer:
+    """Let a module of this package decode a photo in a process of its own; its pixels come into an array of `allocate`.
 
     Raises:
         DamagedPhotoError: the decoder found the file damaged, and part of the picture could be had.
@@ -76,13 +77,13 @@ def ask(path: Path, module: str, *arguments: str) -> Answer:
         raise _failure(path, f"could not be started ({error.strerror or error})", "") from error
     with process, _Overhearing(process.stderr) as overheard, _Deadline(process) as deadline:
         try:
-            return _received(path, process, overheard)
+            return _received(path, process, overheard, allocate)
         except (EOFError, ValueError, KeyError, TypeError) as error:
             how = f"did not finish in {LONGEST_RUN:.0f} seconds" if deadline.missed else _how_it_ended(process)
             raise _failure(path, how, overheard.words()) from error
 
 
-def _received(path: Path, process: "subprocess.Popen[bytes]", overheard: "_Overhearing") -> Answer:
+def _received(path: Path, process: "subprocess.Popen[bytes]", overheard: "_Overhearing", allocate: Allocate) -> Answer:
     """Read the answer; raises EOFError or ValueError where there is none or only a part."""
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -94,14 +95,15 @@ def _received(path: Path, process: "subprocess.Popen[bytes]", overheard: "_Overh
         details = "\n".join(filter(None, (header["details"], overheard.words())))
         raise kind(path, header["refused"], details or None)
     extra = process.stdout.read(header["extra"])
-    pixels = np.empty(header["shape"], header["dtype"])
-    flat = pixels.reshape(-1).view(np.uint8)
-    filled = 0
-    while filled < len(flat):
-        count = process.stdout.readinto(flat[filled:].data)  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError
-        filled += count
+    pixels = allocate(tuple(header["shape"]), np.dtype(header["dtype"]))
+    for rows in pieces(pixels):
+        flat = pixels[rows].reshape(-1).view(np.uint8)
+        filled = 0
+        while filled < len(flat):
+            count = process.stdout.readinto(flat[filled:].data)  # type: ignore[attr-defined]
+            if not count:
+                raise EOFError
+            filled += count
     return Answer(header["facts"], extra, pixels, overheard.words())
 
 

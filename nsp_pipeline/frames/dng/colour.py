@@ -34,6 +34,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     short_entry,
     text_entry,
 )
+from nsp_pipeline.machine.disk_array import beside, let_go
 
 SRGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -57,9 +58,10 @@ LENS = (50737, 50738, OPCODE_LIST_3, NOISE_PROFILE, 51125, 52525)
 
 def seen(light: NDArray[np.uint16], source: RawSource) -> NDArray[np.float32]:
     """A demosaiced picture in linear light (see RawSource) as networks see pictures: sRGB on its curve, 0..1."""
-    pixels = np.empty(light.shape, np.float32)
+    pixels = beside(light)(light.shape, np.float32)
     for top in range(0, len(light), ROWS_AT_ONCE):
         pixels[top : top + ROWS_AT_ONCE] = _curve()[_in_srgb(light[top : top + ROWS_AT_ONCE], source)]
+        let_go(light, pixels)
     return pixels
 
 
@@ -71,7 +73,7 @@ def sensor_of(pixels: NDArray[np.floating[Any]], source: RawSource) -> NDArray[n
     assert source.light is not None
     back = np.linalg.inv(np.array(source.to_srgb)).T.astype(np.float32) if source.to_srgb else None
     gains = np.array(source.gains, np.float32) / (1 + source.pedestal)
-    stored = np.empty(pixels.shape, np.uint16)
+    stored = beside(pixels)(pixels.shape, np.uint16)
     for top in range(0, len(pixels), ROWS_AT_ONCE):
         rows = slice(top, top + ROWS_AT_ONCE)
         before = _light_before()[_in_srgb(source.light[rows], source)]
@@ -80,6 +82,7 @@ def sensor_of(pixels: NDArray[np.floating[Any]], source: RawSource) -> NDArray[n
             change = change @ (back * np.float32(min(source.gains) * (1 + source.pedestal)))
         signal = (source.light[rows] + change) / gains - np.float32(source.pedestal * FULL)
         stored[rows] = np.clip(np.rint(signal), 0, FULL)
+        let_go(source.light, pixels, stored)
     return stored
 
 

@@ -55,6 +55,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     short_entry,
 )
 from nsp_pipeline.frames.sniff import CFA, LINEAR_RAW, SUB_IFDS, SUBFILE_TYPE
+from nsp_pipeline.machine.disk_array import let_go
 
 VERSION, READABLE_BY, READABLE_WITH_OPCODES = (1, 4, 0, 0), (1, 1, 0, 0), (1, 3, 0, 0)
 FULL = 65535
@@ -254,7 +255,12 @@ def _stored(room: _Room, pixels: NDArray[Any], photometric: int, *, reduced: boo
     order = room.order
     height, width, colours = pixels.shape
     rows = max(1, STRIP_BYTES // (width * colours * pixels.itemsize))
-    strips = [pixels[top : top + rows].tobytes() for top in range(0, height, rows)]
+    offsets, sizes = [], []
+    for top in range(0, height, rows):
+        strip = pixels[top : top + rows].tobytes()
+        offsets.append(room.put(strip))
+        sizes.append(len(strip))
+    let_go(pixels)
     return {
         SUBFILE_TYPE: long_entry(order, int(reduced)),
         IMAGE_WIDTH: long_entry(order, width),
@@ -262,9 +268,9 @@ def _stored(room: _Room, pixels: NDArray[Any], photometric: int, *, reduced: boo
         BITS: short_entry(order, *[8 * pixels.itemsize] * colours),
         COMPRESSION: short_entry(order, UNCOMPRESSED),
         PHOTOMETRIC: short_entry(order, photometric),
-        STRIP_OFFSETS: long_entry(order, *(room.put(strip) for strip in strips)),
+        STRIP_OFFSETS: long_entry(order, *offsets),
         SAMPLES: short_entry(order, colours),
         ROWS: long_entry(order, min(rows, height)),
-        STRIP_SIZES: long_entry(order, *map(len, strips)),
+        STRIP_SIZES: long_entry(order, *sizes),
         PLANAR: short_entry(order, 1),
     }

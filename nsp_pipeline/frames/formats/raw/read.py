@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nsp_pipeline.errors import DamagedPhotoError, DecoderFailedError, PhotoError
 from nsp_pipeline.frames.decoders.isolated import Answer, ask
 from nsp_pipeline.frames.development import CAMERA_RGB, DEVELOPED, MOSAIC, Development
@@ -36,6 +38,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     short_entry,
 )
 from nsp_pipeline.frames.sniff import DNG_VERSION, picture_directories
+from nsp_pipeline.machine.disk_array import Allocate
 
 DEVELOPER = "nsp_pipeline.frames.decoders.develop_raw"
 COLOUR_SPACE, SRGB, UNCALIBRATED = 40961, 1, 65535
@@ -49,12 +52,14 @@ ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """TIFF's code for LibRaw's flips."""
 
 
-def read_raw(path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED) -> Frame:
-    """Develop a RAW file; raises PhotoError as `read_frame` does."""
+def read_raw(
+    path: Path, *, keep_damaged: bool = False, development: Development = DEVELOPED, allocate: Allocate = np.zeros
+) -> Frame:
+    """Develop a RAW file, its pixels into arrays of `allocate`; raises PhotoError as `read_frame` does."""
     damage = _missing_parts(path)
     if damage and not keep_damaged:
         raise DamagedPhotoError(path, damage)
-    developed = _developed(path, keep_damaged, development)
+    developed = _developed(path, keep_damaged, development, allocate)
     complaint = COMPLAINT.search(developed.words)
     damage = damage or developed.facts.get("damage") or (COMPLAINTS[complaint.lastgroup or ""] if complaint else None)
     if damage and not keep_damaged:
@@ -84,7 +89,7 @@ def read_raw_size(path: Path) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _developed(path: Path, keep_damaged: bool, development: Development) -> Answer:
+def _developed(path: Path, keep_damaged: bool, development: Development, allocate: Allocate) -> Answer:
     """LibRaw's answer; where it cannot read the file, with the real reason."""
     arguments = ["--keep"] if keep_damaged else []
     if development != DEVELOPED:
@@ -92,7 +97,7 @@ def _developed(path: Path, keep_damaged: bool, development: Development) -> Answ
     if reason := unreadable(path, certain=True):
         raise PhotoError(path, reason)
     try:
-        return ask(path, DEVELOPER, *arguments)
+        return ask(path, DEVELOPER, *arguments, allocate=allocate)
     except (DamagedPhotoError, DecoderFailedError):
         raise
     except PhotoError as error:

@@ -1,0 +1,65 @@
+"""Photos that take more memory than there is are named, and the system need not end the run over them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from batch_runs import hashes, save_photo
+from make_dng import make_dng
+from PIL import Image
+from run_nsp import Finished
+
+from nsp_pipeline.batch import headroom, pipeline
+
+Nsp = Callable[..., Finished]
+REASON = "of memory, and 30 kB are free here; close other programs, or grant nsp more"
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(pipeline, "photo_memory", lambda asked: 15_000)
+    monkeypatch.setattr(headroom, "available_memory", lambda: 30_000)
+    return monkeypatch
+
+
+def test_a_photo_that_cannot_be_decoded_in_what_is_free_fails_and_is_tried_again(
+    nsp: Nsp, tmp_path: Path, little_memory: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "in"
+    for name in ("large.jpg", "large.png"):
+        save_photo(photos / name, 1, (200, 150))
+    make_dng(photos / "large.dng", side=64)
+    save_photo(photos / "small.jpg", 2)
+    tifffile.imwrite(photos / "strips.tif", np.asarray(Image.open(photos / "large.png")), photometric="rgb")
+    ended = nsp("denoise", photos, tmp_path / "out")
+    assert ended.code == 1
+    assert sorted(hashes(tmp_path / "out")) == ["small.jpg", "strips.tif"], "strip by strip, it needs no memory"
+    for name, size in (("large.jpg", "90 kB"), ("large.png", "120 kB"), ("large.dng", "98 kB")):
+        assert f"{photos / name} failed: decoding it takes {size} {REASON}" in ended.err
+    little_memory.undo()
+    again = nsp("denoise", photos, tmp_path / "out")
+    assert (again.code, len(hashes(tmp_path / "out"))) == (0, 5), again.err
+
+
+def test_what_other_decoders_give_goes_to_the_disk_and_comes_out_the_same(
+    nsp: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "in"
+    for name in ("a.jpg", "b.png"):
+        save_photo(photos / name, 1, (200, 150))
+    make_dng(photos / "c.dng", side=64)
+    assert nsp("denoise", photos, tmp_path / "roomy").code == 0
+    on_disk, shapes = headroom.on_disk, set[tuple[int, ...]]()
+
+    def noted(folder: Path) -> object:
+        make = on_disk(folder)
+        return lambda shape, dtype: (shapes.add(shape), make(shape, dtype))[1]
+
+    monkeypatch.setattr(headroom, "on_disk", noted)
+    monkeypatch.setattr(pipeline, "photo_memory", lambda asked: 10_000)
+    ended = nsp("denoise", photos, tmp_path / "tight")
+    assert ended.code == 0, ended.err
+    assert shapes == {(150, 200, 3), (64, 64, 3)}
+    assert hashes(tmp_path / "roomy") == hashes(tmp_path / "tight")
