@@ -41,7 +41,7 @@ def closing_table(results: Sequence[Result], shot: Shot) -> Table | None:
 
 def next_lines(summary: Summary, *, reported: bool) -> list[str]:
     """What to type next; `reported` is whether a report was written already."""
-    root = shlex.quote(printable(summary.root))
+    root = shlex.quote(printable(summary.file or summary.root))
     lines = [] if reported or not summary.of(Outcome.DONE) else [f"before and after: nsp report {root}"]
     return lines + ([f"what failed, and why: nsp status {root} --failed"] if summary.of(Outcome.FAILED) else [])
 
