@@ -28,7 +28,7 @@ def closing_table(results: Sequence[Result], shot: Shot) -> Table | None:
             groups[shot(result.name), result.profile or ""].append(result)
     if not groups:
         return None
-    right = [Column(name, justify="right", no_wrap=True) for name in ("photos", "MP", "noise", "time")]
+    right = [Column(name, justify="right", no_wrap=True) for name in ("photos", "MP", "noise (of 255)", "time")]
     columns = [Column("camera", ratio=1), Column("profile", no_wrap=True), *right]
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
 from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.engines.words import engine_in_words
 from nsp_pipeline.file_names import printable
 
 MOST_LOST_NAMED = 12
@@ -15,8 +16,9 @@ MOST_FAILURES_NAMED = 5
 
 def profile_line(info: EngineInfo, why: str) -> str:
     """Which profile runs on what, and why that one."""
+    computing = engine_in_words(info.name, info.provider, info.precision)
     fallback = f"; {info.fallback}" if info.fallback else ""
-    return f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}{fallback}"
+    return f"profile {info.profile} ({why}) on {computing}{fallback}"
 
 
 def result_line(result: Result) -> str:
