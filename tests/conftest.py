@@ -40,6 +40,15 @@ def _exported_once(tmp_path_factory: pytest.TempPathFactory) -> None:
         module._export = exported_once(module._export, folder)  # type: ignore[attr-defined]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's state folder: an empty one, in place of the real one, also for processes that tests start."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real photos, which is not part of the repository; tests that need it skip without it."""

@@ -10,7 +10,7 @@ from nsp_pipeline.errors import DecoderFailedError, PhotoError
 from nsp_pipeline.frames.frame import Camera, Facts
 from nsp_pipeline.frames.read import read_facts
 from nsp_pipeline.profiles.bundle import Profile
-from nsp_pipeline.profiles.choose import Choice
+from nsp_pipeline.profiles.choose import ANY_CAMERA, Choice
 
 AUTO = "auto"
 METADATA_READERS = 4
@@ -78,7 +78,9 @@ def reasons(tasks: Sequence[Task]) -> dict[str, str]:
 
 def _first_and_number(whys: Sequence[str]) -> str:
     more = len(whys) - 1
-    return whys[0] if not more else f"{whys[0]}, and for {more} other cameras or ISO; --dry-run tells of each"
+    if more and all(why.startswith(ANY_CAMERA) for why in whys):
+        return ANY_CAMERA  # which needs no reason; -v has it for every photo
+    return whys[0] if not more else f"{whys[0]}, and for {more} other cameras or ISO; -v tells of each"
 
 
 def _facts(jobs: Sequence[Job]) -> list[Facts | DecoderFailedError | None]:

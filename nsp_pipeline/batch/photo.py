@@ -187,8 +187,9 @@ class PhotoSteps:
         passing, damage = failure.passing, failure.damage
         row = self._row(task, None if passing else _whole_stamp(task), Provenance(damaged=damage))
         lasting = not passing and row.input_sha256 is not None
-        self.manifest.record_unmade(replace(row, error=failure.reason, lasting=lasting))
-        return replace(self._result(task, Outcome.FAILED, failure.reason), traceback=failure.traceback)
+        reason = f"{failure.reason} (traceback in {self._log_in_words})" if failure.traceback else failure.reason
+        self.manifest.record_unmade(replace(row, error=reason, lasting=lasting))
+        return replace(self._result(task, Outcome.FAILED, reason), traceback=failure.traceback)
 
     def _row(self, task: Task, source: Stamp | None = None, made: Provenance | None = None) -> Row:
         return row_of(task, self.settings, source, made)
@@ -196,6 +197,11 @@ class PhotoSteps:
     def _result(self, task: Task, outcome: Outcome, reason: str | None) -> Result:
         profile = task.profile.name if task.profile else None
         return Result(task.job.name, outcome, reason, printable(task.job.output), profile, task.why)
+
+    @property
+    def _log_in_words(self) -> str:
+        path = self.manifest.path.with_name(ERROR_LOG)
+        return f"{RECORD_FOLDER}/{ERROR_LOG}" if path.parent.name == RECORD_FOLDER else printable(path)
 
     def _log(self, task: Task, details: str | None) -> None:
         if not details:
@@ -294,13 +300,13 @@ def explain(error: Exception, settings: RunSettings) -> Failure:
         return Failure(error.reason, passing, error.details)
     if isinstance(error, EngineFailedError):
         trace = "".join(traceback.format_exception(error))
-        return Failure(f"{error} (traceback in {RECORD_FOLDER}/{ERROR_LOG})", passing, trace, trace)
+        return Failure(f"{error}", passing, trace, trace)
     if isinstance(error, NspError):
         return Failure(str(error), passing)
     if isinstance(error, MemoryError):
         return Failure("not enough memory for this photo; close other programs, or try a smaller --tile", passing)
     trace = "".join(traceback.format_exception(error))
-    reason = f"{type(error).__name__}: {error} (a bug in nsp; traceback in {RECORD_FOLDER}/{ERROR_LOG})"
+    reason = f"{type(error).__name__}: {error} (a bug in nsp)"
     return Failure(reason, passing, trace, trace)
 
 

@@ -18,6 +18,7 @@ from nsp_pipeline.batch.outcome import Ended, Summary
 from nsp_pipeline.batch.output.activity import Activity, settle_deaths
 from nsp_pipeline.batch.output.lock import OutputLock, locked_output
 from nsp_pipeline.batch.output.manifest import Manifest, read_manifest
+from nsp_pipeline.batch.output.place import begin_record
 from nsp_pipeline.batch.output.publish import Publisher, recover, remove_strays
 from nsp_pipeline.batch.output.up_to_date import Action
 from nsp_pipeline.batch.photo import PhotoSteps, trouble_foreseen
@@ -68,6 +69,7 @@ def run_batch(
     with engine_pool(settings, sources, reporter.say, ahead=ahead) as engines, listening as interrupted:
         if tasks and tasks[0].profile and not settings.in_other_processes:
             engines.get(tasks[0].profile)
+        begin_record(plan.root, single=plan.file is not None and not settings.in_other_processes)
         with locked_output(plan.root, settings.shard) as lock, Manifest.open(plan.root, reporter.say) as manifest:
             _settle_the_past(plan, settings, manifest, lock, reporter)
             wanted = {task.job.key: settings.wanted(task) if task.profile else None for task in tasks}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import click
 
 from nsp_pipeline import __version__
-from nsp_pipeline.cli.shared.helpful import HelpfulGroup, write_examples
+from nsp_pipeline.cli.shared.helpful import HelpfulGroup
 from nsp_pipeline.cli.shared.standard_output import drop_standard_output
 from nsp_pipeline.cli.shared.verbosity import with_verbosity
 from nsp_pipeline.errors import ExitCode, NspError
@@ -66,18 +66,13 @@ class LazyGroup(HelpfulGroup):
         assert isinstance(command, click.Command)
         return with_verbosity(command)
 
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """What it is for, and the first things to type."""
-        super().format_help_text(ctx, formatter)
-        write_examples(formatter, EXAMPLES)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, examples=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nsp", message="%(prog)s %(version)s")
 def nsp() -> None:
     """Clean folders of noisy photos with a denoiser fitted to their camera."""

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
-from nsp_pipeline.calibration.archive.verdict import calibration_in_words, noise_in_words
+from nsp_pipeline.calibration.archive.verdict import calibration_in_words, can_calibrate, noise_in_words
+from nsp_pipeline.cli.calibrate.how_long import usual_seconds
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.recipe_options import recipe_option
@@ -28,11 +29,15 @@ from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
 from nsp_pipeline.report.noise_page import noise_report
 from nsp_pipeline.report.page import write_page
 
-EXPLAINED = "σ: standard deviation of the noise, of 255; nsp calibrate makes a profile of a group; -v says with what"
-EXPLAINED_MORE = (
-    "σ: standard deviation of the noise, of 255; shared: correlation of neighbouring pixels; s: to calibrate with; "
-    "PD: at inference"
+EXPLAINED = (
+    "noise: its standard deviation in brightness steps of 0 to 255",
+    "nsp calibrate makes a profile of a group; -v tells what it goes by",
 )
+EXPLAINED_MORE = (
+    EXPLAINED[0],
+    "alike: correlation of the noise of neighbouring pixels; s, PD: what nsp calibrate takes for it",
+)
+NO_TORCH = "nsp calibrate needs PyTorch: pip install 'nsp-pipeline[cpu,train]'"
 
 
 @click.command(
@@ -76,8 +81,8 @@ def command(
     """List what PHOTOS (files or folders) are: groups by camera, ISO, kind of file and size.
 
     Only metadata is read, which takes seconds. ISO is grouped in third stops. With --noise some photos of each group
-    are opened; neighbouring ISO with the same noise are joined, and the noise says which s to calibrate with and
-    whether PD is worth it at inference. Photos that were edited or resized, or have no metadata, are listed apart.
+    are opened; neighbouring ISO with the same noise are joined, and each group's verdict says whether a profile
+    of its own can be made of it, and how long that takes here. Photos that were edited or resized, or have no metadata, are listed apart.
 
     If one camera goes by several names, give it one in cameras.toml (`nsp doctor` shows where that file is):
 
@@ -92,6 +97,7 @@ def command(
         raise UsageError("--report shows measured noise: add --noise")
     console = Console(stderr=True)
     found = find_photos(photos, FindRules(include=include, exclude=exclude))
+    seconds = None
     with _progress(console) as progress:
         bar = progress.add_task("reading metadata", total=None)
         groups, refused = group_photos(
@@ -106,17 +112,21 @@ def command(
             )
             groups = merge_alike(groups)
             refused += failed
+            if any(map(can_calibrate, groups)):
+                progress.add_task("trying how long a calibration takes", total=None)
+                seconds = usual_seconds()
     refused = [entry.error for entry in found.unreadable] + refused
     for line in search_lines(found):
         say(console, line)
     for error in refused:
         say(console, f"left out: {error}", style="yellow")
     if as_json:
-        print_json({**_document(groups, refused, measured=noise), "search": search_document(found)})
+        known = {"calibration_seconds": round(seconds)} if seconds else {}
+        print_json({**_document(groups, refused, measured=noise), **known, "search": search_document(found)})
     elif groups:
-        print_rich(*_table(groups, measured=noise))
+        print_rich(*_table(groups, measured=noise, seconds=seconds))
     if report and groups:
-        write_page(report, noise_report(groups))
+        write_page(report, noise_report(groups, seconds))
         say(console, f"report: {printable(report)}")
     if trouble := found.nothing or found.without_photos:
         raise UsageError(trouble)
@@ -129,16 +139,17 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=is_quiet())
 
 
-def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
+def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) -> list[Table | Text]:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("camera", "ISO", "kind", "size"):
+    named = ("camera", "ISO", "kind", "size") if _in_full() or not measured or _differ_in_kind(groups) else ("camera", "ISO")
+    for column in named:
         table.add_column(column, no_wrap=column != "camera")
     table.add_column("photos", justify="right", no_wrap=True)
     if measured:
-        table.add_column("σ", justify="right", no_wrap=True)
+        table.add_column("noise (of 255)", justify="right", no_wrap=True)
         table.add_column("in words")
     if measured and _in_full():
-        for column in ("shared", "s", "PD"):
+        for column in ("alike", "s", "PD"):
             table.add_column(column, justify="right", no_wrap=True)
     troubles: list[str] = []
     for group in groups:
@@ -147,18 +158,23 @@ def _table(groups: Sequence[Group], *, measured: bool) -> list[Table | Text]:
             _iso(group),
             f"{'edited ' * group.edited}{group.kind}",
             "{}×{}".format(*group.size) if group.size else "",
-            str(len(group.paths)),
-        ]
+        ][: len(named)] + [str(len(group.paths))]
         if measured:
-            level = f"{group.sigma:.2f}" if group.sigma is not None else ""
-            cells += [level, f"{noise_in_words(group.sigma)}; {calibration_in_words(group)}"]
+            level = f"{group.sigma:.1f}" if group.sigma is not None else ""
+            cells += [level, f"{noise_in_words(group.sigma)}; {calibration_in_words(group, seconds)}"]
             cells += _method_cells(group, troubles)
         # Texts, not strings: what a camera calls itself is no markup.
         table.add_row(*map(Text, cells))
     notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
     if measured:
-        notes.insert(0, EXPLAINED_MORE if _in_full() else EXPLAINED)
+        missing = seconds is None and any(map(can_calibrate, groups))
+        notes = [*(EXPLAINED_MORE if _in_full() else EXPLAINED), *[NO_TORCH] * missing, *notes]
     return [table, *map(Text, notes)]
+
+
+def _differ_in_kind(groups: Sequence[Group]) -> bool:
+    """Whether some of the groups are told apart by more than camera and ISO."""
+    return len({(group.camera, group.iso) for group in groups}) < len(groups) or any(group.edited for group in groups)
 
 
 def _in_full() -> bool:

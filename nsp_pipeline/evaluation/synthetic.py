@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from nsp_pipeline.core.depth import from_unit, to_unit
 
 WORDS = ("CINEMA", "BAR", "HOTEL", "JAZZ", "OPEN", "24 h")
+BRICK, COURSE, JOINT = 30, 12, 2
+"""Width and height of a brick with its joints, and width of a joint: what a lens draws is never one pixel wide."""
 
 
 def night_street(height: int = 800, width: int = 1200, seed: int = 0) -> NDArray[np.float32]:
@@ -26,7 +28,6 @@ def night_street(height: int = 800, width: int = 1200, seed: int = 0) -> NDArray
         _house(draw, (left, top, left + house, horizon), rng)
         left += house
     canvas = to_unit(np.asarray(picture))
-    canvas = canvas * _brickwork(height, width, horizon)[..., None]
     canvas[horizon:] = _cobbles(height - horizon, width, rng)
     canvas = _leaves(canvas, rng)
     canvas += _lamps(height, width, horizon, rng)
@@ -107,6 +108,7 @@ def _house(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], rng: np.ra
     left, top, right, bottom = box
     wall = tuple(int(value) for value in rng.integers(55, 120, 3))
     draw.rectangle(box, fill=wall)
+    _bricks(draw, box, wall, rng)
     across = max(2, (right - left) // 46)
     pitch = (right - left) / across
     for floor in range(top + 16, bottom - 70, 58):
@@ -123,18 +125,36 @@ def _house(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], rng: np.ra
     draw.text((left + 18, bottom - 54), sign, fill=neon, font=ImageFont.load_default(26))
 
 
-def _brickwork(height: int, width: int, horizon: int) -> NDArray[np.float32]:
-    y, x = np.mgrid[0:height, 0:width]
-    joint = (y % 9 == 0) | ((x + (y // 9 % 2) * 9) % 18 == 0)
-    return np.where(joint & (y < horizon), 0.86, 1.0).astype(np.float32)
+def _bricks(
+    draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], wall: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """Lay bricks over a wall: joints darker than it, and each brick a little lighter or darker than the next."""
+    left, top, right, bottom = box
+    draw.rectangle(box, fill=_shaded(wall, 0.62))
+    for row, y in enumerate(range(top, bottom, COURSE)):
+        for x in range(left - row % 2 * BRICK // 2, right, BRICK):
+            corner = (min(x + BRICK - JOINT - 1, right), min(y + COURSE - JOINT - 1, bottom))
+            if corner[0] >= left:
+                draw.rectangle((max(x, left), y, *corner), fill=_shaded(wall, float(rng.uniform(0.92, 1.08))))
+
+
+def _shaded(colour: tuple[int, ...], by: float) -> tuple[int, ...]:
+    return tuple(round(value * by) for value in colour)
 
 
 def _cobbles(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Rows of round stones that grow towards the viewer, each of its own shade, dark between them."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    pitch = 8 + 26 * y / max(1, height)
-    stones = 0.5 + 0.5 * np.sin(y * 60 / pitch) * np.sin((x - width / 2) * 40 / pitch)
-    grain = rng.normal(0, 0.02, (height, width)).astype(np.float32)
-    shade = (0.12 + 0.22 * stones * (0.4 + y / height) + grain)[..., None]
+    near = y / max(1, height)
+    row = (np.log1p(1.6 * near) / np.log(2.6) * height / 22).astype(np.float32)
+    course = np.floor(row)
+    across = (x - width / 2) / (20 + 22 * near) + 0.5 * (course % 2)
+    up, along = row - course - 0.5, across - np.floor(across) - 0.5
+    round_off = np.clip(1.15 - 4 * (up**2 + along**2), 0.25, 1.0)
+    shades = rng.uniform(0.75, 1.25, (64, 256)).astype(np.float32)
+    own = shades[course.astype(int) % 64, np.floor(across).astype(int) % 256]
+    grain = rng.normal(0, 0.006, (height, width)).astype(np.float32)
+    shade = (0.07 + 0.24 * round_off * own * (0.5 + 0.5 * near) + grain)[..., None]
     return np.asarray(shade * np.array([1.0, 0.93, 0.86], np.float32), dtype=np.float32)
 
 

@@ -21,6 +21,8 @@ BUILTIN = "builtin"
 """Names the default of the profiles that ship."""
 
 DEFAULT = "standard"
+ANY_CAMERA = "for any camera"
+"""Why a photo gets the built-in profile."""
 
 TRAINING_SUFFIX = ".training"
 """Of the folder beside a profile in which its training keeps log, pictures and checkpoint."""
@@ -190,7 +192,7 @@ def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") ->
         others = [entry for entry, _ in by_distance if entry not in covering]
         if profile := _first_whole(others, mode, left_out):
             return Choice(profile, f"nearest ISO of the same camera for {shot}" + _noted(left_out))
-    return Choice(_builtin(), f"built-in, for any camera; none was made for {shot}" + _noted(left_out))
+    return Choice(_builtin(), f"{ANY_CAMERA}; none was made for {shot}" + _noted(left_out))
 
 
 def _first_whole(entries: Sequence[Entry], mode: str, left_out: list[str]) -> Profile | None:

@@ -37,9 +37,12 @@ common, blue is opposite. A blind-spot network takes what neighbours have in com
 s apart, which have next to nothing in common; PD is how it is run afterwards, by the same reasoning.</p>"""
 
 
-def noise_report(groups: Sequence[Group]) -> str:
-    """Write the page: one section for each group, with a part of one of its photos; nothing loaded from elsewhere."""
-    sections = "\n".join(_section(group) for group in groups)
+def noise_report(groups: Sequence[Group], seconds: float | None = None) -> str:
+    """Write the page: one section for each group, with a part of one of its photos; nothing loaded from elsewhere.
+
+    `seconds` is how long a calibration takes on this machine, where that is known.
+    """
+    sections = "\n".join(_section(group, seconds) for group in groups)
     body = f"""<h1>Noise of the archive</h1>
 <p>Each group is the photos of one camera, ISO, kind of file and size. The picture is a part of one of them, pixel for
 pixel. A profile made of a group's own photos removes its noise best; <code>nsp calibrate</code> makes one.</p>
@@ -47,7 +50,7 @@ pixel. A profile made of a group's own photos removes its noise best; <code>nsp 
     return whole_page("Noise of the archive", body, styles=["noise.css"])
 
 
-def _section(group: Group) -> str:
+def _section(group: Group, seconds: float | None) -> str:
     advice = advise(group.noise)
     if advice.trouble:
         numbers = f'<p class="no">{escape(advice.trouble)}</p>'
@@ -56,7 +59,7 @@ def _section(group: Group) -> str:
         numbers = f"<p><b>s = {advice.s}</b> for training; at inference {pd}.</p>"
     measured = f"{EXPLAINED}{numbers}{_pictures(group.noise) if group.noise else ''}"
     return (
-        f"<section><h2>{escape(group.name)}</h2><p>{escape(verdict(group).capitalize())}.</p>{_example(group)}"
+        f"<section><h2>{escape(group.name)}</h2><p>{escape(_sentence(verdict(group, seconds)))}.</p>{_example(group)}"
         f"<details><summary>measurements, for those who calibrate</summary>{measured}</details></section>"
     )
 
@@ -109,8 +112,12 @@ def noise_curves(noise: NoiseField) -> str:
     return line_plot(lines, ticks=(0, 64, 128, 192, 255), label="noise by brightness")
 
 
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _shape(straight: bool) -> str:
-    return "a straight line" if straight else "bent by a tone curve: a and b are the nearest line"
+    return "a straight line" if straight else "changed by the camera's tone curve; a and b are the nearest line"
 
 
 def _names(noise: NoiseField) -> tuple[str, ...]:

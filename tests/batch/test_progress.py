@@ -68,7 +68,7 @@ PHOTO = "canon/x.jpg: 21.0 MP, 18.2 s, noise 6.1 -> 1.2 of 255, strength 71%, pr
 
 
 def test_a_log_gets_failures_at_once_and_with_v_every_photo_and_why() -> None:
-    first = "profile builtin (for any camera) on onnx, CPUExecutionProvider, fp32"
+    first = "profile builtin (for any camera) on CPU, ONNX Runtime fp32"
     failed = "[2/3] canon/[red]y.jpg failed: the file is empty (0 bytes)"
     assert printed(terminal=False).splitlines() == [first, failed]
     assert printed(terminal=False, verbose=True).splitlines() == [first, f"[1/3] {PHOTO}", failed]
@@ -139,6 +139,18 @@ def test_the_time_left_moves_within_a_photo_and_skipped_photos_cost_none() -> No
     assert pace.share == pytest.approx(0.375)
 
 
+def test_a_photo_that_is_computed_and_not_written_yet_counts_all_the_same() -> None:
+    now = 10.0
+    pace = Pace(clock=lambda: now)
+    pace.begin(3, work(a=10.0, b=10.0, c=20.0))
+    pace.working("a", 1.0)
+    now = 20.0
+    pace.working("b", 0.0)
+    assert (pace.share, pace.seconds_left) == (pytest.approx(0.25), pytest.approx(30.0))
+    pace.count(Result("a", Outcome.DONE, made=Provenance(megapixels=10.0)))
+    assert pace.share == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_the_lines_fit_and_say_the_time_left_whatever_the_width(width: int) -> None:
     now = 0.0
@@ -169,7 +181,7 @@ def test_the_table_at_the_end_sums_up_by_camera_and_profile() -> None:
     Console(file=stream, width=80).print(table)
 
     assert [re.split(r" {2,}", line.strip()) for line in stream.getvalue().splitlines()] == [
-        ["camera", "profile", "photos", "MP", "noise", "time"],
+        ["camera", "profile", "photos", "MP", "noise (of 255)", "time"],
         ["Canon EOS 5D Mark II, ISO 3200", "builtin", "2", "45", "7.1 -> 1.3", "36 s"],
         ["Canon EOS 5D Mark II, ISO 3200", "mine", "1", "21", "6.1 -> 1.2", "18 s"],
     ]

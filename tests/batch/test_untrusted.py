@@ -99,7 +99,7 @@ def test_why_another_engine_was_taken_is_said_at_the_start_and_recorded(nsp: Nsp
         return engine
 
     ended = nsp("denoise", photos, tmp_path / "out", "--json", open_engine=open_engine)
-    assert "on fake, FakeCPUProvider, fp32; TensorRT in fp16 is not trusted: black" in ended.err.splitlines()[0]
+    assert "on CPU, fake fp32; TensorRT in fp16 is not trusted: black" in ended.err.splitlines()[0]
     assert recorded(tmp_path / "out") == 3 * [("FakeCPUProvider", "TensorRT in fp16 is not trusted: black")]
     for photo in json.loads(ended.out)["photos"]:
         assert (photo["precision"], photo["fallback"]) == ("fp32", "TensorRT in fp16 is not trusted: black")

@@ -147,7 +147,7 @@ def test_the_table_says_in_words_how_noisy_photos_are_and_on_a_terminal_the_numb
     assert "strong noise; " in run_here(capsys, "scan", archive, "--noise").out
     monkeypatch.setattr(scanning, "printed_to_a_terminal", lambda: True)
     brief, verbose = (run_here(capsys, "scan", archive, "--noise", *more).out for more in ((), ("-v",)))
-    assert ("shared" in brief, "shared" in verbose) == (False, True)
+    assert ("alike" in brief, "alike" in verbose) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +163,23 @@ def test_the_table_says_in_words_how_noisy_photos_are_and_on_a_terminal_the_numb
 def test_a_group_has_a_plain_verdict(sigma: float | None, photos: int, edited: bool, said: str) -> None:
     paths = tuple(Path(f"{number}.jpg") for number in range(photos))
     assert verdict(Group("Canon 80D", "jpeg", None, edited, (100, 100), paths, sigma=sigma)) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(20.0, "about a minute here"), (730.0, "about 12 minutes here"), (7200.0, "about 2.0 hours here")]
+)
+def test_a_verdict_says_how_long_a_calibration_takes_here(seconds: float, said: str) -> None:
+    paths = tuple(Path(f"{number}.jpg") for number in range(38))
+    group = Group("Canon 80D", "jpeg", None, False, (100, 100), paths, sigma=4.2)
+    assert verdict(group, seconds) == f"moderate noise; 38 photos, enough to calibrate, {said}"
+
+
+def test_the_time_of_a_calibration_is_tried_where_one_is_possible(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    few, enough = flat_archive(tmp_path / "few", 8.0), flat_archive(tmp_path / "enough", 8.0, count=3)
+    assert "calibration_seconds" not in scan(capsys, few, "--noise")
+    assert scan(capsys, enough, "--noise")["calibration_seconds"] > 10  # type: ignore[operator]
+    monkeypatch.setattr(scanning, "usual_seconds", lambda: None)
+    assert "nsp calibrate needs PyTorch" in run_here(capsys, "scan", enough, "--noise").out

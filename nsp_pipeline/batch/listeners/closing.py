@@ -28,7 +28,7 @@ def closing_table(results: Sequence[Result], shot: Shot) -> Table | None:
             groups[shot(result.name), result.profile or ""].append(result)
     if not groups:
         return None
-    right = [Column(name, justify="right", no_wrap=True) for name in ("photos", "MP", "noise", "time")]
+    right = [Column(name, justify="right", no_wrap=True) for name in ("photos", "MP", "noise (of 255)", "time")]
     columns = [Column("camera", ratio=1), Column("profile", no_wrap=True), *right]
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
@@ -41,7 +41,7 @@ def closing_table(results: Sequence[Result], shot: Shot) -> Table | None:
 
 def next_lines(summary: Summary, *, reported: bool) -> list[str]:
     """What to type next; `reported` is whether a report was written already."""
-    root = shlex.quote(printable(summary.root))
+    root = shlex.quote(printable(summary.file or summary.root))
     lines = [] if reported or not summary.of(Outcome.DONE) else [f"before and after: nsp report {root}"]
     return lines + ([f"what failed, and why: nsp status {root} --failed"] if summary.of(Outcome.FAILED) else [])
 

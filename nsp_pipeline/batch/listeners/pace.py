@@ -18,7 +18,7 @@ class Pace:
         self._began: float | None = None
         self._work: Workload | None = None
         self._pending: set[str] = set()
-        self._current: tuple[str, float] | None = None
+        self._at_work: dict[str, float] = {}
         self._summed = (0.0, float("-inf"))
         self.total = self.ended = 0
         self.made = 0.0
@@ -31,15 +31,14 @@ class Pace:
 
     def working(self, name: str, share: float) -> None:
         """A photo is at its engine, this share of it done."""
-        self._current = name, share
+        self._at_work[name] = share
 
     def count(self, result: Result) -> None:
         """A photo has come to its end."""
         self.ended += 1
         self._pending.discard(result.name)
         self._summed = (self._summed[0], float("-inf"))
-        if self._current and self._current[0] == result.name:
-            self._current = None
+        self._at_work.pop(result.name, None)
         if result.outcome == Outcome.DONE:
             megapixels = result.made.megapixels or 0.0
             self.made += megapixels
@@ -52,8 +51,8 @@ class Pace:
 
     @property
     def done(self) -> float:
-        """Megapixels done, part of the photo at hand among them."""
-        return self.made + (self._current[1] * self.size_of(self._current[0]) if self._current else 0.0)
+        """Megapixels done, also of photos that are at their engine, or computed and not written yet."""
+        return self.made + self._under_way
 
     @property
     def left(self) -> float:
@@ -62,8 +61,11 @@ class Pace:
         if self._clock() - when >= SUM_SECONDS:
             value = sum(map(self.size_of, tuple(self._pending)))
             self._summed = value, self._clock()
-        part = self._current[1] * self.size_of(self._current[0]) if self._current else 0.0
-        return max(0.0, value - part)
+        return max(0.0, value - self._under_way)
+
+    @property
+    def _under_way(self) -> float:
+        return sum(share * self.size_of(name) for name, share in tuple(self._at_work.items()))
 
     @property
     def share(self) -> float:

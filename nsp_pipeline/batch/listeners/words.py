@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
 from nsp_pipeline.engines.engine import EngineInfo
+from nsp_pipeline.engines.words import engine_in_words
 from nsp_pipeline.file_names import printable
 
 MOST_LOST_NAMED = 12
@@ -15,7 +16,7 @@ MOST_REASONS = 5
 
 def profile_line(info: EngineInfo, why: str, *, verbose: bool = False) -> str:
     """Which profile runs on what, and why that one; if `verbose`, also why on that engine."""
-    parts = [f"profile {info.profile} ({why}) on {info.name}, {info.provider}, {info.precision}"]
+    parts = [f"profile {info.profile} ({why}) on {engine_in_words(info.name, info.provider, info.precision)}"]
     parts += [info.chosen] if verbose and info.chosen else []
     parts += [info.fallback] if info.fallback else []
     return "; ".join(parts)

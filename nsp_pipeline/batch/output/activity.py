@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from nsp_pipeline.batch.job import RECORD_FOLDER, Job, Shard
+from nsp_pipeline.batch.job import Job, Shard
 from nsp_pipeline.batch.outcome import Outcome, Result
 from nsp_pipeline.batch.output.lock import OutputLock
 from nsp_pipeline.batch.output.manifest import Manifest
+from nsp_pipeline.batch.output.place import record_folder
 from nsp_pipeline.batch.output.up_to_date import stamp
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_names import printable
@@ -57,7 +58,7 @@ class Activity:
     @contextmanager
     def of_run(cls, root: Path, shard: Shard | None, total: int, left: int, *, blames: bool = True) -> Iterator[Self]:
         """The file of a run that holds OUTPUT's lock, removed when the run ends, however it does but by death."""
-        path = root / RECORD_FOLDER / f"activity-{shard.index if shard else 0}.json"
+        path = record_folder(root) / f"activity-{shard.index if shard else 0}.json"
         activity = cls(path, total, left, blames=blames)
         try:
             yield activity
@@ -118,7 +119,7 @@ class Activity:
 def read_activities(root: Path) -> dict[int, dict[str, Any]]:
     """What runs on OUTPUT do, or did when they died, by shard (0: a run over everything)."""
     found = {}
-    folder = root / RECORD_FOLDER
+    folder = record_folder(root)
     for path in folder.iterdir() if folder.is_dir() else ():
         if match := NAME.fullmatch(path.name):
             try:
@@ -137,7 +138,7 @@ def settle_deaths(root: Path, manifest: Manifest, lock: OutputLock) -> None:
         blamed = facts["in_work"] if facts.get("blames", True) else {}
         in_work = {key: (file["size"], file["mtime_ns"]) for key, file in blamed.items()}
         manifest.count_deaths(facts["run"], in_work)
-        (root / RECORD_FOLDER / f"activity-{index}.json").unlink(missing_ok=True)
+        (record_folder(root) / f"activity-{index}.json").unlink(missing_ok=True)
 
 
 @contextmanager

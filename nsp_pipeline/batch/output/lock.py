@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nsp_pipeline.batch.job import MOST_SHARDS, RECORD_FOLDER, Shard
+from nsp_pipeline.batch.job import MOST_SHARDS, Shard
+from nsp_pipeline.batch.output.place import record_folder
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_lock import try_lock, unlock
 from nsp_pipeline.file_names import printable
@@ -36,7 +37,7 @@ def locked_output(root: Path, shard: Shard | None) -> Iterator[OutputLock]:
 
     Raises OutputError when another run works there, or the folder cannot be made.
     """
-    path = root / RECORD_FOLDER / LOCK_FILE
+    path = record_folder(root) / LOCK_FILE
     start, length = (shard.index, 1) if shard else (0, MOST_SHARDS + 1)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +56,7 @@ def locked_output(root: Path, shard: Shard | None) -> Iterator[OutputLock]:
 
 def is_running(root: Path) -> bool | None:
     """Whether a run works on OUTPUT at this moment; None where that cannot be known without writing."""
-    path = root / RECORD_FOLDER / LOCK_FILE
+    path = record_folder(root) / LOCK_FILE
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -70,7 +71,7 @@ def is_running(root: Path) -> bool | None:
 
 def running_shards(root: Path, indices: Iterable[int]) -> list[int]:
     """Those of these shards (0: a run over everything) that work on OUTPUT now; raises OutputError."""
-    path = root / RECORD_FOLDER / LOCK_FILE
+    path = record_folder(root) / LOCK_FILE
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nsp_pipeline.batch.job import RECORD_FOLDER
 from nsp_pipeline.batch.output.database import Say, Value, explained, open_for_reading, open_for_writing, patiently
+from nsp_pipeline.batch.output.place import record_folder
 from nsp_pipeline.batch.output.record import COLUMNS, Row, from_values, to_values
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import from_printable, printable
@@ -61,7 +61,7 @@ class Manifest:
 
         Raises OutputError when it is damaged, from a newer nsp, held by another program, or cannot be written.
         """
-        path = root / RECORD_FOLDER / MANIFEST_FILE
+        path = record_folder(root) / MANIFEST_FILE
         return cls(open_for_writing(path, say), path, say)
 
     def __enter__(self) -> Self:
@@ -241,7 +241,7 @@ def read_manifest(root: Path, say: Say = lambda line: None) -> Iterator[Manifest
 
     Raises OutputError when it is damaged, from a newer nsp or may not be read, UsageError when OUTPUT is no folder.
     """
-    path = root / RECORD_FOLDER / MANIFEST_FILE
+    path = record_folder(root) / MANIFEST_FILE
     with explained(path):
         if root.exists() and not root.is_dir():
             raise UsageError(f"{printable(root)}: not a folder; name the OUTPUT of an earlier run")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nsp_pipeline.batch.folder import FolderRun
-from nsp_pipeline.batch.job import RECORD_FOLDER
 from nsp_pipeline.batch.listeners.listener import Reporter
 from nsp_pipeline.batch.outcome import Ended, Summary
 from nsp_pipeline.batch.output.manifest import MANIFEST_FILE, Manifest, read_manifest
+from nsp_pipeline.batch.output.place import begin_record, record_folder
 from nsp_pipeline.batch.output.record import Stamp
 from nsp_pipeline.batch.watch.kept_engines import KeptEngines
 from nsp_pipeline.batch.watch.stillness import Stillness
@@ -66,6 +66,7 @@ class FolderWatch:
         """
         began = time.monotonic()
         first = self._again()
+        begin_record(first.plan.root, single=first.plan.file is not None)
         with Manifest.open(first.plan.root, self._reporter.say):
             pass  # from now on, an OUTPUT without a manifest is one that went away
         deadline = began + first.settings.max_seconds if first.settings.max_seconds is not None else None
@@ -134,7 +135,7 @@ class FolderWatch:
 
     def _require_root(self, root: Path) -> None:
         """Raise OutputError where OUTPUT was there and is not now: nothing may be written below its mount point."""
-        if not (root / RECORD_FOLDER / MANIFEST_FILE).exists():
+        if not (record_folder(root) / MANIFEST_FILE).exists():
             raise OutputError(f"{printable(root)}: what nsp wrote there is gone; is the disk or share connected?")
 
     def _tell_moving(self, moving: Iterable[Path]) -> None:

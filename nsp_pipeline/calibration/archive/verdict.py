@@ -16,18 +16,31 @@ def noise_in_words(sigma: float | None) -> str:
     return f"{next((word for most, word in LEVELS if sigma <= most), STRONGEST)} noise"
 
 
-def calibration_in_words(group: Group) -> str:
+def can_calibrate(group: Group) -> bool:
     """Whether a profile can be made of these photos."""
-    count = len(group.paths)
+    return not group.edited and len(group.paths) >= FEWEST
+
+
+def calibration_in_words(group: Group, seconds: float | None = None) -> str:
+    """Whether a profile can be made of these photos, and how long that takes here, where it is known."""
     if group.edited:
         return "edited, so no profile can be made of them"
-    if count < FEWEST:
+    if not can_calibrate(group):
         return f"too few to calibrate ({FEWEST} needed, {PLENTY} better)"
-    return "enough to calibrate" if count >= PLENTY else f"enough to calibrate ({PLENTY} are better)"
+    words = "enough to calibrate" if len(group.paths) >= PLENTY else f"enough to calibrate ({PLENTY} are better)"
+    return words if seconds is None else f"{words}, about {time_in_words(seconds)} here"
 
 
-def verdict(group: Group) -> str:
-    """The group in a sentence, such as "moderate noise; 38 photos, enough to calibrate"."""
+def time_in_words(seconds: float) -> str:
+    """Some time, as a person says it: "12 minutes"."""
+    minutes = max(1, round(seconds / 60))
+    if minutes < 90:
+        return "a minute" if minutes == 1 else f"{minutes} minutes"
+    return f"{minutes / 60:.1f} hours"
+
+
+def verdict(group: Group, seconds: float | None = None) -> str:
+    """The group in a sentence, such as "moderate noise; 38 photos, enough to calibrate, about 12 minutes here"."""
     count = len(group.paths)
     photos = "1 photo" if count == 1 else f"{count} photos"
-    return f"{noise_in_words(group.sigma)}; {photos}, {calibration_in_words(group)}"
+    return f"{noise_in_words(group.sigma)}; {photos}, {calibration_in_words(group, seconds)}"

@@ -92,7 +92,7 @@ def command(
     cameras with fewer than three photos.
 
     Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
-    Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate ...
+    Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate PHOTOS --out PROFILE
     """
     require_training()
     if split and options["pairs"]:

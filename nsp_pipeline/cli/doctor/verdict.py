@@ -10,10 +10,10 @@ from nsp_pipeline.cli.doctor.gpu_findings import Finding
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine, EngineInfo
+from nsp_pipeline.engines.words import engine_in_words
 
 WARM_SIDE, SIDE = 128, 512
 WHAT = "verdict"
-NAMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 GPU_PARTS = ("NVIDIA GPU", "onnxruntime CUDA", "TensorRT-RTX", "TensorRT")
 """Findings that may say why a GPU is not used, the nearest to the cause first."""
 
@@ -42,12 +42,9 @@ def verdict(findings: Sequence[Finding], speed: Speed | None) -> Finding:
         cause = next((finding for finding in broken if finding.what == "engine"), broken[0])
         return Finding(WHAT, False, f"Not ready: {cause.what}: {cause.detail}")
     info = speed.info
-    device = "CPU" if "CPU" in info.provider else "GPU"
-    ready = (
-        f"Ready: {device}, {NAMES.get(info.name, info.name)} {info.precision}, about {speed.seconds:.2g} s a megapixel "
-        f"with profile {info.profile}"
-    )
-    if device == "CPU" and (reason := _why_no_gpu(findings)):
+    computing = engine_in_words(info.name, info.provider, info.precision)
+    ready = f"Ready: {computing}, about {speed.seconds:.2g} s a megapixel with profile {info.profile}"
+    if "CPU" in info.provider and (reason := _why_no_gpu(findings)):
         ready += f"; a GPU is there, and not used: {reason}"
     others = [finding.what for finding in broken if finding.what not in GPU_PARTS]
     if others:

@@ -23,12 +23,19 @@ from nsp_pipeline.report.page import write_page
 from nsp_pipeline.report.profile_page import profile_report
 
 
-@click.group(name="profiles", cls=HelpfulGroup, commands=[import_, install, remove, export])
+EXAMPLES = (
+    "nsp profiles list",
+    "nsp profiles show standard",
+    "nsp profiles install d800.nsp    then nsp denoise uses it for that camera",
+)
+
+
+@click.group(name="profiles", cls=HelpfulGroup, examples=EXAMPLES, commands=[import_, install, remove, export])
 def command() -> None:
     """List, show, check and move profiles. PROFILE is a name, a .nsp file or a folder."""
 
 
-@command.command(name="list")
+@command.command(name="list", examples=("nsp profiles list",), short_help="List all profiles.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON on stdout.")
 def list_(as_json: bool) -> None:
     """List the profiles that ship with nsp and those in your profile folder."""
@@ -78,7 +85,10 @@ def _row(name: str, path: Path) -> dict[str, str]:
     }
 
 
-@command.command()
+@command.command(
+    examples=("nsp profiles show standard", "nsp profiles show d800.nsp --report d800.html"),
+    short_help="Say what a profile is for, and how good it is.",
+)
 @click.argument("profile")
 @click.option(
     "--report",
@@ -106,7 +116,7 @@ def show(profile: str, report: Path | None, as_json: bool) -> None:
         print_line(card.rstrip("\n"))
 
 
-@command.command()
+@command.command(examples=("nsp profiles verify d800.nsp",), short_help="Check that a profile is whole and runs.")
 @click.argument("profile")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify(profile: str, as_json: bool) -> None:

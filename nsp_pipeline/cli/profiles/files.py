@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
+from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.engines.verify import verify_profile
@@ -19,7 +20,12 @@ NAME = click.option("--name", help="Name to install it under.  [default: that of
 JSON = click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
 
 
-@click.command(name="import")
+@click.command(
+    name="import",
+    cls=HelpfulCommand,
+    examples=("nsp profiles import d800.nsp", "nsp profiles import checkpoint.pth --out base.nsp"),
+    short_help="Read a profile, or a checkpoint of the NSP authors.",
+)
 @FILE
 @click.option(
     "--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network of a .pth file.  [default: found from its keys]"
@@ -49,7 +55,7 @@ def import_(file: Path, backbone: str | None, out: Path | None, name: str | None
     _report("imported", profile, as_json)
 
 
-@click.command()
+@click.command(cls=HelpfulCommand, examples=("nsp profiles install d800.nsp",), short_help="Put a profile into your profile folder.")
 @FILE
 @NAME
 @JSON
@@ -60,7 +66,7 @@ def install(file: Path, name: str | None, as_json: bool) -> None:
     _report("installed", _checked_copy(file, place_for(name or _own_name(file))), as_json)
 
 
-@click.command()
+@click.command(cls=HelpfulCommand, examples=("nsp profiles remove d800",), short_help="Delete one from your profile folder.")
 @click.argument("name")
 @JSON
 def remove(name: str, as_json: bool) -> None:
@@ -71,7 +77,7 @@ def remove(name: str, as_json: bool) -> None:
         print_json({"name": name, "removed": str(path)})
 
 
-@click.command()
+@click.command(cls=HelpfulCommand, examples=("nsp profiles export d800 d800.nsp",), short_help="Write a profile as one file, to pass on.")
 @click.argument("profile")
 @FILE
 @JSON

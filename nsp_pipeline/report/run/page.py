@@ -10,6 +10,7 @@ from typing import Any
 
 from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.batch.output.record import Status
+from nsp_pipeline.engines.words import engine_in_words
 from nsp_pipeline.report.page import whole_page
 from nsp_pipeline.report.run.entries import Entry, Group, groups_of
 from nsp_pipeline.report.run.pictures import Pictures
@@ -192,7 +193,7 @@ def _line(entry: Entry, with_pictures: bool) -> dict[str, Any]:
 
 def _engine(entry: Entry) -> str:
     made = entry.row.made
-    return f"{made.engine}, {made.provider}, {made.precision}" + (f" ({made.fallback})" if made.fallback else "")
+    return engine_in_words(made.engine or "", made.provider or "", made.precision or "") + (f" ({made.fallback})" if made.fallback else "")
 
 
 def _rounded(value: float | None) -> float | None:
