@@ -22,7 +22,6 @@ from nsp_pipeline.profiles.choose import find_profile, installed_profiles, user_
 from nsp_pipeline.report.page import write_page
 from nsp_pipeline.report.profile_page import profile_report
 
-
 EXAMPLES = (
     "nsp profiles list",
     "nsp profiles show standard",
