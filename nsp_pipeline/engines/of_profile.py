@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nsp_pipeline.core.noise_kind import is_unsmoothed
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.with_pd import EngineWithPd
+from nsp_pipeline.models.memory import bytes_a_pixel
 from nsp_pipeline.profiles.bundle import Profile
 
 Open = Callable[[Profile, str], Engine]
@@ -27,18 +28,26 @@ def open_profile_engine(profile: Profile, mode: str, pd: str, opener: Open) -> E
         return EngineWithPd(profile.spec.inference_with(pd), lambda part: opener(profile, part))
     other = profile.unsmoothed
     engine = opener(profile, mode)
-    return EngineByNoise(engine, other, lambda: opener(other, mode)) if other else engine
+    return EngineByNoise(engine, (profile, other), lambda: opener(other, mode)) if other else engine
 
 
 class EngineByNoise:
     """Runs the network that suits the noise table it is given: a photo has one table, so all its tiles are alike."""
 
-    def __init__(self, smoothed: Engine, profile: Profile, open_unsmoothed: Callable[[], Engine]) -> None:
-        """Take an open engine; that of `profile`, for unsmoothed noise, is opened when a photo first needs it."""
+    def __init__(
+        self, smoothed: Engine, profiles: tuple[Profile, Profile], open_unsmoothed: Callable[[], Engine]
+    ) -> None:
+        """Take the open engine of the first profile; that of the second is opened when a photo first needs it."""
         self._smoothed, self._open_unsmoothed = smoothed, open_unsmoothed
         self._unsmoothed: Engine | None = None
-        info, other = smoothed.info, profile.spec.backbone
-        self.info = replace(info, halo=max(info.halo, other.halo), multiple=math.lcm(info.multiple, other.multiple))
+        info, other = smoothed.info, profiles[1].spec.backbone
+        first, most = _bytes_a_pixel(profiles[0]), max(map(_bytes_a_pixel, profiles))
+        self.info = replace(
+            info,
+            halo=max(info.halo, other.halo),
+            multiple=math.lcm(info.multiple, other.multiple),
+            room=info.room and info.room * first // most,
+        )
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run; without a table, the network for what cameras have smoothed."""
@@ -53,3 +62,8 @@ class EngineByNoise:
         for engine in (self._smoothed, self._unsmoothed):
             if engine:
                 engine.close()
+
+
+def _bytes_a_pixel(profile: Profile) -> int:
+    backbone = profile.spec.backbone
+    return bytes_a_pixel(backbone.name, backbone.sizes, profile.spec.inference.self_ensemble)

@@ -93,8 +93,12 @@ class Profile:
 def load_profile(path: Path) -> Profile:
     """Load a bundle and check every hash in it.
 
+    The second profile of a bundle has a path inside it, as if that were a folder.
+
     Raises ProfileError when it is missing, cut short, changed since it was made, or of a newer schema.
     """
+    if path.name == UNSMOOTHED_FILE and path.parent.is_file() and (second := load_profile(path.parent).unsmoothed):
+        return second
     return _checked(path, _read(path))
 
 

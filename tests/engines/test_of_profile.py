@@ -67,8 +67,24 @@ def test_tiles_suit_both_networks(pair: Profile, opened: list[Profile]) -> None:
     farther = pair.unsmoothed.spec.backbone.model_copy(update={"halo": one.info.halo + 16, "multiple": 12})
     spec = pair.unsmoothed.spec.model_copy(update={"backbone": farther})
     second = Profile(pair.path, spec, "", {})
-    both = EngineByNoise(one, second, lambda: one)
+    both = EngineByNoise(one, (pair, second), lambda: one)
     assert (both.info.halo, both.info.multiple) == (one.info.halo + 16, 12)
+
+
+def test_a_tile_leaves_room_for_the_larger_network(pair: Profile) -> None:
+    one = open_engine(pair, mode="denoise", engine="onnx")
+    assert pair.unsmoothed
+    assert one.info.room
+    wide = pair.unsmoothed.spec.backbone.model_copy(update={"sizes": {**pair.spec.backbone.sizes, "channels": [64, 8]}})
+    second = Profile(pair.path, pair.unsmoothed.spec.model_copy(update={"backbone": wide}), "", {})
+    room = EngineByNoise(one, (pair, second), lambda: one).info.room
+    assert room
+    assert room < one.info.room / 2
+
+
+def test_the_second_profile_has_a_path_inside_the_first(pair: Profile) -> None:
+    assert pair.unsmoothed
+    assert load_profile(pair.unsmoothed.path).sha256 == pair.unsmoothed.sha256
 
 
 @pytest.mark.parametrize("kind", TABLES)
