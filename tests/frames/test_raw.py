@@ -1,13 +1,20 @@
 """RAW in, 16-bit TIFF out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import rawpy
 import tifffile
 from make_dng import developed_colours, make_dng
+from numpy.typing import NDArray
 
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.decoders.develop_raw import own_white_balance, xyz_to_camera
+from nsp_pipeline.frames.develop import develop_frame
+from nsp_pipeline.frames.development import DEVELOPED, UNDEVELOPED
+from nsp_pipeline.frames.dng.colour import SRGB_TO_XYZ
 from nsp_pipeline.frames.frame import Frame, Kind
 from nsp_pipeline.frames.read import PHOTO_SUFFIXES, read_camera, read_frame
 from nsp_pipeline.frames.write import OutputKind, output_suffix, verify_written, write_frame
@@ -120,3 +127,42 @@ def test_real_raw_files_are_developed(shared_data: Path) -> None:
             assert 0.01 < frame.pixels.mean() / 65535 < 0.8
         if path.suffix in (".CRW", ".KDC"):
             assert frame.camera.make in ("Canon", "Eastman Kodak Company")
+
+
+@pytest.mark.parametrize("name", ["thorsted__DC0008L.KDC", "thorsted__P003912.KDC"])
+def test_colours_that_only_libraw_knows_come_through_the_sensors_own(shared_data: Path, name: str) -> None:
+    path = shared_data / "raw" / name
+    if not path.exists():
+        pytest.skip("no real RAW files")
+    at_once = read_frame(path).pixels
+    later = develop_frame(read_frame(path, development=UNDEVELOPED), DEVELOPED).pixels
+    difference = np.abs(at_once.astype(float) - later) / 257
+    assert difference.mean() < 0.5
+    assert np.quantile(difference, 0.99) < 4
+
+
+class UnknownCamera:
+    """What LibRaw gives of a camera whose colours it keeps to itself, and whose file states no white balance."""
+
+    matrix = np.array([[1.5, -0.3, -0.2], [-0.1, 1.3, -0.2], [0.1, -0.4, 1.3]])
+
+    def __init__(self, colours: int) -> None:
+        self.picture = np.random.default_rng(0).uniform(0.1, 0.6, (colours, 1, 3))
+
+    def postprocess(self, **options: Any) -> NDArray[Any]:
+        self.auto_whitebalance = (1.1, 1.0, 1.3, 1.0)
+        srgb = options.get("output_color") != rawpy.ColorSpace.raw
+        light = self.picture @ (self.matrix.T if srgb else np.eye(3))
+        return np.rint(65535 * light.clip(0, 1)).astype(np.uint16)
+
+
+def test_a_colour_matrix_that_is_not_told_is_found() -> None:
+    camera: Any = UnknownCamera(500)
+    multipliers = own_white_balance(camera)
+    assert multipliers == [1.1, 1.0, 1.3]
+    found = np.linalg.inv(xyz_to_camera(camera, multipliers) @ SRGB_TO_XYZ)
+    np.testing.assert_allclose(found, camera.matrix, atol=1e-3)
+
+
+def test_too_small_a_picture_tells_nothing_of_its_colours() -> None:
+    assert not np.any(xyz_to_camera(UnknownCamera(9), [1.0, 1.0, 1.0]))  # type: ignore[arg-type]

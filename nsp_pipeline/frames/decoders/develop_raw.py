@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.frames.decoders.isolated import Answer, Refusal, respond
 from nsp_pipeline.frames.development import CAMERA_RGB, DEVELOPED, MOSAIC, Development
+from nsp_pipeline.frames.dng.colour import SRGB_TO_XYZ
 from nsp_pipeline.frames.dng.corrections import Corrections, correct, read_corrections
 from nsp_pipeline.frames.limits import MOST_PIXELS
 
@@ -48,6 +49,8 @@ REASONS = {
 """What LibRaw says of a file. Its other errors, memory that runs out above all, are none of the file's making."""
 FULL = 65535
 BAYER_PERIOD, SECOND_GREEN, SAMPLED_SIDE = 2, 3, 800
+RGB, DARK, BRIGHT, FEWEST_SAMPLES, RANK_TOLERANCE = 3, 0.005, 0.95, 64, 1e-3
+"""Light between which a colour matrix shows, and how many samples of it there must be."""
 RARE, BELOW_RARE = 5e-4, 1.2
 """The darkest pixels but so few show how far noise goes below black; the rest goes hardly farther than that much."""
 MOST_EMPTY_ROWS = 3
@@ -89,10 +92,12 @@ def _answer(path: Path, source: Path | BytesIO, only_camera: bool, keep: bool, d
         corrections = read_corrections(path)
         facts["left_out"] = correct(raw, corrections)
         facts["crop"] = crop = _crop_inside(raw, corrections)
+        if development.colour_space in (CAMERA_RGB, MOSAIC) and raw.num_colors == RGB:
+            facts |= _colours(raw, source)
         if development.colour_space == CAMERA_RGB:
-            pixels, facts["gains"], facts["pedestal"] = demosaic(raw)
+            pixels, facts["gains"], facts["pedestal"] = demosaic(raw, facts["neutral"])
         elif development.colour_space == MOSAIC:
-            pixels, facts["mosaic"] = _mosaic(raw)
+            pixels, facts["mosaic"] = _mosaic(raw, facts["neutral"])
         else:
             pixels = develop(raw, development, corrections.exposure)
             pixels = _upright(_cropped(pixels, facts["size"], crop), facts["flip"])
@@ -122,7 +127,7 @@ def develop(raw: rawpy.RawPy, development: Development, baseline: float) -> NDAr
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def demosaic(raw: rawpy.RawPy) -> tuple[NDArray[np.uint16], list[float], float]:
+def demosaic(raw: rawpy.RawPy, multipliers: list[float]) -> tuple[NDArray[np.uint16], list[float], float]:
     """Demosaic to linear light in the camera's own colours, (H, W, 3) or (H, W, 1), not turned.
 
     The channels are multiplied by gains, the largest of which is 1: interpolation compares channels, and goes wrong
@@ -134,7 +139,6 @@ def demosaic(raw: rawpy.RawPy) -> tuple[NDArray[np.uint16], list[float], float]:
     """
     if raw.num_colors == 4:
         return develop(raw, DEVELOPED, 0.0), [], 0.0
-    multipliers = next((found for found in _white_balances(raw) if min(found) > 0), [1.0, 1.0, 1.0])
     lift = _below_black(raw)
     lifted: dict[str, Any] = {}
     if lift:
@@ -158,13 +162,12 @@ def demosaic(raw: rawpy.RawPy) -> tuple[NDArray[np.uint16], list[float], float]:
     return pixels, [value / max(multipliers) for value in multipliers], pedestal
 
 
-def _mosaic(raw: rawpy.RawPy) -> tuple[NDArray[np.uint16], dict[str, Any]]:
+def _mosaic(raw: rawpy.RawPy, multipliers: list[float]) -> tuple[NDArray[np.uint16], dict[str, Any]]:
     """The sensor's pixels (H, W, 1); and colours (0 to 2), black levels and gains of a cell's four. Raises Refusal."""
     pattern = raw.raw_pattern
     if raw.raw_type != rawpy.RawType.Flat or pattern is None or len(pattern) != BAYER_PERIOD or raw.num_colors != 3:
         kind = "X-Trans" if pattern is not None and len(pattern) == XTRANS_PERIOD else "no Bayer pattern"
         raise Refusal(f"--domain raw denoises Bayer mosaics, and this sensor's is {kind}: use --domain demosaiced")
-    multipliers = next((found for found in _white_balances(raw) if min(found) > 0), [1.0, 1.0, 1.0])
     cell = [int(raw.raw_colors_visible[row, column]) for row in (0, 1) for column in (0, 1)]
     colours = [1 if colour == SECOND_GREEN else colour for colour in cell]
     black = [int(raw.black_level_per_channel[colour]) for colour in cell]
@@ -196,8 +199,53 @@ def _below_black(raw: rawpy.RawPy) -> int:
     return int(np.clip(round(BELOW_RARE * max(depths)), 0, min(black)))
 
 
-def _white_balances(raw: rawpy.RawPy) -> list[list[float]]:
-    return [list(raw.camera_whitebalance[:3]), list(raw.daylight_whitebalance[:3])]
+def _colours(raw: rawpy.RawPy, source: Path | BytesIO) -> dict[str, Any]:
+    """White balance and colour matrix, as `develop` has them, where the file or LibRaw does not tell them."""
+    stated = [float(value) for value in raw.camera_whitebalance[:3]]
+    told = raw.rgb_xyz_matrix[:3]
+    if min(stated) > 0 and np.linalg.matrix_rank(told) == RGB:
+        return {"neutral": stated}
+    # A file of its own: LibRaw does not develop twice without a trace.
+    with rawpy.imread(str(source) if isinstance(source, Path) else source) as another:
+        multipliers = stated if min(stated) > 0 else own_white_balance(another)
+        found = told if np.linalg.matrix_rank(told) == RGB else xyz_to_camera(another, multipliers)
+    return {"neutral": multipliers, "xyz_to_camera": found.tolist()}
+
+
+def own_white_balance(raw: rawpy.RawPy) -> list[float]:
+    """The white balance that LibRaw gives a picture where the file states none."""
+    raw.postprocess(use_camera_wb=True, half_size=True)
+    made = [float(value) for value in raw.auto_whitebalance[:3]]
+    return made if min(made) > 0 else [1.0, 1.0, 1.0]
+
+
+def xyz_to_camera(raw: rawpy.RawPy, multipliers: list[float]) -> NDArray[np.float64]:
+    """From XYZ to the camera's colours, (3, 3), each row of any scale; zeros where it cannot be found.
+
+    Of some cameras LibRaw has colours that it does not tell: developing with and without them shows what they are.
+    """
+    camera, srgb = (_light(raw, multipliers, space) for space in (rawpy.ColorSpace.raw, rawpy.ColorSpace.sRGB))
+    sound = ((srgb > DARK) & (srgb < BRIGHT) & (camera > DARK) & (camera < BRIGHT)).all(1)
+    if sound.sum() >= FEWEST_SAMPLES:
+        matrix = np.linalg.lstsq(camera[sound], srgb[sound], rcond=None)[0].T
+        if np.linalg.matrix_rank(matrix, RANK_TOLERANCE) == RGB:
+            return np.linalg.inv(SRGB_TO_XYZ @ matrix)
+    return np.zeros((RGB, RGB))
+
+
+def _light(raw: rawpy.RawPy, multipliers: list[float], space: rawpy.ColorSpace) -> NDArray[np.float64]:
+    """Linear light (N, 3) of the picture at half its size, 0..1."""
+    pixels = raw.postprocess(
+        user_wb=[*multipliers, multipliers[1]],
+        highlight_mode=rawpy.HighlightMode.Ignore,
+        adjust_maximum_thr=0.0,
+        no_auto_bright=True,
+        output_bps=16,
+        output_color=space,
+        gamma=LINEAR,
+        half_size=True,
+    )
+    return np.asarray(pixels.reshape(-1, pixels.shape[-1]) / FULL)
 
 
 def _crop_inside(raw: rawpy.RawPy, corrections: Corrections) -> list[int] | None:
