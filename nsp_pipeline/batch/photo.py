@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,10 @@ from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.headroom import NoRoomError
 from nsp_pipeline.batch.job import RECORD_FOLDER, Refused
 from nsp_pipeline.batch.outcome import Outcome, Result
+from nsp_pipeline.batch.output.early import EarlyWrite, EarlyWrites, suits
 from nsp_pipeline.batch.output.manifest import Death, Manifest
-from nsp_pipeline.batch.output.publish import NotOursError, Publisher, Written
+from nsp_pipeline.batch.output.mark import Mark
+from nsp_pipeline.batch.output.publish import NotOursError, Publisher, Written, mark_of
 from nsp_pipeline.batch.output.record import Row, Stamp, Status
 from nsp_pipeline.batch.output.sidecars import with_sidecars
 from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
@@ -20,6 +23,7 @@ from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.batch.raw_photo import finished, read_to_denoise
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.denoise.trusted import InferenceContext, denoise_trusted
+from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import (
     DamagedPhotoError,
     DecoderFailedError,
@@ -74,6 +78,13 @@ class Made:
     frame: Frame
     """The result."""
     made: Provenance
+    early: EarlyWrite | None = None
+    """What writes it already."""
+
+    def abandon(self) -> None:
+        """It will not be published: leave nothing of it."""
+        if self.early:
+            self.early.abandon()
 
 
 @dataclass(frozen=True)
@@ -161,13 +172,15 @@ class PhotoSteps:
 
     def infer(self, ready: Ready, context: InferenceContext) -> Made:
         """Denoise a photo that was read; see denoise_trusted."""
-        return infer_photo(ready, self.settings, context)
+        return infer_photo(ready, self.settings, context, self.publisher.partial_path(ready.task.job))
 
     def publish(self, made: Made) -> Result:
         """Write a photo and record it; raises as Publisher.publish does."""
         began = time.monotonic()
         self.manifest.keep_settings(self.settings.fingerprint(made.task, damaged=bool(made.made.damaged)))
-        row = self.publisher.publish(made.task.job, made.frame, self._row(made.task, made.source, made.made))
+        row = self.publisher.publish(
+            made.task.job, made.frame, self._row(made.task, made.source, made.made), made.early
+        )
         whole = replace(row.made, seconds=(made.made.seconds or 0.0) + time.monotonic() - began)
         return replace(self._result(made.task, Outcome.DONE, None), made=whole)
 
@@ -269,11 +282,19 @@ def _require_size(path: Path, width: int, height: int, most: float) -> None:
         raise TooLargeError(path, f"{size}; --max-megapixels {most:g} refuses it")
 
 
-def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext) -> Made:
-    """Denoise a photo that was read; raises as denoise_trusted does."""
+def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext, partial: Path) -> Made:
+    """Denoise a photo that was read, and begin to write it to `partial` where it is large; see denoise_trusted."""
     began = time.monotonic()
-    inferred, info = denoise_trusted(ready.frame, settings.inference, context, ready.task.job.name)
-    frame = finished(inferred, ready.task, settings)
+    job = ready.task.job
+    early = EarlyWrites(partial, job, ready.frame, _mark_by(ready, settings), settings.encoding)
+    if suits(ready.frame, job, settings.encoding, context.engine.info.scale):
+        context = replace(context, on_rows=early.on_rows)
+    try:
+        inferred, info = denoise_trusted(ready.frame, settings.inference, context, job.name)
+        frame = finished(inferred, ready.task, settings)
+    except BaseException:
+        early.abandon()
+        raise
     height, width = ready.frame.pixels.shape[:2]
     made = Provenance(
         engine=info.name,
@@ -287,7 +308,13 @@ def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext) 
         noise_after=inferred.noise_after,
         damaged=ready.frame.damage,
     )
-    return Made(ready.task, ready.source, frame, made)
+    return Made(ready.task, ready.source, frame, made, early.write)
+
+
+def _mark_by(ready: Ready, settings: RunSettings) -> Callable[[EngineInfo], Mark]:
+    """What an output says of itself, by the engine that makes it."""
+    made = Provenance(damaged=ready.frame.damage)
+    return lambda info: mark_of(row_of(ready.task, settings, ready.source, replace(made, precision=info.precision)))
 
 
 def explain(error: Exception, settings: RunSettings) -> Failure:

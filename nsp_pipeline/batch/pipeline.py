@@ -126,6 +126,7 @@ class Pipeline:
         finally:
             # Readers leave nothing on the disk: on a stop nobody waits for one that is deep in a large file.
             writer.join()
+            self._abandon_unwritten()
         if self._crash:
             raise self._crash
 
@@ -185,8 +186,8 @@ class Pipeline:
                 _, made = self._attempt(held.item.task, partial(self._make, held.item))
             if made is None:
                 self._headroom.release(held.size)
-            else:
-                self._put(self._to_write, _Held(made, held.size))
+            elif not self._put(self._to_write, _Held(made, held.size)):
+                made.abandon()
             held = made = None  # the noisy pixels go before the next photo's come
 
     def _make(self, ready: Ready | _Unread) -> Made:
@@ -278,14 +279,21 @@ class Pipeline:
         self._time_was_up = True
         return True
 
-    def _put(self, target: "queue.Queue[Value]", value: Value) -> None:
-        """Put into a bounded queue, unless the run ends first."""
+    def _abandon_unwritten(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                if held := self._to_write.get_nowait():
+                    held.item.abandon()
+
+    def _put(self, target: "queue.Queue[Value]", value: Value) -> bool:
+        """Put into a bounded queue, unless the run ends first; whether it did."""
         while not self._stopping():
             try:
                 target.put(value, timeout=POLL_SECONDS)
             except queue.Full:
                 continue
-            return
+            return True
+        return False
 
     def _tell(self, what: Callable[[], None]) -> None:
         with self._guard:

@@ -103,6 +103,7 @@ def denoise_frame(
     settings: InferenceSettings,
     on_tile: Callable[[int, int], None] | None = None,
     on_smaller: Callable[[int], None] | None = None,
+    on_rows: Callable[[Pixels, int], None] | None = None,
 ) -> Inferred:
     """Denoise (or enlarge) one photo.
 
@@ -118,6 +119,9 @@ def denoise_frame(
     Args:
         on_tile: called with (tiles done, tiles in all).
         on_smaller: called with the new side when tiles were halved.
+        on_rows: called with the result, and how many of its rows are done, from the top: 0 at the beginning, and again
+            where all begins anew with smaller tiles. Never where pixels are still to be brought back from another
+            encoding.
 
     Raises:
         EngineOutOfMemoryError: a tile as large as was asked for, or the smallest, does not fit into memory.
@@ -135,10 +139,18 @@ def denoise_frame(
     run = _run_fading if engine.info.tiling == "blended" else _run_exactly
     multiple = engine.info.multiple
     padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+
+    def tell(done: int, total: int, rows: int) -> None:
+        if on_rows and not tone:
+            on_rows(result, rows)
+        if on_tile and done:
+            on_tile(done, total)
+
     while True:
         shape = tile_shape(engine.info, settings.tile, settings.reach, padded)
         try:
-            strength = run(pixels, result, engine, settings, noise, shape, on_tile or (lambda done, total: None))
+            tell(0, 1, 0)
+            strength = run(pixels, result, engine, settings, noise, shape, tell)
             break
         except (EngineOutOfMemoryError, MemoryError) as error:
             smaller = halved(min(max(shape), max(height, width)), engine, settings.tile, error)
@@ -165,9 +177,9 @@ def _run_exactly(
     settings: InferenceSettings,
     noise: NoiseLevel,
     shape: tuple[int, int],
-    on_tile: Callable[[int, int], None],
+    on_tile: Callable[[int, int, int], None],
 ) -> float:
-    """Fill `result` tile by tile; returns the mean strength."""
+    """Fill `result` tile by tile; returns the mean strength. `on_tile` hears of tiles, and of rows that are done."""
     info = engine.info
     rows = reflected_indices(pixels.shape[0], info.multiple)
     cols = reflected_indices(pixels.shape[1], info.multiple)
@@ -181,7 +193,7 @@ def _run_exactly(
         _store(estimate, result, tile.rows.keep_start * info.scale, tile.cols.keep_start * info.scale)
         if tile.cols.stop == len(cols):
             let_go(pixels, result)
-        on_tile(done, len(tiles))
+        on_tile(done, len(tiles), tile.rows.keep_start * info.scale)
     return strengths / (len(rows) * len(cols) * info.scale**2)
 
 
@@ -192,9 +204,9 @@ def _run_fading(
     settings: InferenceSettings,
     noise: NoiseLevel,
     shape: tuple[int, int],
-    on_tile: Callable[[int, int], None],
+    on_tile: Callable[[int, int, int], None],
 ) -> float:
-    """Fill `result` with tiles that fade into each other, a row of tiles at a time; returns the mean strength."""
+    """Fill `result` with tiles that fade into each other, a row of tiles at a time; returns and tells as the other."""
     scale, multiple = engine.info.scale, engine.info.multiple
     rows, cols = reflected_indices(pixels.shape[0], multiple), reflected_indices(pixels.shape[1], multiple)
     down = plan_fading_spans(len(rows), shape[0], engine.info.halo, multiple)
@@ -212,7 +224,7 @@ def _run_fading(
             weights = span.weights.repeat(scale)[:, None] * part.weights.repeat(scale)
             open_rows[:, :, part.start * scale : part.stop * scale] += weights * estimate
             strength += share * float(span.weights.mean() * part.weights.mean()) * window.shape[0] * window.shape[1]
-            on_tile(row * len(across) + column + 1, len(down) * len(across))
+            on_tile(row * len(across) + column + 1, len(down) * len(across), stored * scale)
         done = down[row + 1].start if row + 1 < len(down) else len(rows)
         _store(grown[:, : (done - stored) * scale], result, stored * scale, 0)
         let_go(pixels, result)

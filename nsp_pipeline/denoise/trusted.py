@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from nsp_pipeline.denoise.mosaic import denoise_mosaic
-from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame
+from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, Pixels, denoise_frame
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, UntrustedResultError
@@ -22,6 +22,8 @@ class InferenceContext:
     """Takes (tiles done, tiles in all)."""
     say: Callable[[str], None]
     """Takes a line for the user."""
+    on_rows: Callable[[Pixels, int, EngineInfo], None] | None = None
+    """Takes rows of the result that are done (see denoise_frame), and what makes them; of mosaics none."""
 
 
 def denoise_trusted(
@@ -52,8 +54,14 @@ def _denoised(frame: Frame, engine: Engine, settings: InferenceSettings, context
     def on_smaller(side: int) -> None:
         context.say(f"{engine.info.provider}: out of memory; going on with tiles of {side} pixels")
 
+    def on_rows(result: Pixels, count: int) -> None:
+        if context.on_rows:
+            context.on_rows(result, count, engine.info)
+
     source = frame.metadata.source
-    denoise = denoise_mosaic if isinstance(source, RawSource) and source.mosaic else denoise_frame
-    inferred = denoise(frame, engine, settings, context.on_tile, on_smaller)
+    if isinstance(source, RawSource) and source.mosaic:
+        inferred = denoise_mosaic(frame, engine, settings, context.on_tile, on_smaller)
+    else:
+        inferred = denoise_frame(frame, engine, settings, context.on_tile, on_smaller, on_rows)
     require_its_colours(*inferred.seen, inferred.noise_before)
     return inferred

@@ -7,6 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from nsp_pipeline.frames.rows import Rows
+
 Tag = tuple[int, bytes]
 """Type code and raw value of an entry in a TIFF directory, in its structure's byte order."""
 CONTENT_CREDENTIALS = "content credentials (C2PA), which no changed picture can keep"
@@ -177,6 +179,8 @@ class Frame:
     damage: str | None = None
     bits: int | None = None
     """Of a sample in the photo's file, where these are fewer than those of `pixels`."""
+    rows: Rows | None = None
+    """Of pixels that are still to come: how far they are. None: all of them are there."""
 
     @property
     def depth(self) -> int:

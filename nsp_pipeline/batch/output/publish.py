@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 from nsp_pipeline.atomic_file import flush_folder, process_is_alive, remove
 from nsp_pipeline.batch.job import Job, Shard
@@ -82,8 +83,8 @@ class Publisher:
     """Whether files that are not ours may be replaced."""
     stopping: Callable[[], bool]
 
-    def publish(self, job: Job, frame: Frame, row: Row) -> Row:
-        """Write a photo; returns its record, completed.
+    def publish(self, job: Job, frame: Frame, row: Row, early: "Early | None" = None) -> Row:
+        """Write a photo, unless `early` has; returns its record, completed.
 
         Raises:
             PhotoError: this photo cannot be stored as asked, or did not read back as it was written.
@@ -91,11 +92,11 @@ class Publisher:
             OutputError: the disk cannot be written; nothing else will do better.
             Stopped: the run is ending.
         """
-        return self.place(write_partial(self.partial_path(job), job, frame, row, self.encoding), job, row)
+        return self.place(write_partial(self.partial_path(job), job, frame, row, self.encoding, early), job, row)
 
     def place(self, written: Written, job: Job, row: Row) -> Row:
         """Give a written file its name; returns and raises as publish does."""
-        with _explained(written.partial, job):
+        with explained(written.partial, job):
             if self.stopping():
                 raise Stopped
             self.bring_sidecars(job)
@@ -141,27 +142,51 @@ class Publisher:
         return row
 
 
+class Early(Protocol):
+    """A file that is being written while its photo is made (see early.py)."""
+
+    def is_of(self, frame: Frame, mark: Mark) -> bool:
+        """Whether it holds this very frame, and says this of it."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until it is on the disk; raises what writing raised."""
+
+    def abandon(self) -> None:
+        """Leave nothing of it."""
+
+
 def partial_path(job: Job, owner: Owner) -> Path:
     """The temporary name of a photo in this process."""
     digest = sha256(job.key.encode()).hexdigest()[:16]
     return job.output.with_name(f".nsp-part-{owner.identity}-{owner.shard}-{os.getpid()}-{digest}")
 
 
-def write_partial(partial: Path, job: Job, frame: Frame, row: Row, encoding: Encoding) -> Written:
+def write_partial(
+    partial: Path, job: Job, frame: Frame, row: Row, encoding: Encoding, early: "Early | None" = None
+) -> Written:
     """Write a photo under a temporary name, flush it to the disk, open it again and check it.
+
+    `early` is writing it there already.
 
     Raises PhotoError and OutputError as Publisher.publish does; nothing is left then.
     """
-    with _explained(partial, job):
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-        _write(partial, job, frame, mark_of(row), encoding)
+    with explained(partial, job):
+        if early and early.is_of(frame, mark_of(row)):
+            early.finish()
+        else:
+            if early:
+                early.abandon()
+            write_file(partial, job, frame, mark_of(row), encoding)
         lost = _check(partial, job, frame, encoding)
         keep_times_and_permissions(partial, job.input, row.input_mtime_ns)
         written = partial.stat()
         return Written(partial, written.st_size, written.st_mtime_ns, hash_file(partial), joined(lost))
 
 
-def _write(partial: Path, job: Job, frame: Frame, mark: Mark, encoding: Encoding) -> None:
+def write_file(partial: Path, job: Job, frame: Frame, mark: Mark, encoding: Encoding) -> None:
+    """Write a photo under a temporary name and flush it to the disk; makes its folder."""
+    job.output.parent.mkdir(parents=True, exist_ok=True)
     # Until it has the permissions of its original, nobody else may look.
     with open(partial, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         kept = with_room(frame, mark)
@@ -182,7 +207,7 @@ def _check(partial: Path, job: Job, frame: Frame, encoding: Encoding) -> tuple[s
 
 
 @contextmanager
-def _explained(partial: Path, job: Job) -> Iterator[None]:
+def explained(partial: Path, job: Job) -> Iterator[None]:
     """Leave no file behind when something fails, and say what that means for photo or run."""
     try:
         yield

@@ -122,12 +122,13 @@ class PhotoWorker:
                 on_tile=lambda done, total: None,
                 say=lambda line: None,
             )
-            return infer_photo(ready, self._setup.settings, context)
+            return infer_photo(ready, self._setup.settings, context, self._partial(ready.task.job))
 
     def _write(self, task: Task, made: Made) -> Done:
         settings = self._setup.settings
         row = row_of(task, settings, made.source, made.made)
-        written = write_partial(self._partial(task.job), task.job, made.frame, row, settings.encoding)
+        partial = partial_path(task.job, self._setup.owner)
+        written = write_partial(partial, task.job, made.frame, row, settings.encoding, made.early)
         return Done(made.source, made.made, written)
 
     def _partial(self, job: Job) -> Path:

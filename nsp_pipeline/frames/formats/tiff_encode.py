@@ -134,7 +134,8 @@ def encode_tiff(frame: Frame, stream: BinaryIO) -> None:
     """Write pixels (H, W, C) and alpha, uint8, uint16, float16 or float32, and metadata to a seekable stream.
 
     A frame that came from a TIFF keeps byte order, kind of alpha, and compression where that is lossless and one we
-    write; else deflate is used. Pixels are stored in strips, channels interleaved.
+    write; else deflate is used. Pixels are stored in strips, channels interleaved; rows still to come are waited
+    for.
     """
     structure = structure_of(frame.metadata) or Structure("<", Directory())
     source = frame.metadata.source if isinstance(frame.metadata.source, TiffSource) else NEW_TIFF
@@ -185,6 +186,8 @@ def _write_strips(frame: Frame, tape: _Tape, source: TiffSource) -> dict[int, En
     rows = min(height, max(1, STRIP_BYTES // (width * samples * frame.pixels.itemsize)))
     offsets, sizes = [], []
     for top in range(0, height, rows):
+        if frame.rows:
+            frame.rows.wait(min(top + rows, height))
         strip = _strip(frame, slice(top, top + rows), inverted)
         packed = _predicted(strip, order, compression != UNCOMPRESSED)
         data = ENCODERS[compression](packed, frame.pixels.itemsize)
