@@ -35,9 +35,11 @@ from nsp_pipeline.errors import (
 )
 from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
-from nsp_pipeline.frames.read import read_facts, read_frame
+from nsp_pipeline.frames.read import read_facts, read_frame, read_frame_in_rows
 from nsp_pipeline.frames.sidecar import SidecarNames
+from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.disk_array import Allocate
+from nsp_pipeline.noise.windows import rows_looked_at
 
 ERROR_LOG = "errors.log"
 MOST_DEATHS = 2
@@ -248,13 +250,20 @@ def read_photo(task: Task, settings: RunSettings, allocate: Allocate) -> Ready:
         raise PhotoError(path, f"cannot be read: {error.strerror or error}") from error
     if settings.max_megapixels is not None:
         _require_header(path, settings)
-    frame = read_to_denoise(task, settings, partial(read_frame, allocate=allocate))
+    in_rows = settings.damaged == "fail" and task.job.kind is not OutputKind.DNG
+    frame = read_frame_in_rows(path, rows_looked_at, allocate) if in_rows else None
+    frame = frame or read_to_denoise(task, settings, partial(read_frame, allocate=allocate))
     if settings.max_megapixels is not None:  # RAW says before only how large its preview is
         _require_size(path, frame.pixels.shape[1], frame.pixels.shape[0], settings.max_megapixels)
     frame = with_sidecars(frame, task.job)
-    if before is None or stamp(path) != before:
-        raise ChangedError(path, "changed while it was read; run again when it is complete")
+    _require_same(path, before)
+    assert before is not None
     return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
+
+
+def _require_same(path: Path, before: Stamp | None) -> None:
+    if before is None or stamp(path) != replace(before, sha256=None):
+        raise ChangedError(path, "changed while it was read; run again when it is complete")
 
 
 def trouble_foreseen(task: Task, settings: RunSettings) -> str | None:
@@ -291,6 +300,8 @@ def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext, 
         context = replace(context, on_rows=early.on_rows)
     try:
         inferred, info = denoise_trusted(ready.frame, settings.inference, context, job.name)
+        if ready.frame.rows:
+            _require_same(job.input, ready.source)
         frame = finished(inferred, ready.task, settings)
     except BaseException:
         early.abandon()

@@ -31,7 +31,7 @@ from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspEr
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.machine.disk_array import beside, let_go
-from nsp_pipeline.noise.estimate import estimate_noise
+from nsp_pipeline.noise.estimate import estimate_noise, looks_at_windows
 
 Pixels = NDArray[np.generic]
 """(H, W, C), as a photo stores them."""
@@ -128,11 +128,15 @@ def denoise_frame(
         UntrustedResultError: the engine gave values that are not numbers.
         EngineFailedError: the engine broke down.
     """
+    if frame.rows and (settings.removes_nothing or settings.light != "auto" or not looks_at_windows()):
+        frame.rows.wait(len(frame.pixels))
     tone = tone_for(frame, settings.light)
+    if frame.rows and tone:
+        frame.rows.wait(len(frame.pixels))
     pixels = tone.seen(frame.pixels) if tone else frame.pixels
     noise = estimate_noise(pixels)
     if settings.removes_nothing:
-        return Inferred(frame, 0.0, noise.sigma, noise.sigma, (pixels, pixels))
+        return Inferred(replace(frame, rows=None), 0.0, noise.sigma, noise.sigma, (pixels, pixels))
     height, width, channels = pixels.shape
     scale = engine.info.scale
     result = beside(pixels)((height * scale, width * scale, channels), pixels.dtype)
@@ -141,6 +145,10 @@ def denoise_frame(
     padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
 
     def tell(done: int, total: int, rows: int) -> None:
+        if frame.rows:
+            # No tile reads farther below what is done.
+            reach = engine.info.halo + settings.reach + multiple
+            frame.rows.wait(min(height, rows // scale + 2 * (shape[0] + reach)))
         if on_rows and not tone:
             on_rows(result, rows)
         if on_tile and done:
@@ -151,6 +159,8 @@ def denoise_frame(
         try:
             tell(0, 1, 0)
             strength = run(pixels, result, engine, settings, noise, shape, tell)
+            if frame.rows:
+                frame.rows.wait(height)
             break
         except (EngineOutOfMemoryError, MemoryError) as error:
             smaller = halved(min(max(shape), max(height, width)), engine, settings.tile, error)
@@ -160,6 +170,7 @@ def denoise_frame(
     return Inferred(
         frame=replace(
             frame,
+            rows=None,
             pixels=tone.back(frame.pixels, pixels, result) if tone else result,
             alpha=_enlarged(frame.alpha, scale),
         ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import BinaryIO
 
 import numpy as np
@@ -20,6 +21,7 @@ from nsp_pipeline.frames.formats.png import read_png, read_png_facts
 from nsp_pipeline.frames.formats.raw.read import read_raw, read_raw_camera
 from nsp_pipeline.frames.formats.tiff import read_tiff, read_tiff_tags
 from nsp_pipeline.frames.formats.tiff_pages import REDUCED
+from nsp_pipeline.frames.formats.tiff_rows import FirstRows, open_tiff_in_rows
 from nsp_pipeline.frames.formats.tiff_tags import SUBFILE_TYPE
 from nsp_pipeline.frames.frame import Camera, Facts, Frame, Kind
 from nsp_pipeline.frames.limits import LONGEST_FILE
@@ -33,6 +35,7 @@ from nsp_pipeline.frames.metadata.ifd import (
     StructureError,
     parse,
 )
+from nsp_pipeline.frames.rows import Rows
 from nsp_pipeline.frames.sniff import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, sniff
 from nsp_pipeline.machine.disk_array import Allocate, moved
 
@@ -59,6 +62,33 @@ def read_frame(
         frame = _read(path, file, keep_damaged, development, allocate)
         # Other decoders know memory only; from there on the pixels need none.
         return replace(frame, pixels=moved(frame.pixels, allocate))
+
+
+def read_frame_in_rows(path: Path, first: FirstRows, allocate: Allocate) -> Frame | None:
+    """Read a large TIFF whose rows come while others of it are worked on; None for any other photo.
+
+    `Frame.rows` says how far they are, and raises what goes wrong with later ones. Those that `first` names are there
+    at once. Arguments and errors are else those of `read_frame`.
+    """
+    with _explained(path):
+        with _open(path) as file:
+            if sniff(path, FileSlices(file)) is not Kind.TIFF:
+                return None
+            opened = open_tiff_in_rows(path, file, first, allocate)
+        if opened is None:
+            return None
+        frame, coming = opened
+        next(coming)
+    Thread(target=_come, args=(path, coming, frame.rows), daemon=True).start()
+    return frame
+
+
+def _come(path: Path, coming: Iterator[None], rows: Rows) -> None:
+    try:
+        with _explained(path):
+            next(coming, None)
+    except PhotoError as error:
+        rows.fail(error)
 
 
 def read_camera(path: Path) -> Camera:

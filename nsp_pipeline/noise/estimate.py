@@ -90,6 +90,11 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None) 
     return NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
 
 
+def looks_at_windows() -> bool:
+    """Whether the estimate needs only the rows of `rows_looked_at`: without the network, all are looked at."""
+    return load_estimator() is not None
+
+
 @dataclass(frozen=True)
 class _Seen:
     """What there is in a window: its blocks that are not clipped, and which of them hold a patch of one colour.

@@ -33,15 +33,26 @@ def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
         below, beside = max(0, BLOCK - height), max(0, BLOCK - width)
         pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="symmetric")
         height, width = pixels.shape[:2]
-    side_down, side_across = (min(SIDE, length // BLOCK * BLOCK) for length in (height, width))
-    rows, columns = _grid(height / side_down, width / side_across)
+    side_across = _side(width)
+    columns = _grid(height / _side(height), width / side_across)[1]
     cut = []
-    for top in _spread(height - side_down, rows):
+    for seen in rows_looked_at(height, width):
         for left in _spread(width - side_across, columns):
-            piece = to_unit(pixels[top : top + side_down, left : left + side_across])
+            piece = to_unit(pixels[seen.start : seen.stop, left : left + side_across])
             piece = piece if piece.shape[2] == 3 else piece[..., :1].repeat(3, axis=2)
             cut.append(np.ascontiguousarray(piece.transpose(2, 0, 1)))
     return cut
+
+
+def rows_looked_at(height: int, width: int) -> list[range]:
+    """The rows of a photo, no side shorter than 32, that windows are cut from."""
+    side = _side(height)
+    rows, _ = _grid(height / side, width / _side(width))
+    return [range(top, top + side) for top in _spread(height - side, rows)]
+
+
+def _side(length: int) -> int:
+    return min(SIDE, length // BLOCK * BLOCK)
 
 
 def _grid(down: float, across: float) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Inside one large photo: rows that are done are encoded and written while the engine makes the next ones."""
 
 import errno
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,14 @@ from fake_engine import REFERENCE, FakeEngine
 from numpy.typing import NDArray
 from run_nsp import Finished
 
+from nsp_pipeline.batch import photo as photo_steps
 from nsp_pipeline.batch.output import early
 from nsp_pipeline.batch.output.publish import PARTIAL
+from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.denoise import photo as denoise_photo
 from nsp_pipeline.errors import EngineOutOfMemoryError
-from nsp_pipeline.frames.formats import tiff_encode
+from nsp_pipeline.frames.decoders import tiff_segments
+from nsp_pipeline.frames.formats import tiff_encode, tiff_rows
 
 Nsp = Callable[..., Finished]
 Run = Callable[[Any, NDArray[np.float32]], NDArray[np.float32]]
@@ -41,7 +46,8 @@ def expected(nsp: Nsp, photo: Path, tmp_path: Path) -> dict[str, str]:
     """What it becomes when it is written at the end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(early, "LEAST_BYTES", 1 << 40)
-        assert nsp("denoise", photo, tmp_path / "later", *HOW).code == 0
+        ended = nsp("denoise", photo, tmp_path / "later", *HOW)
+        assert ended.code == 0, ended.err
     return hashes(tmp_path / "later")
 
 
@@ -146,4 +152,80 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_nothing(
     assert (ended.code, "free some space" in ended.err) == (4, True), ended.err
     assert not partials(tmp_path / "out")
     assert nsp("denoise", photo, tmp_path / "out", *HOW).code == 0
+    assert hashes(tmp_path / "out") == expected
+
+
+@pytest.fixture
+def coming(photo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, whose TIFF counts as large when it is read, too."""
+    monkeypatch.setattr(tiff_rows, "LEAST_BYTES", 1)
+    monkeypatch.setattr(tiff_rows, "LEAST_SIDE", 1)
+    with tifffile.TiffFile(photo / "a.tif") as tiff:
+        pixels = tiff.asarray()
+    tifffile.imwrite(photo / "a.tif", pixels, photometric="rgb", compression="deflate", rowsperstrip=8)
+    return photo
+
+
+def slow_strips(monkeypatch: pytest.MonkeyPatch, strip: Callable[[int], None]) -> list[int]:
+    """Let something happen before each strip is decoded; the strips, in their order."""
+    decode, numbers = tiff_segments._decode_one, list[int]()
+
+    def one(page: Any, number: int, samples: Any) -> None:
+        strip(number)
+        decode(page, number, samples)
+        numbers.append(number)
+
+    monkeypatch.setattr(tiff_segments, "_decode_one", one)
+    return numbers
+
+
+def test_tiles_are_made_of_rows_that_are_there_while_others_are_read(
+    nsp: Nsp, coming: Path, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, when = slow_strips(monkeypatch, lambda number: time.sleep(0.01)), list[int]()
+
+    def run(engine: FakeEngine, image: Any, right: Run) -> Any:
+        when.append(len(decoded))
+        return right(engine, image)
+
+    through(monkeypatch, run)
+    monkeypatch.setattr(photo_steps, "rows_looked_at", lambda height, width: [range(400, 430)])
+    monkeypatch.setattr(denoise_photo, "estimate_noise", lambda pixels: NoiseLevel.unknown(3))
+    assert nsp("denoise", coming, tmp_path / "out", *HOW).code == 0
+    assert decoded[:4] == [50, 51, 52, 53], "what is needed first comes first"
+    assert sorted(decoded) == list(range(75))
+    assert when[0] < 40, "of 75 strips"
+    assert hashes(tmp_path / "out") == expected
+
+
+def test_a_strip_that_turns_out_damaged_while_others_are_made_fails_the_photo(
+    nsp: Nsp, coming: Path, tmp_path: Path
+) -> None:
+    with tifffile.TiffFile(coming / "a.tif") as tiff:
+        at = tiff.pages[0].dataoffsets[70]
+    data = bytearray((coming / "a.tif").read_bytes())
+    data[at : at + 40] = bytes(40)
+    (coming / "a.tif").write_bytes(data)
+    ended = nsp("denoise", coming, tmp_path / "out", *HOW)
+    assert ended.code == 1
+    assert "the TIFF is damaged: part 71 of the 75 that its picture is stored in cannot be decoded" in ended.err
+    assert not partials(tmp_path / "out")
+    assert "failed before" in nsp("denoise", coming, tmp_path / "out", *HOW).err
+    assert nsp("denoise", coming, tmp_path / "out", *HOW, "--damaged", "keep").code == 0
+
+
+def test_a_photo_that_changes_while_it_comes_is_not_made(
+    nsp: Nsp, coming: Path, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touch(number: int) -> None:
+        if number == 74:
+            os.utime(coming / "a.tif", (1e9, 1e9))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(photo_steps, "rows_looked_at", lambda height, width: [range(0, 8)])
+        slow_strips(patch, touch)
+        ended = nsp("denoise", coming, tmp_path / "out", *HOW)
+    assert (ended.code, "changed while it was read" in ended.err) == (1, True), ended.err
+    assert not partials(tmp_path / "out")
+    assert nsp("denoise", coming, tmp_path / "out", *HOW).code == 0
     assert hashes(tmp_path / "out") == expected

@@ -1,6 +1,6 @@
 """Decode the strips or tiles of a TIFF's page one by one, and notice those that are damaged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import imagecodecs
@@ -57,8 +57,7 @@ def decode_page(
         except Exception as error:
             # Decoders fail on damaged data in more ways than they document.
             if not keep_damaged:
-                words = f"part {number + 1} of the {count} that its picture is stored in cannot be decoded"
-                raise BrokenSegmentError(words, f"{type(error).__name__}: {error}") from error
+                raise BrokenSegmentError(_words(number, count), f"{type(error).__name__}: {error}") from error
             broken += 1
             _put_what_is_left(page, data, length, number, samples)
         if (looked_at := looked_at + samples.nbytes // count) > PIECE:
@@ -66,6 +65,52 @@ def decode_page(
             let_go(samples)
     broken += max(0, count - min(len(page.dataoffsets), len(page.databytecounts)))
     return samples, f"{broken} of the {count} parts that its picture is stored in are damaged" if broken else None
+
+
+def decode_in_order(
+    page: Any, samples: NDArray[Any], first: Sequence[range], come: Callable[[int], None]
+) -> Iterator[None]:
+    """Decode a page into an array of tifffile's normalised shape: what holds the rows of `first`, then the rest.
+
+    Yields once when these are there. `come` hears of how many rows, from the top, are there.
+
+    Raises BrokenSegmentError, also for a page that lacks strips or tiles.
+    """
+    high = page.tilelength if page.is_tiled else page.rowsperstrip
+    down, across = -(-page.imagelength // high), -(-page.imagewidth // page.tilewidth) if page.is_tiled else 1
+    wanted = sorted({row // high for rows in first for row in (*rows[::high], rows[-1])})
+    done, whole = set[int](), 0
+    for line in (*wanted, None, *range(down)):
+        if line is None:
+            yield
+        elif line not in done:
+            for number in range(line * across, (line + 1) * across):
+                _decode_one(page, number, samples)
+            done.add(line)
+            while whole in done:
+                whole += 1
+            come(min(whole * high, page.imagelength))
+            let_go(samples)
+
+
+def _decode_one(page: Any, number: int, samples: NDArray[Any]) -> None:
+    file = page.parent.filehandle
+    try:
+        file.seek(page.dataoffsets[number])
+        data = file.read(page.databytecounts[number])
+        if len(data) < page.databytecounts[number]:
+            raise EOFError(f"{len(data)} of {page.databytecounts[number]} bytes are there")
+        _put(page, data, number, samples)
+    except OURS:
+        raise
+    except Exception as error:
+        # Decoders fail on damaged data in more ways than they document.
+        count = int(np.prod(page.chunked))
+        raise BrokenSegmentError(_words(number, count), f"{type(error).__name__}: {error}") from error
+
+
+def _words(number: int, count: int) -> str:
+    return f"part {number + 1} of the {count} that its picture is stored in cannot be decoded"
 
 
 def _put(page: Any, data: bytes, number: int, samples: NDArray[Any]) -> None:

@@ -74,8 +74,8 @@ def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False, allocat
     with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
         pages = choose_page(path, tiff)
         page, size = pages.page, os.fstat(file.fileno()).st_size
-        _check_readable(path, page)
-        damage = _check_segments(path, page, size)
+        check_readable(path, page)
+        damage = check_segments(path, page, size)
         if damage and not keep_damaged:
             raise DamagedPhotoError(path, damage)
         decoded, broken = _decode(path, page, pages.position, keep_damaged, allocate)
@@ -85,7 +85,7 @@ def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False, allocat
         samples = decoded.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
         pixels, alpha = _as_frame(path, page, np.asarray(samples, samples.dtype.newbyteorder("=")))
         structure = tags_of(structure, file, page)
-        metadata = _metadata(structure, file, pages, has_alpha=alpha is not None, size=size)
+        metadata = metadata_of(structure, file, pages, has_alpha=alpha is not None, size=size)
         bits = HALF_BITS if page.dtype == np.float16 else int(page.bitspersample)
     return Frame(pixels, alpha, Kind.TIFF, metadata, camera_of(structure), damage, bits if 8 < bits < 16 else None)
 
@@ -119,7 +119,7 @@ def _decode(
     return decoded, damage and f"the TIFF is damaged: {damage}"
 
 
-def _check_readable(path: Path, page: Any) -> None:
+def check_readable(path: Path, page: Any) -> None:
     """Raise PhotoError for pages that are no photo, or whose colours we could not give right."""
     check_size(path, page.imagewidth, page.imagelength)
     photometric = page.tags.valueof(PHOTOMETRIC)
@@ -141,7 +141,7 @@ def _check_readable(path: Path, page: Any) -> None:
     if len(bits) != 1 or len(formats) != 1:
         raise PhotoError(path, "the TIFF stores its channels with different numbers of bits")
     _check_samples(path, photometric, bits.pop(), formats.pop())
-    extra = page.samplesperpixel - _colours(photometric)
+    extra = page.samplesperpixel - colours_of(photometric)
     if extra not in (0, 1) or (extra and photometric == YCBCR):
         raise PhotoError(
             path, f"the TIFF has {page.samplesperpixel} channels; nsp takes grey or RGB and one alpha channel"
@@ -168,11 +168,12 @@ def _values(page: Any, tag: int, default: int) -> Sequence[int]:
     return value if isinstance(value, tuple) else (int(value),)
 
 
-def _colours(photometric: int) -> int:
+def colours_of(photometric: int) -> int:
+    """How many samples of a pixel are its colour."""
     return 3 if photometric in (RGB, YCBCR) else 1
 
 
-def _check_segments(path: Path, page: Any, size: int) -> str | None:
+def check_segments(path: Path, page: Any, size: int) -> str | None:
     """Say so where strips or tiles are missing; raise PhotoError where they are too small for what they promise."""
     count = math.prod(page.chunked)
     spans = list(zip(page.dataoffsets, page.databytecounts, strict=False))[:count]
@@ -188,7 +189,7 @@ def _check_segments(path: Path, page: Any, size: int) -> str | None:
 def _as_frame(path: Path, page: Any, samples: NDArray[Any]) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
     """Decoded samples (H, W, S) -> pixels (H, W, C) and alpha (H, W)."""
     photometric = page.tags.valueof(PHOTOMETRIC)
-    colours = _colours(photometric)
+    colours = colours_of(photometric)
     if samples.dtype.kind == "f":
         if not np.isfinite(samples.min()) or not np.isfinite(samples.max()):
             raise PhotoError(path, "the TIFF holds floating-point values that are no numbers (nan) or infinite")
@@ -231,7 +232,8 @@ def _looked_up(path: Path, page: Any, indices: NDArray[Any]) -> NDArray[np.uint8
     return looked_up
 
 
-def _metadata(structure: Structure, file: BinaryIO, pages: Pages, *, has_alpha: bool, size: int) -> Metadata:
+def metadata_of(structure: Structure, file: BinaryIO, pages: Pages, *, has_alpha: bool, size: int) -> Metadata:
+    """What a TIFF of so many bytes says besides its pixels."""
     page, root = pages.page, structure.root
     described, layers = without_pixels(root)
     kept = described.without((ICC_PROFILE, XMP))
