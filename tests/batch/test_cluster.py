@@ -142,8 +142,8 @@ def run(cluster: Any, archive: Path, out: Path, *options: str) -> "subprocess.Po
     return start("denoise", archive, out, "--cluster", cluster.address, "--json", *options)
 
 
-def until(condition: Callable[[], bool], process: "subprocess.Popen[str] | None") -> None:
-    end = time.monotonic() + 110
+def until(condition: Callable[[], bool], process: "subprocess.Popen[str] | None", seconds: float = 110) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert process is None or process.poll() is None, finish(process)
         assert time.monotonic() < end
@@ -305,7 +305,8 @@ class Upheaval:
                 self._outs, self._made = self._outs + 1, {}
             self._process = run(self._cluster, self._archive, self._out, "--retry-failed")
             before, process = made(self._out), self._process
-            until(lambda: made(self._out) > before or process.poll() is not None, None)
+            # On a busy machine Ray starts a worker in a minute or two.
+            until(lambda: made(self._out) > before or process.poll() is not None, None, 900)
         return self._process
 
     def _require_all_well(self) -> None:
