@@ -1,13 +1,14 @@
 """What a night of work promises, side by side in one run.
 
     python benchmarks/overnight.py planning [--photos 20000]
-    python benchmarks/overnight.py overhead [--photos 100] [--profile fast]
+    python benchmarks/overnight.py overhead [--photos 100] [--profile fast] [--sides 1200 1600]
     python benchmarks/overnight.py memory [--sides 1200 1600]
     python benchmarks/overnight.py large [--megapixels 400]
     python benchmarks/overnight.py cluster [--photos 60]        (needs Ray: extra cluster)
 
 planning: a run over photos that are all finished, and `nsp status` of them; wall time, and what of it a processor
-worked. overhead: a whole run, with reading, writing and record, against the bare engine on the same tiles. memory: peak
+worked. overhead: a whole run, with reading, writing and record, against the bare engine on the same tiles, by the wall
+and by the processor time that a photo more takes; beside it an engine that only waits, as for a GPU. memory: peak
 resident memory of 200 photos against 20. large: the same of one TIFF of 16 bits under --memory 2GiB, written back as it
 is, which takes no time for a network. cluster: two Ray nodes of one processor each against one such node, both after
 their workers have started.
@@ -32,17 +33,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsp_pipeline.batch.assign import Task
-from nsp_pipeline.batch.folder import plan_folder
+from nsp_pipeline.batch.folder import denoise_folder, plan_folder
+from nsp_pipeline.batch.outcome import Outcome
 from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.record import Row, Status
 from nsp_pipeline.batch.output.up_to_date import hash_file
-from nsp_pipeline.core.depth import from_unit, to_unit
-from nsp_pipeline.core.noise import NoiseLevel
-from nsp_pipeline.core.tiling import plan_tiles
-from nsp_pipeline.denoise.photo import InferenceSettings
-from nsp_pipeline.denoise.tiles import tile_shape
+from nsp_pipeline.batch.sources import Sources
+from nsp_pipeline.core.depth import from_unit
+from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
 from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.evaluation.synthetic import add_camera_noise, night_street
+from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile
 
 SIDES = 1200, 1600
@@ -61,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure: dict[str, Callable[[], None]] = {
             "planning": lambda: planning(Path(folder), asked.photos or 20_000),
-            "overhead": lambda: overhead(Path(folder), asked.photos or 100, asked.profile),
+            "overhead": lambda: overhead(Path(folder), asked.photos or 100, asked.profile, asked.sides),
             "memory": lambda: memory(Path(folder), asked.profile, asked.sides),
             "large": lambda: large(Path(folder), asked.megapixels),
             "cluster": lambda: cluster(Path(folder), asked.photos or 60, asked.profile),
@@ -93,32 +96,95 @@ def planning(folder: Path, count: int) -> None:
     print(f"{count} finished photos: the run {auto}, with a profile by name {named}; --dry-run {dry}; status {status}")
 
 
-def overhead(folder: Path, count: int, profile: str) -> None:
+def overhead(folder: Path, count: int, profile: str, sides: tuple[int, int]) -> None:
     """The same tiles: of the photos in a run, and of one photo again and again at the engine."""
-    photos = make_photos(folder / "photos", count)
+    photos, few = make_photos(folder / "photos", count, sides), make_photos(folder / "few", 1, sides)
     engine = open_engine(find_profile(profile), mode="denoise")
-    pixels = to_unit(np.asarray(Image.open(photos / "0.jpg")))
-    halo, multiple, noise = engine.info.halo, engine.info.multiple, NoiseLevel.unknown().table
-    shape = tile_shape(engine.info, None, InferenceSettings().reach, SIDES)
-    tiles = list(plan_tiles(*SIDES, tile=shape, halo=halo, multiple=multiple))
-    windows = [
-        np.ascontiguousarray(pixels[t.rows.start : t.rows.stop, t.cols.start : t.cols.stop].transpose(2, 0, 1))[None]
-        for t in tiles
-    ]
-    table = (noise,) if engine.info.noise_conditioned else ()
-    engine.run(windows[0], *table)
-    begun = time.perf_counter()
-    for _ in range(max(1, count // 10)):
-        for window in windows:
-            engine.run(window, *table)
-    bare = (time.perf_counter() - begun) / max(1, count // 10)
+    shapes, bare = Tiles(engine), []
+    frame = read_frame(photos / "0.jpg")
+    denoise_frame(frame, shapes, InferenceSettings())
+    for clock in (time.perf_counter, time.process_time):
+        begun = clock()
+        for _ in range(max(1, count // 10)):
+            shapes.again()
+        bare.append((clock() - begun) / max(1, count // 10))
     engine.close()
+    before = worked()
     document = run_json("denoise", photos, folder / "out", "--profile", profile, "--json")
-    whole = document["summary"]["seconds"] / count
+    middle = worked()
+    run_json("denoise", few, folder / "few-out", "--profile", profile, "--json")
+    wall = document["summary"]["seconds"] / count
+    processor = (2 * middle - before - worked()) / (count - 1)
     print(
-        f"{profile}, {count} photos of {np.prod(SIDES) / 1e6:.1f} MP: {whole:.3f} s a photo in a whole run, "
-        f"{bare:.3f} s at the bare engine: {bare / whole:.1%} of its speed"
+        f"{profile}, {count} photos of {np.prod(sides) / 1e6:.1f} MP, {len(shapes.images)} tiles each: by the wall "
+        f"{wall:.3f} s a photo in a whole run, {bare[0]:.3f} s at the bare engine: {bare[0] / wall:.1%} of its speed; "
+        f"by processor time {processor:.3f} s and {bare[1]:.3f} s: {bare[1] / processor:.1%}"
     )
+    waiting = waits(photos, folder / "waited", 1.0)
+    print(f"an engine that waits 1.000 s for each photo: {waiting:.3f} s a photo, {1 / waiting:.1%} of its speed")
+
+
+class Tiles:
+    """An engine that remembers what it was asked, and can be asked again."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.info = engine.info
+        self._engine = engine
+        self.images: list[tuple[NDArray[np.float32], ...]] = []
+
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See Engine."""
+        self.images.append((image,) if noise is None else (image, noise))
+        return self._engine.run(*self.images[-1])
+
+    def again(self) -> None:
+        """Run all of it."""
+        for image in self.images:
+            self._engine.run(*image)
+
+    def close(self) -> None:
+        """See Engine."""
+
+
+class Waiting:
+    """An engine that takes so long for each photo, all of it without a processor, and gives back what it got."""
+
+    def __init__(self, profile: Profile, seconds: float) -> None:
+        self.info = EngineInfo(
+            "waiting",
+            "none",
+            "fp32",
+            "denoise",
+            1,
+            multiple=8,
+            halo=8,
+            profile=profile.name,
+            sha256=profile.sha256,
+            tile=1 << 14,
+        )
+        self._seconds = seconds
+
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See Engine."""
+        time.sleep(self._seconds)
+        return image
+
+    def close(self) -> None:
+        """See Engine."""
+
+
+def waits(photos: Path, out: Path, seconds: float) -> float:
+    """Seconds of a whole run for each photo, where the engine only waits."""
+    sources = Sources(open_engine=lambda profile, **options: Waiting(profile, seconds))
+    summary = denoise_folder(photos, out, profile="fast", strength=1.0, sources=sources)
+    assert not summary.of(Outcome.FAILED), summary.results[0]
+    return summary.seconds / len(summary.results)
+
+
+def worked() -> float:
+    """Processor seconds of all processes that were started and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def memory(folder: Path, profile: str, sides: tuple[int, int]) -> None:
@@ -209,14 +275,13 @@ def run_json(*args: object) -> dict[str, dict[str, float]]:
 
 def timed(*args: object, expect: tuple[str, int] | None = None) -> str:
     """Wall time of `nsp` from its start to its end, and processor time."""
-    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun, before = time.perf_counter(), worked()
     command = [sys.executable, "-m", "nsp_pipeline", *map(str, args)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-    seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds, spent = time.perf_counter() - begun, worked() - before
     if expect:
         assert json.loads(out)["summary"][expect[0]] == expect[1], out[:500]
-    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return f"{seconds:.1f} s ({worked:.1f} worked)"
+    return f"{seconds:.1f} s ({spent:.1f} worked)"
 
 
 def _finished(one: Path, photos: Path, out: Path, number: int, digest: str, settings: str) -> Row:

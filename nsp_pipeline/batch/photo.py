@@ -22,6 +22,8 @@ from nsp_pipeline.batch.output.up_to_date import Action, hash_file, stamp
 from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.batch.raw_photo import finished, read_to_denoise
 from nsp_pipeline.batch.settings import RunSettings
+from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.denoise.photo import noise_left
 from nsp_pipeline.denoise.trusted import InferenceContext, denoise_trusted
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.errors import (
@@ -35,10 +37,12 @@ from nsp_pipeline.errors import (
 )
 from nsp_pipeline.file_names import absolute_name, printable
 from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.frames.read import read_facts, read_frame, read_frame_in_rows
 from nsp_pipeline.frames.sidecar import SidecarNames
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.disk_array import Allocate
+from nsp_pipeline.noise.estimate import estimate_noise, looks_at_windows
 from nsp_pipeline.noise.windows import rows_looked_at
 
 ERROR_LOG = "errors.log"
@@ -69,6 +73,8 @@ class Ready:
     frame: Frame
     source: Stamp
     seconds: float
+    noise: NoiseLevel | None = None
+    """Where its pixels are as networks see them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,12 @@ class Made:
     made: Provenance
     early: EarlyWrite | None = None
     """What writes it already."""
+
+    def measured(self) -> "Made":
+        """With the noise that is left; whoever writes it has the time to look, while the engine makes the next."""
+        if self.made.noise_after is not None:
+            return self
+        return replace(self, made=replace(self.made, noise_after=estimate_noise(self.frame.pixels).sigma))
 
     def abandon(self) -> None:
         """It will not be published: leave nothing of it."""
@@ -179,6 +191,7 @@ class PhotoSteps:
     def publish(self, made: Made) -> Result:
         """Write a photo and record it; raises as Publisher.publish does."""
         began = time.monotonic()
+        made = made.measured()
         self.manifest.keep_settings(self.settings.fingerprint(made.task, damaged=bool(made.made.damaged)))
         row = self.publisher.publish(
             made.task.job, made.frame, self._row(made.task, made.source, made.made), made.early
@@ -258,7 +271,16 @@ def read_photo(task: Task, settings: RunSettings, allocate: Allocate) -> Ready:
     frame = with_sidecars(frame, task.job)
     _require_same(path, before)
     assert before is not None
-    return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began)
+    noise = _noise_of(frame, settings)
+    return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began, noise)
+
+
+def _noise_of(frame: Frame, settings: RunSettings) -> NoiseLevel | None:
+    """The noise of a photo that networks see as it is; None for others, and where rows to look at are still to come."""
+    is_whole = frame.rows is None or looks_at_windows()
+    if frame.pixels.dtype.kind != "u" or not is_whole or tone_for(frame, settings.inference.light):
+        return None
+    return estimate_noise(frame.pixels)
 
 
 def _require_same(path: Path, before: Stamp | None) -> None:
@@ -296,8 +318,8 @@ def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext, 
     began = time.monotonic()
     job = ready.task.job
     early = EarlyWrites(partial, job, ready.frame, _mark_by(ready, settings), settings.encoding)
-    if suits(ready.frame, job, settings.encoding, context.engine.info.scale):
-        context = replace(context, on_rows=early.on_rows)
+    on_rows = early.on_rows if suits(ready.frame, job, settings.encoding, context.engine.info.scale) else None
+    context = replace(context, on_rows=on_rows, noise=ready.noise)
     try:
         inferred, info = denoise_trusted(ready.frame, settings.inference, context, job.name)
         if ready.frame.rows:
@@ -316,7 +338,7 @@ def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext, 
         megapixels=height * width / 1e6,
         strength=inferred.strength,
         noise_before=inferred.noise_before,
-        noise_after=inferred.noise_after,
+        noise_after=None if inferred.seen[1] is frame.pixels else noise_left(inferred),
         damaged=ready.frame.damage,
     )
     return Made(ready.task, ready.source, frame, made, early.write)

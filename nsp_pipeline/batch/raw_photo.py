@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.settings import RunSettings
-from nsp_pipeline.denoise.photo import Inferred
+from nsp_pipeline.denoise.photo import Inferred, noise_left
 from nsp_pipeline.frames.develop import develop_frame
 from nsp_pipeline.frames.development import DEVELOPED, UNDEVELOPED, UNTOUCHED
 from nsp_pipeline.frames.frame import Frame, Kind, RawSource
@@ -42,6 +42,6 @@ def _with_noise_left(inferred: Inferred) -> Frame:
     source = inferred.frame.metadata.source
     if not isinstance(source, RawSource) or not inferred.noise_before:
         return inferred.frame
-    share = min(1.0, max(LEAST_NOISE_LEFT, (inferred.noise_after / inferred.noise_before) ** 2))
+    share = min(1.0, max(LEAST_NOISE_LEFT, (noise_left(inferred) / inferred.noise_before) ** 2))
     metadata = replace(inferred.frame.metadata, source=replace(source, noise_left=share))
     return replace(inferred.frame, metadata=metadata)

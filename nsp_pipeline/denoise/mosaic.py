@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame
+from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame, noise_left
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.dng.mosaic import as_rgb
 from nsp_pipeline.frames.frame import Frame, RawSource
@@ -42,7 +42,7 @@ def denoise_mosaic(
         frame=replace(frame, pixels=result),
         strength=float(np.mean([found.strength for found in passes])),
         noise_before=float(np.mean([found.noise_before for found in passes])),
-        noise_after=float(np.mean([found.noise_after for found in passes])),
+        noise_after=float(np.mean([noise_left(found) for found in passes])),
         seen=(frame.pixels, result),
     )
 

@@ -85,7 +85,7 @@ class InferenceSettings:
 
 @dataclass(frozen=True)
 class Inferred:
-    """A denoised photo, the mean strength used, and its noise: sigma in 8-bit steps.
+    """A denoised photo, the mean strength used, and its noise: sigma in 8-bit steps; see noise_left for that after.
 
     `seen` are the photo's pixels before and after as the network sees them: in a perceptual encoding.
     """
@@ -93,8 +93,14 @@ class Inferred:
     frame: Frame
     strength: float
     noise_before: float
-    noise_after: float
+    noise_after: float | None
+    """None: not looked at yet."""
     seen: tuple[Pixels, Pixels]
+
+
+def noise_left(inferred: Inferred) -> float:
+    """The noise after denoising, which takes half a second to estimate: whoever wants to know it chooses when."""
+    return estimate_noise(inferred.seen[1]).sigma if inferred.noise_after is None else inferred.noise_after
 
 
 def denoise_frame(
@@ -104,6 +110,7 @@ def denoise_frame(
     on_tile: Callable[[int, int], None] | None = None,
     on_smaller: Callable[[int], None] | None = None,
     on_rows: Callable[[Pixels, int], None] | None = None,
+    noise: NoiseLevel | None = None,
 ) -> Inferred:
     """Denoise (or enlarge) one photo.
 
@@ -122,6 +129,7 @@ def denoise_frame(
         on_rows: called with the result, and how many of its rows are done, from the top: 0 at the beginning, and again
             where all begins anew with smaller tiles. Never where pixels are still to be brought back from another
             encoding.
+        noise: of the photo as networks see it, where that is known already.
 
     Raises:
         EngineOutOfMemoryError: a tile as large as was asked for, or the smallest, does not fit into memory.
@@ -134,7 +142,7 @@ def denoise_frame(
     if frame.rows and tone:
         frame.rows.wait(len(frame.pixels))
     pixels = tone.seen(frame.pixels) if tone else frame.pixels
-    noise = estimate_noise(pixels)
+    noise = noise or estimate_noise(pixels)
     if settings.removes_nothing:
         return Inferred(replace(frame, rows=None), 0.0, noise.sigma, noise.sigma, (pixels, pixels))
     height, width, channels = pixels.shape
@@ -176,7 +184,7 @@ def denoise_frame(
         ),
         strength=strength,
         noise_before=noise.sigma,
-        noise_after=estimate_noise(result).sigma,
+        noise_after=None,
         seen=(pixels, result),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.denoise.mosaic import denoise_mosaic
 from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, Pixels, denoise_frame
 from nsp_pipeline.denoise.plausible import require_its_colours
@@ -24,6 +25,8 @@ class InferenceContext:
     """Takes a line for the user."""
     on_rows: Callable[[Pixels, int, EngineInfo], None] | None = None
     """Takes rows of the result that are done (see denoise_frame), and what makes them; of mosaics none."""
+    noise: NoiseLevel | None = None
+    """Of the photo as networks see it, where that is known already."""
 
 
 def denoise_trusted(
@@ -62,6 +65,6 @@ def _denoised(frame: Frame, engine: Engine, settings: InferenceSettings, context
     if isinstance(source, RawSource) and source.mosaic:
         inferred = denoise_mosaic(frame, engine, settings, context.on_tile, on_smaller)
     else:
-        inferred = denoise_frame(frame, engine, settings, context.on_tile, on_smaller, on_rows)
+        inferred = denoise_frame(frame, engine, settings, context.on_tile, on_smaller, on_rows, context.noise)
     require_its_colours(*inferred.seen, inferred.noise_before)
     return inferred

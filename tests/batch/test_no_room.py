@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,9 +54,14 @@ def test_what_other_decoders_give_goes_to_the_disk_and_comes_out_the_same(
     assert nsp("denoise", photos, tmp_path / "roomy").code == 0
     on_disk, shapes = headroom.on_disk, set[tuple[int, ...]]()
 
-    def noted(folder: Path) -> object:
+    def noted(folder: Path) -> Any:
         make = on_disk(folder)
-        return lambda shape, dtype: (shapes.add(shape), make(shape, dtype))[1]
+
+        def making(shape: tuple[int, ...], dtype: Any) -> Any:
+            shapes.add(shape)
+            return make(shape, dtype)
+
+        return making
 
     monkeypatch.setattr(headroom, "on_disk", noted)
     monkeypatch.setattr(pipeline, "photo_memory", lambda asked: 10_000)

@@ -19,7 +19,6 @@ from nsp_pipeline.batch import photo as photo_steps
 from nsp_pipeline.batch.output import early
 from nsp_pipeline.batch.output.publish import PARTIAL
 from nsp_pipeline.core.noise import NoiseLevel
-from nsp_pipeline.denoise import photo as denoise_photo
 from nsp_pipeline.errors import EngineOutOfMemoryError
 from nsp_pipeline.frames.decoders import tiff_segments
 from nsp_pipeline.frames.formats import tiff_encode, tiff_rows
@@ -190,7 +189,7 @@ def test_tiles_are_made_of_rows_that_are_there_while_others_are_read(
 
     through(monkeypatch, run)
     monkeypatch.setattr(photo_steps, "rows_looked_at", lambda height, width: [range(400, 430)])
-    monkeypatch.setattr(denoise_photo, "estimate_noise", lambda pixels: NoiseLevel.unknown(3))
+    monkeypatch.setattr(photo_steps, "estimate_noise", lambda pixels: NoiseLevel.unknown(3))
     assert nsp("denoise", coming, tmp_path / "out", *HOW).code == 0
     assert decoded[:4] == [50, 51, 52, 53], "what is needed first comes first"
     assert sorted(decoded) == list(range(75))

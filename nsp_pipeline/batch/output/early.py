@@ -66,10 +66,7 @@ class EarlyWrites:
         self, partial: Path, job: Job, frame: Frame, marked: Callable[[EngineInfo], Mark], encoding: Encoding
     ) -> None:
         """Nothing is written before `on_rows`; `marked` says what an output of an engine says of itself."""
-        self._begin = lambda result, info: EarlyWrite(
-            partial, job, replace(frame, pixels=result), marked(info), encoding
-        )
-        self._shape = frame.pixels.shape
+        self._partial, self._job, self._frame, self._marked, self._encoding = partial, job, frame, marked, encoding
         self.write: EarlyWrite | None = None
 
     def on_rows(self, result: Pixels, count: int, info: EngineInfo) -> None:
@@ -79,7 +76,8 @@ class EarlyWrites:
             self.write.come(count)
         else:
             self.abandon()
-            self.write = self._begin(result, info)
+            frame = replace(self._frame, pixels=result)
+            self.write = EarlyWrite(self._partial, self._job, frame, self._marked(info), self._encoding)
 
     def abandon(self) -> None:
         """Leave nothing of it."""

@@ -125,7 +125,7 @@ class PhotoWorker:
             return infer_photo(ready, self._setup.settings, context, self._partial(ready.task.job))
 
     def _write(self, task: Task, made: Made) -> Done:
-        settings = self._setup.settings
+        settings, made = self._setup.settings, made.measured()
         row = row_of(task, settings, made.source, made.made)
         partial = partial_path(task.job, self._setup.owner)
         written = write_partial(partial, task.job, made.frame, row, settings.encoding, made.early)
