@@ -120,8 +120,11 @@ def overhead(folder: Path, count: int, profile: str, sides: tuple[int, int]) -> 
         f"{wall:.3f} s a photo in a whole run, {bare[0]:.3f} s at the bare engine: {bare[0] / wall:.1%} of its speed; "
         f"by processor time {processor:.3f} s and {bare[1]:.3f} s: {bare[1] / processor:.1%}"
     )
-    waiting = waits(photos, folder / "waited", 1.0)
-    print(f"an engine that waits 1.000 s for each photo: {waiting:.3f} s a photo, {1 / waiting:.1%} of its speed")
+    waiting, besides = waits(photos, folder / "waited", 1.0)
+    print(
+        f"an engine that waits 1.000 s for each photo: {waiting:.3f} s a photo, {1 / waiting:.1%} of its speed; its "
+        f"thread has {besides:.3f} s of other work for each"
+    )
 
 
 class Tiles:
@@ -173,12 +176,14 @@ class Waiting:
         """See Engine."""
 
 
-def waits(photos: Path, out: Path, seconds: float) -> float:
-    """Seconds of a whole run for each photo, where the engine only waits."""
+def waits(photos: Path, out: Path, seconds: float) -> tuple[float, float]:
+    """Seconds of a whole run for each photo, where the engine only waits; and what its thread has to work besides."""
     sources = Sources(open_engine=lambda profile, **options: Waiting(profile, seconds))
+    begun = time.thread_time()
     summary = denoise_folder(photos, out, profile="fast", strength=1.0, sources=sources)
     assert not summary.of(Outcome.FAILED), summary.results[0]
-    return summary.seconds / len(summary.results)
+    count = len(summary.results)
+    return summary.seconds / count, (time.thread_time() - begun) / count
 
 
 def worked() -> float:

@@ -70,6 +70,7 @@ def test_damaged_files_are_named_with_their_reason_and_harm_nothing(sound: dict[
         (tmp_path / "in" / f"{number:04}{Path(name).suffix}").write_bytes(mutated(sound[name], number))
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "in").iterdir()}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    decoders = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     last, slow = time.monotonic(), list[str]()
 
     def watch(now: nsp.FolderProgress) -> None:
@@ -86,6 +87,8 @@ def test_damaged_files_are_named_with_their_reason_and_harm_nothing(sound: dict[
     assert summary.counts()["done"] + len(failed) == COUNT
     assert not slow
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * 1024 < MOST_MEMORY
+    # The largest of all processes that decoded, if none was larger before.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < max(MOST_MEMORY, decoders * 1024 + 1)
     assert len(failed) > COUNT / 4
     ours = [f"{result.name}: {result.reason}" for result in failed if _is_ours(result.reason or "")]
     assert not ours, "what the file is guilty of is not called a fault of nsp"
