@@ -41,6 +41,15 @@ def test_another_machine_must_see_the_same_folders(tmp_path: Path) -> None:
     assert not list((root / ".nsp").iterdir())
 
 
+def test_the_token_of_a_killed_run_is_replaced_by_the_next(tmp_path: Path) -> None:
+    left = proof_of(tmp_path, [], tmp_path, "0")
+    before = left.__enter__()
+    with proof_of(tmp_path, [], tmp_path, "0") as proof:
+        assert what_differs(before) == f"its {tmp_path} is another folder"
+        assert what_differs(proof) is None
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_ray_the_command_to_install_it_is_named(tmp_path: Path) -> None:
     save_photo(tmp_path / "in" / "a.png")
     (tmp_path / "no" / "ray.py").parent.mkdir()
@@ -90,6 +99,7 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         patch.setenv("NSP_FAKE_SECONDS", "0.4")
+        patch.setenv("RAY_worker_niceness", "0")  # or workers starve where other tests run
         from ray._private import services
         from ray.cluster_utils import Cluster
 

@@ -59,7 +59,8 @@ class WorkersPipeline(Pipeline):
         profiles = {task.profile.sha256: task.profile for task in known if task.profile}
         jobs = [task.job for task in known]
         root = self._root.absolute()
-        with proof_of(root, (job.input for job in jobs), root / RECORD_FOLDER) as proof:
+        inputs = (job.input for job in jobs)
+        with proof_of(root, inputs, root / RECORD_FOLDER, str(publisher.owner.shard)) as proof:
             setup = WorkerSetup(self._steps.settings, self._sources, profiles, publisher.owner, __version__, proof)
             work = {name: rough_megapixels(known, one, again=True) for name, one in profiles.items()}
             self._lead(replace(setup, megapixels=work), chain(ahead, upcoming))

@@ -28,16 +28,17 @@ class Proof:
 
 
 @contextmanager
-def proof_of(output: Path, photos: Iterable[Path], folder: Path) -> Iterator[Proof]:
+def proof_of(output: Path, photos: Iterable[Path], folder: Path, owner: str = "") -> Iterator[Proof]:
     """Lay a token into a folder of the output's, for as long as the context lasts; raises OutputError.
 
     Args:
         output: what the folder is called in messages.
         photos: of which the first in each folder are looked at.
         folder: `output` or one below it, which is there.
+        owner: whose token it is, where only one run at a time is: it takes the place of what a killed one left.
     """
     secret = secrets.token_hex(16)
-    token = folder / f".nsp-cluster-{secret[:8]}.token"
+    token = folder / f".nsp-cluster-{owner or secret[:8]}.token"
     firsts: dict[Path, Path] = {}
     for path in photos:
         firsts.setdefault(path.parent, path)
