@@ -112,7 +112,14 @@ def cluster() -> Iterator[Any]:
 
 
 def add_node(cluster: Any, **options: Any) -> None:
-    cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **options)
+    for attempt in range(5):
+        try:
+            cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **options)
+        except Exception:  # of no class of its own, where a busy machine does not start it in time
+            if attempt == 4:
+                raise
+        else:
+            return
 
 
 def patiently(look: Callable[..., Any]) -> Callable[..., Any]:
