@@ -4,11 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.development import Development
 from nsp_pipeline.frames.dng.write import encode_dng
 from nsp_pipeline.frames.formats.raw.read import read_raw
 from nsp_pipeline.frames.frame import Frame, RawSource
+from nsp_pipeline.frames.limits import size_text
 from nsp_pipeline.machine.disk_array import beside
+from nsp_pipeline.machine.memory import available_memory
+
+LIBRAW_BYTES = 26
+"""For a pixel of a sensor: what LibRaw's process takes while it develops (measured: 25)."""
 
 
 def develop_frame(frame: Frame, development: Development) -> Frame:
@@ -19,6 +25,13 @@ def develop_frame(frame: Frame, development: Development) -> Frame:
     source = frame.metadata.source
     assert isinstance(source, RawSource)
     assert source.gains
+    needed, free = LIBRAW_BYTES * frame.pixels.shape[0] * frame.pixels.shape[1], available_memory()
+    if free is not None and needed > free:
+        reason = (
+            f"developing it takes {size_text(needed)} of memory, and {size_text(free)} are free here; close other "
+            "programs, or grant nsp more"
+        )
+        raise PhotoError(Path("the picture"), reason) from MemoryError()
     with TemporaryDirectory(prefix="nsp-") as folder:
         path = Path(folder) / "picture.dng"
         with path.open("w+b") as stream:

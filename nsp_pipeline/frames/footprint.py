@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 
+from nsp_pipeline.frames.develop import LIBRAW_BYTES
 from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
 from nsp_pipeline.frames.formats.boxed.decode import read_head
 from nsp_pipeline.frames.formats.jpeg_layout import parse_layout
@@ -21,8 +22,6 @@ from nsp_pipeline.frames.metadata.ifd import FileSlices
 from nsp_pipeline.frames.sniff import sniff
 
 JPEG_HEAD = 1 << 20
-LIBRAW_BYTES = 24
-"""For a pixel of a sensor: what LibRaw's process takes while it develops."""
 RAW_COLOURS = 3
 """Floating-point numbers, as RAW is denoised before it is developed."""
 
