@@ -38,7 +38,7 @@ def test_a_photo_that_cannot_be_decoded_in_what_is_free_fails_and_is_tried_again
     ended = nsp("denoise", photos, tmp_path / "out")
     assert ended.code == 1
     assert sorted(hashes(tmp_path / "out")) == ["small.jpg", "strips.tif"], "strip by strip, it needs no memory"
-    for name, size in (("large.jpg", "90 kB"), ("large.png", "120 kB"), ("large.dng", "106 kB")):
+    for name, size in (("large.jpg", "90 kB"), ("large.png", "120 kB"), ("large.dng", "123 kB")):
         assert f"{photos / name} failed: decoding it takes {size} {REASON}" in ended.err
     little_memory.undo()
     again = nsp("denoise", photos, tmp_path / "out")
@@ -81,5 +81,5 @@ def test_a_raw_file_is_not_developed_in_less_than_libraw_takes(
         patch.setattr(develop, "available_memory", lambda: 50_000)
         ended = nsp("denoise", tmp_path / "in", tmp_path / "out")
     assert ended.code == 1
-    assert "a.dng failed: developing it takes 106 kB of memory, and 50 kB are free here" in ended.err
+    assert "a.dng failed: developing it takes 123 kB of memory, and 50 kB are free here" in ended.err
     assert nsp("denoise", tmp_path / "in", tmp_path / "out").code == 0, "it is tried again"
