@@ -14,7 +14,7 @@ from nsp_pipeline.machine.disk_array import beside
 from nsp_pipeline.machine.memory import available_memory
 
 LIBRAW_BYTES = 30
-"""For a pixel of a sensor: what LibRaw's process takes while it develops: measured, 26, and some room for what else grows meanwhile."""
+"""For a pixel of a sensor: what LibRaw's process takes (measured: 26), and room for what else grows meanwhile."""
 
 
 def develop_frame(frame: Frame, development: Development) -> Frame:
