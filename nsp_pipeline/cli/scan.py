@@ -30,8 +30,8 @@ from nsp_pipeline.report.noise_page import noise_report
 from nsp_pipeline.report.page import write_page
 
 EXPLAINED = (
-    "noise: its standard deviation in brightness steps of 0 to 255",
-    "nsp calibrate makes a profile of a group; -v tells what it goes by",
+    "noise: its standard deviation, in steps of 0 to 255",
+    "nsp calibrate makes a profile of a group; -v says more",
 )
 EXPLAINED_MORE = (
     EXPLAINED[0],
@@ -165,7 +165,7 @@ def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) ->
             cells += _method_cells(group, troubles)
         # Texts, not strings: what a camera calls itself is no markup.
         table.add_row(*map(Text, cells))
-    notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
+    notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)] if _in_full() else []
     if measured:
         missing = seconds is None and any(map(can_calibrate, groups))
         notes = [*(EXPLAINED_MORE if _in_full() else EXPLAINED), *[NO_TORCH] * missing, *notes]
@@ -174,7 +174,7 @@ def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) ->
 
 def _differ_in_kind(groups: Sequence[Group]) -> bool:
     """Whether some of the groups are told apart by more than camera and ISO."""
-    return len({(group.camera, group.iso) for group in groups}) < len(groups) or any(group.edited for group in groups)
+    return len({(group.camera, group.iso) for group in groups}) < len(groups) 
 
 
 def _in_full() -> bool:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.listeners.closing import closing_table, next_lines
+from nsp_pipeline.batch.listeners.fitted import fitted
 from nsp_pipeline.batch.listeners.pace import Pace
 from nsp_pipeline.batch.listeners.terminal import (
     Bar,
@@ -233,3 +234,11 @@ def test_the_summary_says_how_a_run_ended() -> None:
 def test_durations_are_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
     assert re.fullmatch(r"[\d.]+ \w+( \d+ \w+)?", words)
+
+
+def test_lines_for_a_terminal_are_parted_between_words_but_for_commands_to_copy() -> None:
+    assert fitted("  failed: in/a photo.jpg: this is a text, not a photo that nsp reads", 30) == (
+        "  failed: in/a photo.jpg: this\n  is a text, not a photo that\n  nsp reads"
+    )
+    for line in ("short", "use it: nsp denoise PHOTOS CLEAN --profile standard", "a" * 50):
+        assert fitted(line, 30) == line
