@@ -65,7 +65,7 @@ def printed(*, terminal: bool, width: int = 100, **how: bool) -> str:
     return stream.getvalue()
 
 
-PHOTO = "canon/x.jpg: 21.0 MP, 18.2 s, noise 6.1 -> 1.2 of 255, strength 71%, profile builtin (made for it)"
+PHOTO = "canon/x.jpg: 21.0 MP, 18.2 s, noise 6.1 -> 1.2 of 255, strength 71 %, profile builtin (made for it)"
 
 
 def test_a_log_gets_failures_at_once_and_with_v_every_photo_and_why() -> None:

@@ -12,8 +12,10 @@ from tiny import tiny_model
 from nsp_pipeline.cli.profiles import command
 from nsp_pipeline.cli.profiles.words import GAINS
 from nsp_pipeline.cli.shared import exporting
+from nsp_pipeline.engines.measured.speeds import Speed, keep_speeds, speed_key
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
+from nsp_pipeline.profiles.choose import find_profile
 
 Nsp = Callable[..., Finished]
 
@@ -139,3 +141,15 @@ def test_the_gains_that_are_listed_are_those_that_were_published() -> None:
     table = text.split("## ")[1]
     psnr = {name: float(value) for name, value in re.findall(r"^\| `?([\w-]+)`?[^|]*\| \**([\d.]+)", table, re.MULTILINE)}
     assert {name: round(psnr[name] - psnr["noisy"], 1) for name in GAINS} == GAINS
+
+
+def test_the_list_has_the_speed_of_what_was_measured_on_this_machine(real_nsp: Nsp) -> None:
+    key = speed_key(find_profile("standard"), "denoise", None)
+    assert "s/MP" not in real_nsp("profiles", "list").out.splitlines()[0]
+    keep_speeds(key, [Speed("onnx", "fp32", 0.1, 2.34), Speed("openvino", "fp32", 1.0, 1.23)])
+    try:
+        head, *rows = real_nsp("profiles", "list").out.splitlines()
+        assert "s/MP" in head.split()
+        assert any(row.startswith("standard ") and "1.2" in row.split() for row in rows)
+    finally:
+        key.path.unlink()
