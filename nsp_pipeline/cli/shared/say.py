@@ -1,5 +1,8 @@
 """Lines for the person at the keyboard."""
 
+import shutil
+import sys
+
 import click
 from rich.console import Console
 
@@ -21,4 +24,5 @@ def say(console: Console, text: str, style: str = "") -> None:
 def note(text: str) -> None:
     """Print a line to stderr, without rich; with -q nothing."""
     if not is_quiet():
-        click.echo(text, err=True)
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        click.echo(fitted(text, shutil.get_terminal_size().columns) if is_terminal else text, err=True)
