@@ -141,7 +141,11 @@ def _progress(console: Console) -> Progress:
 
 def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) -> list[Table | Text]:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    named = ("camera", "ISO", "kind", "size") if _in_full() or not measured or _differ_in_kind(groups) else ("camera", "ISO")
+    named = (
+        ("camera", "ISO", "kind", "size")
+        if _in_full() or not measured or _differ_in_kind(groups)
+        else ("camera", "ISO")
+    )
     for column in named:
         table.add_column(column, no_wrap=column != "camera")
     table.add_column("photos", justify="right", no_wrap=True)
@@ -174,7 +178,7 @@ def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) ->
 
 def _differ_in_kind(groups: Sequence[Group]) -> bool:
     """Whether some of the groups are told apart by more than camera and ISO."""
-    return len({(group.camera, group.iso) for group in groups}) < len(groups) 
+    return len({(group.camera, group.iso) for group in groups}) < len(groups)
 
 
 def _in_full() -> bool:

@@ -337,9 +337,7 @@ def test_a_run_over_several_cameras_does_not_speak_of_one_alone(nsp: Nsp, tmp_pa
         return Choice(fake_profile(), f"built-in, as no profile was made for {camera.model}")
 
     result = nsp("denoise", tmp_path / "in", out, choose_profile=choose)
-    said = (
-        "profile fake (built-in, as no profile was made for A, and for 2 other cameras or ISO; -v tells of each)"
-    )
+    said = "profile fake (built-in, as no profile was made for A, and for 2 other cameras or ISO; -v tells of each)"
     assert said in result.err
 
 

@@ -54,7 +54,14 @@ def list_(as_json: bool) -> None:
 
 def _table(rows: Sequence[Mapping[str, str]], *, in_full: bool) -> Table:
     """Fits 80 columns where it is not in full; names, which are what one types, are never broken."""
-    columns: list[Column | str] = [Column("name", no_wrap=True), "camera", Column("ISO", no_wrap=True), "for", Column("gain", justify="right", no_wrap=True), Column("licence", min_width=14)]
+    columns: list[Column | str] = [
+        Column("name", no_wrap=True),
+        "camera",
+        Column("ISO", no_wrap=True),
+        "for",
+        Column("gain", justify="right", no_wrap=True),
+        Column("licence", min_width=14),
+    ]
     rates = ["seconds_a_megapixel"] if any(row.get("seconds_a_megapixel") for row in rows) else []
     columns[-1:-1] = [Column("s/MP", justify="right", no_wrap=True) for _ in rates]
     columns += ["network", Column("file", overflow="fold")] if in_full else []

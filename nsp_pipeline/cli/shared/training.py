@@ -65,8 +65,8 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
         edges = f", {scores.edges:.1f} times that at edges" if scores.edges is not None else ""
         say(
             console,
-            f"photos kept out of training: colours move by {scores.drift:.2f} of 255 at most; in flat places "
-            f"{scores.leak:.2f} of the noise was removed (1 is all){edges}",
+            f"photos kept out of training: colours move by {scores.drift:.2f} of 255 at most; what was removed in "
+            f"flat places is {scores.leak:.2f} of the noise there{edges}",
         )
         if scores.leak < LEAK_BELOW:
             say(console, "noise leaks into the estimate: s is too small for these photos", style="yellow")

@@ -193,7 +193,9 @@ def _line(entry: Entry, with_pictures: bool) -> dict[str, Any]:
 
 def _engine(entry: Entry) -> str:
     made = entry.row.made
-    return engine_in_words(made.engine or "", made.provider or "", made.precision or "") + (f" ({made.fallback})" if made.fallback else "")
+    return engine_in_words(made.engine or "", made.provider or "", made.precision or "") + (
+        f" ({made.fallback})" if made.fallback else ""
+    )
 
 
 def _rounded(value: float | None) -> float | None:

@@ -139,7 +139,9 @@ def test_the_list_and_what_is_shown_of_a_profile_fit_80_columns(real_nsp: Nsp, m
 def test_the_gains_that_are_listed_are_those_that_were_published() -> None:
     text = (Path(__file__).parents[3] / "docs" / "quality.md").read_text(encoding="utf-8")
     table = text.split("## ")[1]
-    psnr = {name: float(value) for name, value in re.findall(r"^\| `?([\w-]+)`?[^|]*\| \**([\d.]+)", table, re.MULTILINE)}
+    psnr = {
+        name: float(value) for name, value in re.findall(r"^\| `?([\w-]+)`?[^|]*\| \**([\d.]+)", table, re.MULTILINE)
+    }
     assert {name: round(psnr[name] - psnr["noisy"], 1) for name in GAINS} == GAINS
 
 
