@@ -81,8 +81,9 @@ def command(
     """List what PHOTOS (files or folders) are: groups by camera, ISO, kind of file and size.
 
     Only metadata is read, which takes seconds. ISO is grouped in third stops. With --noise some photos of each group
-    are opened; neighbouring ISO with the same noise are joined, and each group's verdict says whether a profile
-    of its own can be made of it, and how long that takes here. Photos that were edited or resized, or have no metadata, are listed apart.
+    are opened; neighbouring ISO with the same noise are joined, and each group's verdict says whether a profile of its
+    own can be made of it, and how long that takes here. Photos that were edited or resized, or have no metadata, are
+    listed apart.
 
     If one camera goes by several names, give it one in cameras.toml (`nsp doctor` shows where that file is):
 
@@ -157,12 +158,13 @@ def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) ->
             table.add_column(column, justify="right", no_wrap=True)
     troubles: list[str] = []
     for group in groups:
-        cells = [
+        about = [
             group.camera or "no metadata",
             _iso(group),
             f"{'edited ' * group.edited}{group.kind}",
             "{}×{}".format(*group.size) if group.size else "",
-        ][: len(named)] + [str(len(group.paths))]
+        ]
+        cells = [*about[: len(named)], str(len(group.paths))]
         if measured:
             level = f"{group.sigma:.1f}" if group.sigma is not None else ""
             cells += [level, f"{noise_in_words(group.sigma)}; {calibration_in_words(group, seconds)}"]
