@@ -39,7 +39,7 @@ def save(picture: NDArray[np.float32], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(from_unit(picture, np.dtype(np.uint8)))
     exif = Image.Exif()
-    exif[MAKE_TAG], exif[MODEL_TAG] = "nsp", "Example"
+    exif[MAKE_TAG], exif[MODEL_TAG] = "Painted", "Camera"
     exif.get_ifd(EXIF_IFD)[ISO_TAG] = 6400
     image.save(path, quality=95, subsampling=0, exif=exif)
 

@@ -1,26 +1,31 @@
 """What `--dry-run` says: photos, megapixels, time and disk by profile; each photo with -v or in JSON."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from nsp_pipeline.batch.ahead.forecast import Forecast
+from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.folder import FolderRun
 from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.batch.output.up_to_date import Action
 from nsp_pipeline.batch.run import Foreseen
+from nsp_pipeline.cli.shared.finding import search_document
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich
 from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
+from nsp_pipeline.file_names import printable
 
 
 def tell_ahead(run: FolderRun, console: Console, *, as_json: bool) -> None:
     """Print what a run would do, and what it would take."""
     foreseen, tasks = run.foresee()
     if as_json:
-        print_json([vars(entry) for entry in foreseen])
+        print_json(_document(run, foreseen, _forecast(run, tasks, console) if tasks else None))
         return
     if is_verbose():
         for entry in foreseen:
@@ -33,12 +38,42 @@ def tell_ahead(run: FolderRun, console: Console, *, as_json: bool) -> None:
         if foreseen:
             print_line("nothing to make")
         return
-    with console.status("trying pieces of photos, to tell the time", spinner="dots"):
-        ahead = run.forecast(tasks, lambda line: say(console, line))
+    ahead = _forecast(run, tasks, console)
     if not is_quiet():
         print_rich(_table(ahead))
     for line in total_lines(ahead):
         print_line(line)
+
+
+def _forecast(run: FolderRun, tasks: Sequence[Task], console: Console) -> Forecast:
+    with console.status("trying pieces of photos, to tell the time", spinner="dots"):
+        return run.forecast(tasks, lambda line: say(console, line))
+
+
+def _document(run: FolderRun, foreseen: Sequence[Foreseen], ahead: Forecast | None) -> dict[str, Any]:
+    """The same as JSON, of the form that a run's document has: the whole, the profiles, photo by photo."""
+    counts = Counter(str(entry.action) for entry in foreseen)
+    shares = ahead.shares if ahead else ()
+    return {
+        "summary": {
+            "output": printable(run.plan.file or run.plan.root),
+            **{str(action): counts[str(action)] for action in Action},
+            "megapixels": round(sum(share.megapixels for share in shares), 2),
+            "seconds": _rounded(ahead.seconds) if ahead else 0,
+            "bytes": _rounded(ahead.bytes) if ahead else 0,
+            "bytes_free": ahead.free if ahead else None,
+            "trouble": ahead.trouble if ahead else None,
+        },
+        "profiles": [
+            {**vars(share), "seconds": _rounded(share.seconds), "bytes": _rounded(share.bytes)} for share in shares
+        ],
+        "photos": [vars(entry) for entry in foreseen],
+        "search": search_document(run.plan.found),
+    }
+
+
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def total_lines(ahead: Forecast) -> list[str]:

@@ -30,8 +30,8 @@ from nsp_pipeline.report.noise_page import noise_report
 from nsp_pipeline.report.page import write_page
 
 EXPLAINED = (
-    "noise: its standard deviation in brightness steps of 0 to 255",
-    "nsp calibrate makes a profile of a group; -v tells what it goes by",
+    "noise: its standard deviation, in steps of 0 to 255",
+    "nsp calibrate makes a profile of a group; -v says more",
 )
 EXPLAINED_MORE = (
     EXPLAINED[0],
@@ -81,8 +81,9 @@ def command(
     """List what PHOTOS (files or folders) are: groups by camera, ISO, kind of file and size.
 
     Only metadata is read, which takes seconds. ISO is grouped in third stops. With --noise some photos of each group
-    are opened; neighbouring ISO with the same noise are joined, and each group's verdict says whether a profile
-    of its own can be made of it, and how long that takes here. Photos that were edited or resized, or have no metadata, are listed apart.
+    are opened; neighbouring ISO with the same noise are joined, and each group's verdict says whether a profile of its
+    own can be made of it, and how long that takes here. Photos that were edited or resized, or have no metadata, are
+    listed apart.
 
     If one camera goes by several names, give it one in cameras.toml (`nsp doctor` shows where that file is):
 
@@ -141,7 +142,11 @@ def _progress(console: Console) -> Progress:
 
 def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) -> list[Table | Text]:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    named = ("camera", "ISO", "kind", "size") if _in_full() or not measured or _differ_in_kind(groups) else ("camera", "ISO")
+    named = (
+        ("camera", "ISO", "kind", "size")
+        if _in_full() or not measured or _differ_in_kind(groups)
+        else ("camera", "ISO")
+    )
     for column in named:
         table.add_column(column, no_wrap=column != "camera")
     table.add_column("photos", justify="right", no_wrap=True)
@@ -153,19 +158,20 @@ def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) ->
             table.add_column(column, justify="right", no_wrap=True)
     troubles: list[str] = []
     for group in groups:
-        cells = [
+        about = [
             group.camera or "no metadata",
             _iso(group),
             f"{'edited ' * group.edited}{group.kind}",
             "{}×{}".format(*group.size) if group.size else "",
-        ][: len(named)] + [str(len(group.paths))]
+        ]
+        cells = [*about[: len(named)], str(len(group.paths))]
         if measured:
             level = f"{group.sigma:.1f}" if group.sigma is not None else ""
             cells += [level, f"{noise_in_words(group.sigma)}; {calibration_in_words(group, seconds)}"]
             cells += _method_cells(group, troubles)
         # Texts, not strings: what a camera calls itself is no markup.
         table.add_row(*map(Text, cells))
-    notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)]
+    notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)] if _in_full() else []
     if measured:
         missing = seconds is None and any(map(can_calibrate, groups))
         notes = [*(EXPLAINED_MORE if _in_full() else EXPLAINED), *[NO_TORCH] * missing, *notes]
@@ -174,7 +180,7 @@ def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) ->
 
 def _differ_in_kind(groups: Sequence[Group]) -> bool:
     """Whether some of the groups are told apart by more than camera and ISO."""
-    return len({(group.camera, group.iso) for group in groups}) < len(groups) or any(group.edited for group in groups)
+    return len({(group.camera, group.iso) for group in groups}) < len(groups)
 
 
 def _in_full() -> bool:

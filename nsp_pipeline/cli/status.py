@@ -87,7 +87,7 @@ def _lines_of_next_run(progress: Progress) -> list[str]:
             lines.append(f"the next run makes {len(entries)} again: {reason}")
             lines += _named([entry.input for entry in entries])
     if progress.lasting and not progress.running:
-        lines.append(f"the next run leaves {progress.lasting} that failed alone; --retry-failed tries them again")
+        lines.append(f"the next run does not try again what failed ({progress.lasting}); with --retry-failed it does")
     return lines
 
 

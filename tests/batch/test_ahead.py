@@ -1,5 +1,6 @@
 """What a run will take is said before: photos, megapixels, time and disk, from a piece of the real work."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -99,6 +100,25 @@ def test_a_dry_run_ends_with_the_whole_and_names_photos_with_v_alone(
     assert "on the disk" in brief.splitlines()[-1]
     assert f"make {tmp_path}/in/0.png -> {tmp_path}/out/0.png with profile fake" in whole
     assert max(map(len, brief.splitlines())) <= 80 + 40
+
+
+def test_a_dry_run_as_json_has_the_whole_the_profiles_and_every_photo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        save_photo(tmp_path / "in" / f"{number}.png", number)
+    (tmp_path / "in" / "x.psd").write_bytes(b"x")
+
+    document = json.loads(said(capsys, "denoise", tmp_path / "in", tmp_path / "out", "--dry-run", "--json")[0])
+
+    summary = document["summary"]
+    assert (summary["make"], summary["skip"], summary["fail"]) == (3, 0, 1)
+    assert summary["seconds"] >= 0
+    assert summary["bytes"] > 0
+    assert summary["bytes_free"] > summary["bytes"]
+    (share,) = document["profiles"]
+    assert (share["profile"], share["photos"], share["bytes"]) == ("fake", 3, summary["bytes"])
+    assert len(document["photos"]) == 4
 
 
 def test_what_cannot_be_tried_is_said_and_the_rest_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from nsp_pipeline.batch.ahead.workload import Workload
 from nsp_pipeline.batch.listeners.closing import closing_table, next_lines
+from nsp_pipeline.batch.listeners.fitted import fitted
 from nsp_pipeline.batch.listeners.pace import Pace
 from nsp_pipeline.batch.listeners.terminal import (
     Bar,
@@ -64,7 +65,7 @@ def printed(*, terminal: bool, width: int = 100, **how: bool) -> str:
     return stream.getvalue()
 
 
-PHOTO = "canon/x.jpg: 21.0 MP, 18.2 s, noise 6.1 -> 1.2 of 255, strength 71%, profile builtin (made for it)"
+PHOTO = "canon/x.jpg: 21.0 MP, 18.2 s, noise 6.1 -> 1.2 of 255, strength 71 %, profile builtin (made for it)"
 
 
 def test_a_log_gets_failures_at_once_and_with_v_every_photo_and_why() -> None:
@@ -146,7 +147,8 @@ def test_a_photo_that_is_computed_and_not_written_yet_counts_all_the_same() -> N
     pace.working("a", 1.0)
     now = 20.0
     pace.working("b", 0.0)
-    assert (pace.share, pace.seconds_left) == (pytest.approx(0.25), pytest.approx(30.0))
+    assert pace.share == pytest.approx(0.25)
+    assert pace.seconds_left == pytest.approx(30.0)
     pace.count(Result("a", Outcome.DONE, made=Provenance(megapixels=10.0)))
     assert pace.share == pytest.approx(0.25)
 
@@ -233,3 +235,11 @@ def test_the_summary_says_how_a_run_ended() -> None:
 def test_durations_are_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
     assert re.fullmatch(r"[\d.]+ \w+( \d+ \w+)?", words)
+
+
+def test_lines_for_a_terminal_are_parted_between_words_but_for_commands_to_copy() -> None:
+    assert fitted("  failed: in/a photo.jpg: this is a text, not a photo that nsp reads", 30) == (
+        "  failed: in/a photo.jpg: this\n  is a text, not a photo that\n  nsp reads"
+    )
+    for line in ("short", "use it: nsp denoise PHOTOS CLEAN --profile standard", "a" * 50):
+        assert fitted(line, 30) == line

@@ -110,7 +110,7 @@ def test_an_input_without_any_photo_is_wrong_usage(nsp: Nsp, tmp_path: Path, out
     assert result.code == 2
     assert f"no photos in {tmp_path}/nas; is it the right folder, on a disk that is mounted?" in result.err
     found = json.loads(result.out)
-    assert found == [] if dry else found["search"]["inputs_without_photos"] == [f"{tmp_path}/nas"]
+    assert (found["photos"], found["search"]["inputs_without_photos"]) == ([], [f"{tmp_path}/nas"])
     assert not out.exists()
 
 
@@ -195,7 +195,12 @@ def test_odd_names_are_written_in_one_way_by_all_and_come_back(nsp: Nsp, tmp_pat
     with sqlite3.connect(out / ".nsp" / "manifest.sqlite") as connection:
         recorded = connection.execute("SELECT input, output FROM photos").fetchall()
     dry = json.loads(nsp("denoise", tmp_path / "in", out, "--dry-run", "--json").out)
-    ways = (files, [photo["name"] for photo in photos], [row[0] for row in recorded], [entry["input"] for entry in dry])
+    ways = (
+        files,
+        [photo["name"] for photo in photos],
+        [row[0] for row in recorded],
+        [entry["input"] for entry in dry["photos"]],
+    )
     for names in ways:
         assert sorted(names) == sorted(map(printable, expected))
         assert sorted(map(from_printable, names)) == expected

@@ -36,7 +36,7 @@ def test_a_format_that_none_of_the_photos_can_have_adds_no_photos(nsp: Nsp, arch
     assert document["next_run"] == []
     assert text.startswith(f"{out}: 0 done, 3 failed\n")
     assert "beside them, 3 finished files of earlier runs" in text
-    assert "the next run leaves 3 that failed alone" in text
+    assert "the next run does not try again what failed (3)" in text
     assert "makes" not in text
     assert nsp("denoise", archive, out).code == 0
     document = status(nsp, out)

@@ -68,7 +68,7 @@ def test_all_is_well(real_nsp: Nsp) -> None:
     assert found["nsp"] == (True, __version__)
     assert found["onnxruntime"] == (True, onnxruntime.__version__)
     assert found["engine"][0] is True
-    assert found["engine"][1].startswith("onnx, CPUExecutionProvider, fp32 would be used (ONNX Runtime offers: ")
+    assert found["engine"][1].startswith("CPU, ONNX Runtime fp32 would be used (ONNX Runtime offers: ")
     assert found["built-in profile"] == (True, "tiny, verified; licence: any")
 
 

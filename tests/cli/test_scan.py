@@ -166,7 +166,8 @@ def test_a_group_has_a_plain_verdict(sigma: float | None, photos: int, edited: b
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(20.0, "about a minute here"), (730.0, "about 12 minutes here"), (7200.0, "about 2.0 hours here")]
+    ("seconds", "said"),
+    [(20.0, "about a minute here"), (730.0, "about 12 minutes here"), (7200.0, "about 2.0 hours here")],
 )
 def test_a_verdict_says_how_long_a_calibration_takes_here(seconds: float, said: str) -> None:
     paths = tuple(Path(f"{number}.jpg") for number in range(38))

@@ -100,7 +100,21 @@ def test_tables_that_are_piped_lose_no_column(
     assert str(tiny_builtin.path) in listed
     scanned = run_here(capfd, "scan", folder / "a.png", "--noise").out
     header, row, *notes = scanned.splitlines()
-    assert header.split() == ["camera", "ISO", "kind", "size", "photos", "noise", "(of", "255)", "in", "words", "alike", "s", "PD"]
+    assert header.split() == [
+        "camera",
+        "ISO",
+        "kind",
+        "size",
+        "photos",
+        "noise",
+        "(of",
+        "255)",
+        "in",
+        "words",
+        "alike",
+        "s",
+        "PD",
+    ]
     assert row.split()[-1] == "(1)"
     assert any(note.startswith("(1) too little of these photos is flat") for note in notes)
 

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nsp_pipeline.batch.ahead.workload import Workload
+from nsp_pipeline.batch.listeners.fitted import fitted
 from nsp_pipeline.batch.listeners.pace import Pace
 from nsp_pipeline.batch.listeners.words import duration, profile_line, result_line
 from nsp_pipeline.batch.outcome import Outcome, Result
@@ -91,6 +92,8 @@ class OnlyFailures:
 
     @quietly
     def _print(self, text: str) -> None:
+        if self._console.is_terminal:
+            text = fitted(text, self._console.width)
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -29,7 +29,7 @@ def result_line(result: Result) -> str:
     made = result.made
     parts = [f"{made.megapixels or 0:.1f} MP", f"{made.seconds or 0:.1f} s"]
     parts.append(f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f} of 255")
-    parts += [f"strength {made.strength:.0%}"] if made.strength is not None else []
+    parts += [f"strength {100 * made.strength:.0f} %"] if made.strength is not None else []
     parts += [f"profile {result.profile} ({result.why})"] if result.profile else []
     parts += [made.damaged] if made.damaged else []
     return f"{result.name}: {', '.join(parts)}"

@@ -118,5 +118,5 @@ def suited(plan: Plan, noise: NoiseField | None, console: Console) -> "NextScale
     if "pd_factor" in plan.measured:
         chosen["pd_factor"] = min(choose_pd(noise), plan.settings.t)
     said = ", ".join(f"{name} = {value}" for name, value in chosen.items())
-    say(console, f"noise: σ {noise.sigma:.2f} of 255, {noise.by_lag[0]:.2f} shared with neighbours; {said}".strip("; "))
+    say(console, f"neighbouring pixels have {100 * noise.by_lag[0]:.0f} % of their noise in common; {said}".strip("; "))
     return checked_settings(NextScaleSettings, {**plan.settings.model_dump(), **chosen}, plan.recipe, SECTION)

@@ -19,6 +19,7 @@ from nsp_pipeline.cli.shared.standard_output import print_json, print_line, prin
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx.load import INSTALL_HINT, import_onnxruntime
 from nsp_pipeline.engines.verify import verify_profile
+from nsp_pipeline.engines.words import engine_in_words
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError, ProfileError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file
 from nsp_pipeline.machine.cpus import usable_cpus
@@ -160,7 +161,7 @@ def _engine() -> tuple[Finding, Speed | None]:
     info = engine.info
     fallback = f"; {info.fallback}" if info.fallback else ""
     chosen = f"; {info.chosen}" if info.chosen else ""
-    taken = f"{info.name}, {info.provider}, {info.precision} would be used{chosen}{fallback}"
+    taken = f"{engine_in_words(info.name, info.provider, info.precision)} would be used{chosen}{fallback}"
     return Finding("engine", True, f"{taken} (ONNX Runtime offers: {providers})"), speed
 
 

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from nsp_pipeline.cli.profiles.files import export, import_, install, remove
-from nsp_pipeline.cli.profiles.words import camera_of, described, isos_of, licence_of, purpose_of
+from nsp_pipeline.cli.profiles.words import camera_of, described, gain_of, isos_of, licence_of, purpose_of, rate_of
 from nsp_pipeline.cli.shared.exporting import compare_with_weights
 from nsp_pipeline.cli.shared.helpful import HelpfulGroup
 from nsp_pipeline.cli.shared.say import note
@@ -48,20 +48,30 @@ def list_(as_json: bool) -> None:
     in_full = is_verbose() or not printed_to_a_terminal()
     print_rich(_table(rows, in_full=in_full))
     if not in_full:
-        print_line("nsp profiles show NAME tells more; -v adds network and file")
+        print_line("gain: how much nearer to a clean photo; s/MP: measured on this machine")
+        print_line("nsp profiles show NAME tells more")
 
 
 def _table(rows: Sequence[Mapping[str, str]], *, in_full: bool) -> Table:
     """Fits 80 columns where it is not in full; names, which are what one types, are never broken."""
-    columns: list[Column | str] = [Column("name", no_wrap=True), "camera", "ISO", "for", "licence"]
+    columns: list[Column | str] = [
+        Column("name", no_wrap=True),
+        "camera",
+        Column("ISO", no_wrap=True),
+        "for",
+        Column("gain", justify="right", no_wrap=True),
+        Column("licence", min_width=14),
+    ]
+    rates = ["seconds_a_megapixel"] if any(row.get("seconds_a_megapixel") for row in rows) else []
+    columns[-1:-1] = [Column("s/MP", justify="right", no_wrap=True) for _ in rates]
     columns += ["network", Column("file", overflow="fold")] if in_full else []
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for row in rows:
         # Texts, not strings: a name with brackets in it is no markup.
         if "error" in row:
-            cells = [row["name"], "", "", row["error"], ""]
+            cells = [row["name"], "", "", row["error"], "", *("" for _ in rates), ""]
         else:
-            cells = [row[column] for column in ("name", "camera", "iso", "purpose", "licence_in_short")]
+            cells = [row[column] for column in ("name", "camera", "iso", "purpose", "gain", *rates, "licence_in_short")]
         cells += [row.get("network", ""), row["path"]] if in_full else []
         table.add_row(*map(Text, cells), style="red" if "error" in row else None)
     return table
@@ -69,14 +79,17 @@ def _table(rows: Sequence[Mapping[str, str]], *, in_full: bool) -> Table:
 
 def _row(name: str, path: Path) -> dict[str, str]:
     try:
-        spec = load_profile(path).spec
+        profile = load_profile(path)
     except ProfileError as error:
         return {"name": name, "path": str(path), "error": str(error)}
+    spec = profile.spec
     return {
         "name": name,
         "camera": camera_of(spec),
         "iso": isos_of(spec),
         "purpose": purpose_of(name, spec),
+        "gain": gain_of(name, spec),
+        "seconds_a_megapixel": rate_of(profile),
         "network": spec.backbone.name,
         "licence": spec.data.licence,
         "licence_in_short": licence_of(spec),

@@ -55,7 +55,11 @@ def import_(file: Path, backbone: str | None, out: Path | None, name: str | None
     _report("imported", profile, as_json)
 
 
-@click.command(cls=HelpfulCommand, examples=("nsp profiles install d800.nsp",), short_help="Put a profile into your profile folder.")
+@click.command(
+    cls=HelpfulCommand,
+    examples=("nsp profiles install d800.nsp",),
+    short_help="Put a profile into your profile folder.",
+)
 @FILE
 @NAME
 @JSON
@@ -66,7 +70,9 @@ def install(file: Path, name: str | None, as_json: bool) -> None:
     _report("installed", _checked_copy(file, place_for(name or _own_name(file))), as_json)
 
 
-@click.command(cls=HelpfulCommand, examples=("nsp profiles remove d800",), short_help="Delete one from your profile folder.")
+@click.command(
+    cls=HelpfulCommand, examples=("nsp profiles remove d800",), short_help="Delete one from your profile folder."
+)
 @click.argument("name")
 @JSON
 def remove(name: str, as_json: bool) -> None:
@@ -77,7 +83,11 @@ def remove(name: str, as_json: bool) -> None:
         print_json({"name": name, "removed": str(path)})
 
 
-@click.command(cls=HelpfulCommand, examples=("nsp profiles export d800 d800.nsp",), short_help="Write a profile as one file, to pass on.")
+@click.command(
+    cls=HelpfulCommand,
+    examples=("nsp profiles export d800 d800.nsp",),
+    short_help="Write a profile as one file, to pass on.",
+)
 @click.argument("profile")
 @FILE
 @JSON

@@ -36,10 +36,12 @@ class HelpfulCommand(click.Command):
         except click.BadParameter as error:
             if isinstance(error, click.MissingParameter):
                 raise self._named_rightly(ctx, given, error) from None
-            if (said := REFUSED.match(error.message)) and isinstance(error.param and error.param.type, click.Choice):
-                near = get_close_matches(said[1], map(str, error.param.type.choices), n=1)
-                error.message += f" Did you mean '{near[0]}'?" if near else ""
-            raise
+            kind = error.param.type if error.param else None
+            if not (isinstance(kind, click.Choice) and (said := REFUSED.match(error.message))):
+                raise
+            near = get_close_matches(said[1], [str(choice) for choice in kind.choices], n=1)
+            guess = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.BadParameter(error.message + guess, ctx=ctx, param=error.param) from None
 
     def _named_rightly(self, ctx: click.Context, given: list[str], error: click.MissingParameter) -> click.UsageError:
         if (missing := self._really_missing(ctx, given, error.param)) is None:

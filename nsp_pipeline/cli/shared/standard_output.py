@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from nsp_pipeline.batch.listeners.fitted import fitted
 from nsp_pipeline.errors import OutputError
 
 if TYPE_CHECKING:
@@ -22,8 +24,10 @@ def print_json(document: Any) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print text as it is, and end the line; raises OutputError."""
+    """Print text as it is, and end the line; a single line on a terminal as wide as that. Raises OutputError."""
     with _all_or_an_error() as stream:
+        if stream.isatty() and "\n" not in text:
+            text = fitted(text, shutil.get_terminal_size().columns)
         stream.write(text + "\n")
 
 

@@ -62,8 +62,12 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
     if scores.inference_errors:
         say(console, f"PD at inference: {profile.spec.inference.in_words}; it leaves the least error on noisy photos")
     if scores.leak is not None:
-        edges = f", at edges {scores.edges:.2f} times that" if scores.edges is not None else ""
-        say(console, f"held out: colour drift {scores.drift:.2f}/255, residual {scores.leak:.2f} of the noise{edges}")
+        edges = f", {scores.edges:.1f} times that at edges" if scores.edges is not None else ""
+        say(
+            console,
+            f"photos kept out of training: colours move by {scores.drift:.2f} of 255 at most; what was removed in "
+            f"flat places is {scores.leak:.2f} of the noise there{edges}",
+        )
         if scores.leak < LEAK_BELOW:
             say(console, "noise leaks into the estimate: s is too small for these photos", style="yellow")
     say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")

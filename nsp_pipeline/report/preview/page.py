@@ -41,7 +41,7 @@ def _photo(preview: PhotoPreview) -> str:
     )
     sliders = "".join(_slider(preview, number) for number in range(len(preview.places)))
     rows = "".join(_row(preview, number, labels) for number in range(len(preview.places)))
-    why = f"; its own profile: {escape(preview.why)}" if preview.why else ""
+    why = f"; profile: {escape(preview.why)}" if preview.why else ""
     return f"""<section class="photo"><h2>{escape(preview.name)}</h2>
 <p class="soft">{escape(shot_in_words(preview))}{why}</p>
 <div class="tools" hidden>{sides}{commands}<div class="places">{sliders}</div></div>

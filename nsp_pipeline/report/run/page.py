@@ -116,13 +116,13 @@ def _cameras(groups: Sequence[Group]) -> str:
         f"<td>{group.photos}</td><td>{group.megapixels:.0f}</td>"
         f"<td>{group.noise_before:.1f} → {group.noise_after:.1f}"
         f'<i class="bar" style="--before:{group.noise_before / highest:.3f};--after:{group.noise_after / highest:.3f}">'
-        f"</i></td><td>{group.strength:.0%}</td><td>{duration(group.seconds)}</td></tr>"
+        f"</i></td><td>{100 * group.strength:.0f} %</td><td>{duration(group.seconds)}</td></tr>"
         for group in groups
     )
     return f"""<section><h2>Cameras</h2><p class="soft">Noise is the standard deviation in flat places, of 255, before
 and after; strength is the share of what the network would remove that was removed.</p>
 <div class="wide"><table class="cameras"><tr><th>camera</th><th>ISO</th><th>profile</th><th>photos</th>
-<th>megapixels</th><th>noise</th><th>strength</th><th>time</th></tr>{rows}</table></div></section>"""
+<th>megapixels</th><th>noise (of 255)</th><th>strength</th><th>time</th></tr>{rows}</table></div></section>"""
 
 
 def _photos(report: RunReport) -> str:
@@ -193,7 +193,9 @@ def _line(entry: Entry, with_pictures: bool) -> dict[str, Any]:
 
 def _engine(entry: Entry) -> str:
     made = entry.row.made
-    return engine_in_words(made.engine or "", made.provider or "", made.precision or "") + (f" ({made.fallback})" if made.fallback else "")
+    return engine_in_words(made.engine or "", made.provider or "", made.precision or "") + (
+        f" ({made.fallback})" if made.fallback else ""
+    )
 
 
 def _rounded(value: float | None) -> float | None:

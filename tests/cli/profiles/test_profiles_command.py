@@ -1,6 +1,7 @@
 """`nsp profiles`: what there is, what a profile says, and whether it is whole."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from run_nsp import Finished, run_here
 from tiny import tiny_model
 
 from nsp_pipeline.cli.profiles import command
+from nsp_pipeline.cli.profiles.words import GAINS
 from nsp_pipeline.cli.shared import exporting
+from nsp_pipeline.engines.measured.speeds import Speed, keep_speeds, speed_key
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
+from nsp_pipeline.profiles.choose import find_profile
 
 Nsp = Callable[..., Finished]
 
@@ -128,5 +132,26 @@ def test_the_list_and_what_is_shown_of_a_profile_fit_80_columns(real_nsp: Nsp, m
     assert max(map(len, described)) <= 80
     shown = real_nsp("profiles", "list").out.splitlines()
     assert max(len(line.rstrip()) for line in shown) <= 80
-    assert shown[0].split() == ["name", "camera", "ISO", "for", "licence"]
+    assert shown[0].split() == ["name", "camera", "ISO", "for", "gain", "licence"]
     assert any(line.startswith("standard ") and "CC0" in line for line in shown)
+
+
+def test_the_gains_that_are_listed_are_those_that_were_published() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "quality.md").read_text(encoding="utf-8")
+    table = text.split("## ")[1]
+    psnr = {
+        name: float(value) for name, value in re.findall(r"^\| `?([\w-]+)`?[^|]*\| \**([\d.]+)", table, re.MULTILINE)
+    }
+    assert {name: round(psnr[name] - psnr["noisy"], 1) for name in GAINS} == GAINS
+
+
+def test_the_list_has_the_speed_of_what_was_measured_on_this_machine(real_nsp: Nsp) -> None:
+    key = speed_key(find_profile("standard"), "denoise", None)
+    assert "s/MP" not in real_nsp("profiles", "list").out.splitlines()[0]
+    keep_speeds(key, [Speed("onnx", "fp32", 0.1, 2.34), Speed("openvino", "fp32", 1.0, 1.23)])
+    try:
+        head, *rows = real_nsp("profiles", "list").out.splitlines()
+        assert "s/MP" in head.split()
+        assert any(row.startswith("standard ") and "1.2" in row.split() for row in rows)
+    finally:
+        key.path.unlink()
