@@ -10,17 +10,18 @@ from nsp_pipeline.core.depth import to_unit
 SIDE = 256
 """Side of a window, in pixels: as in training, so that what the network sees of borders is what it knows."""
 
-MOST = 24
-"""Windows of a photo: 1.6 megapixels, whatever its size."""
+MOST, FEW = 24, 8
+"""Windows of a photo: 1.6 megapixels, whatever its size; and where no more than a rough figure is wanted."""
 
 BLOCK = 32
 
 
-def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+def cut_windows(pixels: NDArray[np.generic], most: int = MOST) -> list[NDArray[np.float32]]:
     """Cut windows out of a photo.
 
     Args:
         pixels: (H, W, C) uint8, uint16 or float32 in 0..1, C of 1 or 3.
+        most: how many at most.
 
     Returns:
         (3, h, w) float32 each, in 0..1, sides multiples of 32 up to 256; none where a side is shorter than 16. What is
@@ -34,7 +35,7 @@ def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
         pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="symmetric")
         height, width = pixels.shape[:2]
     side_down, side_across = (min(SIDE, length // BLOCK * BLOCK) for length in (height, width))
-    rows, columns = _grid(height / side_down, width / side_across)
+    rows, columns = _grid(height / side_down, width / side_across, most)
     cut = []
     for top in _spread(height - side_down, rows):
         for left in _spread(width - side_across, columns):
@@ -44,14 +45,14 @@ def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
     return cut
 
 
-def _grid(down: float, across: float) -> tuple[int, int]:
-    """Rows and columns of windows, for a photo so many windows high and wide."""
+def _grid(down: float, across: float, most: int) -> tuple[int, int]:
+    """Rows and columns of at most so many windows, for a photo so many windows high and wide."""
     rows, columns = ceil(down), ceil(across)
-    if rows * columns <= MOST:
+    if rows * columns <= most:
         return rows, columns
-    rows = min(rows, max(1, round(sqrt(MOST * down / across))))
-    columns = min(columns, MOST // min(rows, MOST))
-    return min(rows, MOST // columns), columns
+    rows = min(rows, max(1, round(sqrt(most * down / across))))
+    columns = min(columns, most // min(rows, most))
+    return min(rows, most // columns), columns
 
 
 def _spread(room: int, count: int) -> list[int]:
