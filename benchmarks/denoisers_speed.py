@@ -125,7 +125,7 @@ def _of_a_command(options: list[str], folder: Path, photo: Picture) -> Cost:
 
 def _more(photo: Picture) -> float:
     """Megapixels that a photo has more than the tiny one."""
-    return (photo.shape[0] * photo.shape[1] - TINY**2) / 1e6
+    return float(photo.shape[0] * photo.shape[1] - TINY**2) / 1e6
 
 
 def _spent() -> float:
@@ -144,7 +144,8 @@ def _asked(task: str, threads: int, **fields: object) -> dict[str, float]:
 
 def _row(name: str, rounds: list[dict[str, Cost]], rate: float | None, threads: int) -> str:
     costs = [one[name] for one in rounds]
-    seconds, start = (statistics.median(cost[place] for cost in costs) for place in (0, 1))
+    seconds = statistics.median(cost[0] for cost in costs)
+    start = statistics.median(cost[1] for cost in costs)
     cells = [name, f"{seconds:.2f}"]
     ratios = [one[name][0] / one["nlm"][0] for one in rounds if "nlm" in one]
     cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
