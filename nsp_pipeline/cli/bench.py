@@ -155,6 +155,8 @@ def _show(bench: Bench, plan: Plan) -> None:
     print_rich(
         f"computed by {runs_on or 'nothing'}", f"matrix rate: {rates or 'not measured'}", Text(EXPLAINED, style="dim")
     )
+    for line in dict.fromkeys(_stages(row) for row in bench.timed if row.engine_share is not None):
+        print_rich(Text(line))
     for name, known in _auto(plan).items():
         print_rich(Text(f"--engine auto, {name}: {known}"))
     notes = [(row.configuration, row.note) for row in bench.timed if row.note]
@@ -201,6 +203,13 @@ def _document(bench: Bench, plan: Plan) -> dict[str, Any]:
         "matrix_flops": bench.rates,
         "macs_per_pixel": bench.macs_per_pixel,
     }
+
+
+def _stages(row: Timed) -> str:
+    """Where the time of an engine's row goes."""
+    name = f"{row.configuration.profile}, {row.engine} {row.precision}"
+    twice = f"; of {REAL_PHOTO:.0f} MP, tiles compute {row.seen_twice:.0%} twice" if row.seen_twice is not None else ""
+    return f"{name}: {row.engine_share:.0%} of the time in the engine{twice}"
 
 
 def _auto(plan: Plan) -> dict[str, str]:

@@ -16,7 +16,8 @@ def from_unit(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArr
     clipped = np.clip(values, 0.0, 1.0)
     if dtype.kind == "f":
         return np.asarray(clipped, dtype=dtype)
-    return np.asarray(np.rint(clipped * np.float32(_largest(dtype))), dtype=dtype)
+    clipped *= np.float32(_largest(dtype))
+    return np.rint(clipped, out=clipped).astype(dtype)
 
 
 def _largest(dtype: np.dtype[np.generic]) -> int:

@@ -10,17 +10,18 @@ from nsp_pipeline.core.depth import to_unit
 SIDE = 256
 """Side of a window, in pixels: as in training, so that what the network sees of borders is what it knows."""
 
-MOST = 24
-"""Windows of a photo: 1.6 megapixels, whatever its size."""
+MOST, FEW = 24, 8
+"""Windows of a photo: 1.6 megapixels, whatever its size; and where no more than a rough figure is wanted."""
 
 BLOCK = 32
 
 
-def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+def cut_windows(pixels: NDArray[np.generic], most: int = MOST) -> list[NDArray[np.float32]]:
     """Cut windows out of a photo.
 
     Args:
         pixels: (H, W, C) uint8, uint16 or float32 in 0..1, C of 1 or 3.
+        most: how many at most.
 
     Returns:
         (3, h, w) float32 each, in 0..1, sides multiples of 32 up to 256; none where a side is shorter than 16. What is
@@ -34,9 +35,9 @@ def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
         pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="symmetric")
         height, width = pixels.shape[:2]
     side_across = _side(width)
-    columns = _grid(height / _side(height), width / side_across)[1]
+    columns = _grid(height / _side(height), width / side_across, most)[1]
     cut = []
-    for seen in rows_looked_at(height, width):
+    for seen in rows_looked_at(height, width, most):
         for left in _spread(width - side_across, columns):
             piece = to_unit(pixels[seen.start : seen.stop, left : left + side_across])
             piece = piece if piece.shape[2] == 3 else piece[..., :1].repeat(3, axis=2)
@@ -44,10 +45,10 @@ def cut_windows(pixels: NDArray[np.generic]) -> list[NDArray[np.float32]]:
     return cut
 
 
-def rows_looked_at(height: int, width: int) -> list[range]:
+def rows_looked_at(height: int, width: int, most: int = MOST) -> list[range]:
     """The rows of a photo, no side shorter than 32, that windows are cut from."""
     side = _side(height)
-    rows, _ = _grid(height / side, width / _side(width))
+    rows, _ = _grid(height / side, width / _side(width), most)
     return [range(top, top + side) for top in _spread(height - side, rows)]
 
 
@@ -55,14 +56,14 @@ def _side(length: int) -> int:
     return min(SIDE, length // BLOCK * BLOCK)
 
 
-def _grid(down: float, across: float) -> tuple[int, int]:
-    """Rows and columns of windows, for a photo so many windows high and wide."""
+def _grid(down: float, across: float, most: int) -> tuple[int, int]:
+    """Rows and columns of at most so many windows, for a photo so many windows high and wide."""
     rows, columns = ceil(down), ceil(across)
-    if rows * columns <= MOST:
+    if rows * columns <= most:
         return rows, columns
-    rows = min(rows, max(1, round(sqrt(MOST * down / across))))
-    columns = min(columns, MOST // min(rows, MOST))
-    return min(rows, MOST // columns), columns
+    rows = min(rows, max(1, round(sqrt(most * down / across))))
+    columns = min(columns, most // min(rows, most))
+    return min(rows, most // columns), columns
 
 
 def _spread(room: int, count: int) -> list[int]:

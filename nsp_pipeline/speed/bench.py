@@ -77,6 +77,10 @@ class Timed:
     share_of_peak: float | None
     """Multiply-adds of the network a second over the matrix rate in the same precision; what tiles see twice is not
     counted as work."""
+    engine_share: float | None
+    """Of the time, what the engine took; the rest is noise, tiles, blend and storing. None for the authors' way."""
+    seen_twice: float | None
+    """How much more of a photo of REAL_PHOTO megapixels is computed than it has: what halos of tiles see again."""
     times_authors: float | None
     """How many times as fast as the authors' way, on the same profile."""
 
@@ -199,6 +203,8 @@ def _summary(configuration: Configuration, plan: Plan, laps: _Laps, work: Mappin
         megapixels_per_second=rate,
         real_photo_seconds=REAL_PHOTO / rate,
         share_of_peak=_median([flops / lap / peak for lap, peak in zip(seconds, peaks, strict=False)]) or None,
+        engine_share=_median([one["engine_seconds"] / one["seconds"] for one in answers if "engine_seconds" in one]),
+        seen_twice=last.get("seen_twice"),
         times_authors=_median([theirs / ours for theirs, ours in zip(beside, seconds, strict=False)]),
     )
 

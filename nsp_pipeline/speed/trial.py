@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
+from nsp_pipeline.denoise.tiles import seen_twice
 from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.speed.matrix_rate import matrix_rate
 from nsp_pipeline.speed.memory import gpu_memory, peak_memory
 from nsp_pipeline.speed.work import macs_per_pixel
+
+REAL_SIZE = 4000, 6000
+"""Height and width of the photo whose tiles are told of."""
 
 WARM_UP = 256
 """Side of the piece of the photo that goes first on a CPU: libraries load and compile before the clock runs."""
@@ -51,7 +56,8 @@ def time_engine(
     )
     start = time.perf_counter() - begun
     gpu = "cpu" not in opened.info.provider.lower()
-    spent = _time_passes(lambda pixels: denoise_pixels(pixels, opened, InferenceSettings()), photo, seconds, gpu=gpu)
+    watched = _Watched(opened)
+    spent = _time_passes(lambda pixels: _denoised(pixels, watched), photo, seconds, gpu=gpu)
     held = gpu_memory(index) if gpu else None
     info = opened.info
     return {
@@ -61,7 +67,46 @@ def time_engine(
         "provider": info.provider,
         "precision": info.precision,
         "note": info.fallback,
+        "engine_seconds": statistics.median(watched.passes[-len(spent) :]),
+        "seen_twice": seen_twice(info, REAL_SIZE, InferenceSettings().reach) if info.tiling == "exact" else None,
     }
+
+
+def _denoised(pixels: Pixels, engine: "_Watched") -> object:
+    engine.begin()
+    return denoise_pixels(pixels, engine, InferenceSettings())
+
+
+class _Watched:
+    """An engine, and how many seconds of each photo it took."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.passes: list[float] = []
+
+    @property
+    def info(self) -> EngineInfo:
+        """See Engine."""
+        return self._engine.info
+
+    @info.setter
+    def info(self, info: EngineInfo) -> None:
+        self._engine.info = info
+
+    def begin(self) -> None:
+        """Another photo comes."""
+        self.passes.append(0.0)
+
+    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See Engine."""
+        begun = time.perf_counter()
+        result = self._engine.run(image) if noise is None else self._engine.run(image, noise)
+        self.passes[-1] += time.perf_counter() - begun
+        return result
+
+    def close(self) -> None:
+        """See Engine."""
+        self._engine.close()
 
 
 def time_authors_way(profile: str, device: str, threads: int | None, photo: str, seconds: float) -> Answer:

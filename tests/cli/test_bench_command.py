@@ -8,6 +8,7 @@ import pytest
 from run_nsp import Finished
 
 from nsp_pipeline.cli import bench
+from nsp_pipeline.engines.measured.fastest import UNKNOWN
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.speed.bench import Bench, Configuration, Timed
 
@@ -31,6 +32,9 @@ def test_measures_engines_beside_the_authors_way_and_says_what_did_not_run(
     assert onnx["times_authors"] == pytest.approx(eager["seconds"][0] / onnx["seconds"][0])
     assert 0 < onnx["share_of_peak"] < 1
     assert onnx["peak_bytes"] > 20 << 20
+    assert 0 < onnx["engine_share"] < 1
+    assert 0 <= onnx["seen_twice"] < 1
+    assert report["auto"] == {str(tiny_profile.path): UNKNOWN}
     (refused,) = report["refused"]
     assert (refused["engine"], refused["precision"]) == ("onnx", "bf16")
     assert "--engine openvino" in refused["reason"]
@@ -61,7 +65,7 @@ def test_what_ran_instead_of_what_was_asked_for_is_said(
     asked = Configuration("tiny", "openvino", "bf16")
     row = Timed(
         asked, "onnx", "CPUExecutionProvider", "fp32", "its colours are off", False,
-        (2.0,), (2.0,), 0.1, 1 << 20, None, 0.5, 48.0, None, None,
+        (2.0,), (2.0,), 0.1, 1 << 20, None, 0.5, 48.0, None, 0.75, 0.1, None,
     )  # fmt: skip
     monkeypatch.setattr(bench, "run_bench", lambda plan, on_step: Bench([row], [], {}, {}))
     monkeypatch.setenv("COLUMNS", "120")
@@ -72,6 +76,7 @@ def test_what_ran_instead_of_what_was_asked_for_is_said(
     assert "openvino → onnx" in ended.out
     assert "bf16 → fp32" in ended.out
     assert "tiny, openvino, bf16: its colours are off" in ended.out
+    assert "tiny, onnx fp32: 75% of the time in the engine; of 24 MP, tiles compute 10% twice" in ended.out
 
 
 @pytest.mark.parametrize(

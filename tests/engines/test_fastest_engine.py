@@ -19,6 +19,7 @@ from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.measured import fastest, measure, speeds
 from nsp_pipeline.engines.measured.fastest import UNKNOWN, in_order, what_is_known
 from nsp_pipeline.engines.measured.speeds import Speed, SpeedKey, keep_speeds, known_speeds, speed_key
+from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.machine.apart import RefusedTrialError
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -55,7 +56,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, **answers: dict[str, Any] | Excep
 
 def order(profile: Profile, megapixels: float | None, say: Callable[[str], None] = lambda line: None) -> Any:
     request = EngineRequest(threads=1, on_build=say, megapixels=megapixels)
-    reference = choose.OnnxRuntimeEngine(profile, mode="denoise", threads=1)
+    reference = OnnxRuntimeEngine(profile, mode="denoise", threads=1)
     return in_order(profile, request, reference, [ONNX])
 
 

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from run_nsp import finish, start_python
 from tiny import tiny_network
@@ -18,6 +20,7 @@ from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, ProfileError
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.choose import find_profile
 
 
 def with_model(profile: Profile, content: bytes) -> Profile:
@@ -145,3 +148,26 @@ except EngineOutOfMemoryError as error:
 """
     ended = finish(start_python("-c", code, tiny_profile.path, name))
     assert ended.code == 42, ended.err
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says how much memory a process has")
+def test_tiles_of_one_size_share_their_memory_and_another_size_gives_it_back() -> None:
+    import resource
+
+    engine = OnnxRuntimeEngine(find_profile("fast"), mode="denoise", threads=1)
+    large, small = (np.zeros((1, 3, side, side), np.float32) for side in (768, 64))
+
+    def new_pages(image: NDArray[np.float32]) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        engine.run(image)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    def held() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    engine.run(large)
+    first, again = new_pages(large), new_pages(large)
+    assert again < first / 4
+    before = held()
+    engine.run(small)
+    assert held() < before - (16 << 20)

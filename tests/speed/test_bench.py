@@ -40,7 +40,9 @@ def answering(seconds: dict[str, Iterator[float]], asked: list[str]) -> Ask:
         }
         engine = fields.get("engine", "eager")
         ran = {"engine": engine, "provider": "CPU", "precision": precision, "note": ""}
-        return {**facts, **ran, "seconds": next(seconds[what])}
+        taken = next(seconds[what])
+        stages = {"engine_seconds": taken / 4, "seen_twice": 0.1} if task == "engine" else {}
+        return {**facts, **ran, **stages, "seconds": taken}
 
     return ask
 
@@ -63,6 +65,7 @@ def test_ratios_and_shares_are_formed_within_a_round(monkeypatch: pytest.MonkeyP
     eager, onnx, bf16 = found.timed
     assert (eager.times_authors, onnx.times_authors, bf16.times_authors) == (1.0, 4.0, 8.0)
     assert onnx.seconds == (2.0, 6.0, 2.0)
+    assert (onnx.engine_share, onnx.seen_twice, eager.engine_share) == (0.25, 0.1, None)
     assert onnx.megapixels_per_second == 0.5
     assert onnx.real_photo_seconds == 48
     # 1e6 pixels of 1e6 multiply-adds, two operations each, in 2 s, where 4e12 a second are possible.

@@ -21,11 +21,15 @@ from nsp_pipeline.frames.frame import Frame, RawSource
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.frames.write import OutputKind, is_undeveloped, write_frame
 from nsp_pipeline.noise.estimate import estimate_noise
+from nsp_pipeline.noise.windows import FEW as FEW_WINDOWS
 from nsp_pipeline.noise.windows import MOST as MOST_WINDOWS
 from nsp_pipeline.noise.windows import SIDE as WINDOW_SIDE
 
 WARM_SIDE = 256
 LEAST_SIDE, ENCODED_SIDE = 16, 1024
+
+TWICE = 1 + FEW_WINDOWS / MOST_WINDOWS
+"""The noise is estimated before and, from fewer windows, after."""
 
 Value = TypeVar("Value")
 
@@ -79,7 +83,7 @@ def probe(task: Task, settings: RunSettings, engine: Engine) -> Probe:
     piece = _middle(_as_picture(frame), _side(engine.info, settings.inference) + 2 * halo)
     denoise_frame(_middle(piece, WARM_SIDE), engine, settings.inference)
     made, computing = _timed(lambda: denoise_frame(piece, engine, settings.inference))
-    computing = max(0.0, computing - 2 * estimating * _windows(piece) / _windows(frame))
+    computing = max(0.0, computing - TWICE * estimating * _windows(piece) / _windows(frame))
     result, developing = frame, 0.0
     if is_undeveloped(frame) and task.job.kind is not OutputKind.DNG:
         result, developing = _timed(lambda: develop_frame(frame, settings.development_of(task)))
@@ -90,7 +94,7 @@ def probe(task: Task, settings: RunSettings, engine: Engine) -> Probe:
         settings.inference,
         files=(reading + developing) / megapixels + 2 * writing * area,
         computing=computing * 1e6 / (piece.pixels.shape[0] * piece.pixels.shape[1]),
-        each=2 * estimating,
+        each=TWICE * estimating,
         written=(written[0], written[1] * area),
     )
 

@@ -84,7 +84,7 @@ def _is_worth_it(megapixels: float | None, reference: Engine) -> bool:
     noise = (NoiseLevel.unknown().table,) if reference.info.noise_conditioned else ()
     began = time.monotonic()
     reference.run(image, *noise)
-    return (time.monotonic() - began) * megapixels * 1e6 / (image.shape[2] * image.shape[3]) > WORTH
+    return bool((time.monotonic() - began) * megapixels * 1e6 / (image.shape[2] * image.shape[3]) > WORTH)
 
 
 def _speed(speeds: Sequence[Speed], candidate: Candidate) -> Speed:

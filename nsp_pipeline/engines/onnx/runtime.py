@@ -104,7 +104,12 @@ class OnnxRuntimeEngine:
             from nsp_pipeline.engines.onnx.half_precision import to_half
 
             content = to_half(content)
-        options = self._options(runtime, threads)
+        options = self._options(runtime, threads, arena=provider == CPU)
+        self._shape: tuple[int, ...] = ()
+        self._giving_back = None
+        if provider == CPU:
+            self._giving_back = runtime.RunOptions()
+            self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._where = "the CPU" if provider == CPU else f"cuda:{device}"
         try:
             with memory_watched(self._where):
@@ -125,16 +130,20 @@ class OnnxRuntimeEngine:
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run."""
         inputs = {"image": image} if noise is None else {"image": image, NOISE_INPUT: noise}
+        # A run of another size gives back what the sizes before it took, and its own; the next one keeps what it takes.
+        known, self._shape = image.shape == self._shape, image.shape
         with memory_watched(self._where):
-            (result,) = self._session.run(["denoised"], inputs)
+            (result,) = self._session.run(["denoised"], inputs, None if known else self._giving_back)
         return result  # type: ignore[no-any-return]
 
     @staticmethod
-    def _options(runtime: ModuleType, threads: int | None) -> Any:
+    def _options(runtime: ModuleType, threads: int | None, *, arena: bool) -> Any:
         options = runtime.SessionOptions()
         options.log_severity_level = SILENT
-        # An arena keeps memory for every size of photo it ever met, and is hardly faster.
-        options.enable_cpu_mem_arena = False
+        # Without an arena, large tiles take up to half of their time to get memory from the system, again and again. A
+        # pattern would be held besides what the first run took.
+        options.enable_cpu_mem_arena = arena
+        options.enable_mem_pattern = False
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if threads:
             options.intra_op_num_threads = threads

@@ -104,8 +104,8 @@ class OpenVinoEngine:
                 inputs[REST] = rest_of(inputs["image"])
             if self.info.noise_conditioned:
                 inputs[NOISE_INPUT] = NoiseLevel.unknown().table if noise is None else noise
-            result = self._request.infer(inputs)[self._output]
-            # The request writes its next result over this one.
+            # Shared: it would copy both, and the result is copied below, over which the request writes its next one.
+            result = self._request.infer(inputs, share_inputs=True, share_outputs=True)[self._output]
             return np.array(result, dtype=np.float32)
 
     def close(self) -> None:

@@ -21,8 +21,9 @@ UNREADABLE_PROCESSES = {
 }
 TABLES = (DHT, DQT)
 """Needed to decode, and to nobody who looks for metadata among many thousands of photos."""
-END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]", re.DOTALL)
-"""Inside entropy-coded data 0xFF is followed by 0 (it was data) or is a restart marker; else the scan is over."""
+END_OF_SCAN = re.compile(rb"\xff\xff*[\x01-\xcf\xd8-\xfe]", re.DOTALL)
+"""Inside entropy-coded data 0xFF is followed by 0 (it was data) or is a restart marker; else the scan is over. A
+pattern that begins with a plain byte is found twenty times as fast as one that begins with a repeated one."""
 AC, EMPTY = 0x10, 0
 ZIGZAG = sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8))
 
