@@ -18,7 +18,7 @@ def table(grey: float, coarse_grey: float, colour: float, coarse_colour: float) 
     ("rows", "unsmoothed"),
     [
         ((5, 5, 7, 7), True),
-        ((5, 7, 5, 12), True),
+        ((5, 7, 5, 10), True),
         ((2, 3.5, 1, 3), False),
         ((5, 5, 0, 0), True),
         ((5, 8, 0.1, 0.15), False),
