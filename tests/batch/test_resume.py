@@ -212,13 +212,13 @@ def test_failures_are_reported_again_without_trying_again(
     (photos / "broken.jpg").write_bytes(b"nothing")
     nsp("denoise", photos, out)
     tried: list[str] = []
-    read = nsp_pipeline.batch.photo.read_frame
+    read = nsp_pipeline.batch.photo.read_frame_in_rows
 
-    def counted(path: Path, **options: Any) -> Frame:
+    def counted(path: Path, *options: Any) -> Frame | None:
         tried.append(path.name)
-        return read(path, **options)
+        return read(path, *options)
 
-    monkeypatch.setattr(nsp_pipeline.batch.photo, "read_frame", counted)
+    monkeypatch.setattr(nsp_pipeline.batch.photo, "read_frame_in_rows", counted)
     result = nsp("denoise", photos, out)
     assert (result.code, tried) == (1, [])
     assert "failed before; --retry-failed tries again" in result.err

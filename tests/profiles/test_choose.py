@@ -40,9 +40,9 @@ def two_installed(tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.Mon
         ("Maker One", 2000, "low", "nearest ISO"),
         ("Maker One", 5000, "high", "nearest ISO"),
         ("Maker One", 100, "low", "nearest ISO"),
-        ("Maker One", None, "tiny", "built-in"),
-        ("Maker Two", 800, "tiny", "built-in"),
-        (None, None, "tiny", "built-in"),
+        ("Maker One", None, "tiny", "for any camera"),
+        ("Maker Two", 800, "tiny", "for any camera"),
+        (None, None, "tiny", "for any camera"),
     ],
 )
 def test_camera_first_then_iso(model: str | None, iso: int | None, expected: str, why: str) -> None:
