@@ -53,6 +53,8 @@ class NoiseLevel:
     `brightness` (K,) rises; `variance` (K, C) belongs to it; between the nodes it is interpolated. `kinds` (K, 4) are
     the variances that a noise table has the roots of. `unsure` (K, 4) is the relative error to be expected of those
     roots; None where it was not estimated. `share` (K,) says how much of the photo has each brightness; None: alike.
+    `brightening` (65,) is by how much values of 0 to 1, in equal steps, are too dark because a tone curve has bent the
+    noise (see bent_noise.py); None: they are not.
     """
 
     brightness: NDArray[np.float32]
@@ -60,11 +62,24 @@ class NoiseLevel:
     kinds: NDArray[np.float32] | None = None
     unsure: NDArray[np.float32] | None = None
     share: NDArray[np.float32] | None = None
+    brightening: NDArray[np.float32] | None = None
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""
         interpolated = np.interp(brightness, self.brightness, self.variance.sum(1))
         return np.asarray(interpolated, dtype=np.float32)
+
+    def brightened(self, estimate: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What was photographed, where an estimate is the mean of noisy values: any shape, 0..1, same shape out."""
+        if self.brightening is None:
+            return estimate
+        places = np.linspace(0, 1, len(self.brightening))
+        return np.asarray(estimate + np.interp(estimate, places, self.brightening), dtype=np.float32)
+
+    @property
+    def most_brightened(self) -> float:
+        """By how much values become brighter at most, in 0..1."""
+        return 0.0 if self.brightening is None else float(self.brightening.max())
 
     @classmethod
     def unknown(cls, channels: int = 3) -> Self:

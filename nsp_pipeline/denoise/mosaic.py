@@ -44,6 +44,7 @@ def denoise_mosaic(
         noise_before=float(np.mean([found.noise_before for found in passes])),
         noise_after=float(np.mean([noise_left(found) for found in passes])),
         seen=(frame.pixels, result),
+        most_brightened=max(found.most_brightened for found in passes),
     )
 
 

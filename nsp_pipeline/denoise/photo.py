@@ -101,6 +101,8 @@ class Inferred:
     noise_after: float | None
     """None: not looked at yet."""
     seen: tuple[Pixels, Pixels]
+    most_brightened: float = 0.0
+    """By how much values may have become brighter because a tone curve had bent the noise, 0..1."""
 
 
 def noise_left(inferred: Inferred) -> float:
@@ -191,6 +193,7 @@ def denoise_frame(
         noise_before=noise.sigma,
         noise_after=None,
         seen=(pixels, result),
+        most_brightened=noise.most_brightened,
     )
 
 
@@ -349,12 +352,13 @@ def _blended(
         weight = local_weight(noisy, estimate, noise, blind=blind)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
-    change = weight * (estimate - noisy)
+    clean = noise.brightened(estimate)
+    change = weight * (clean - noisy)
     if settings.look == NATURAL:
         weight = natural_weight(noisy, estimate, noise)
-        change = recoloured(weight * (estimate - noisy), change)
+        change = recoloured(weight * (clean - noisy), change)
     if settings.chroma is not None:
-        change = recoloured(change, settings.chroma * (estimate - noisy))
+        change = recoloured(change, settings.chroma * (clean - noisy))
     if settings.detail:
         change = grain_kept(change, settings.detail)
     return noisy + change, weight

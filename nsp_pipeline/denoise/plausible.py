@@ -23,7 +23,9 @@ LEAST_SIDE = 32
 """Of a smaller photo the mean is that of its borders, and says little."""
 
 
-def require_its_colours(before: NDArray[np.generic], after: NDArray[np.generic], sigma: float = 0.0) -> None:
+def require_its_colours(
+    before: NDArray[np.generic], after: NDArray[np.generic], sigma: float = 0.0, brightened: float = 0.0
+) -> None:
     """Raise UntrustedResultError unless the mean of every channel is near what it was.
 
     It may fall further where noise was cut off at black, which had made the dark brighter.
@@ -32,6 +34,7 @@ def require_its_colours(before: NDArray[np.generic], after: NDArray[np.generic],
         before: the photo, (H, W, C) as stored, or brought to a perceptual encoding where it stores light.
         after: what was made of it, of the same type and channels, at any size.
         sigma: the photo's noise, in 8-bit steps.
+        brightened: by how much values were meant to become brighter, at most; 0..1.
     """
     if min(before.shape[:2]) < LEAST_SIDE:
         return
@@ -40,7 +43,7 @@ def require_its_colours(before: NDArray[np.generic], after: NDArray[np.generic],
     allowed = DRIFT + DRIFT_SHARE * was
     if (np.abs(moved) <= allowed).all():
         return
-    if not ((moved <= allowed) & (-moved <= allowed + _cut_off(before, after, sigma / 255))).all():
+    if not ((moved <= allowed + brightened) & (-moved <= allowed + _cut_off(before, after, sigma / 255))).all():
         raise UntrustedResultError(f"the result's colours are off by {255 * np.abs(moved).max():.1f} of 255")
 
 

@@ -66,5 +66,5 @@ def _denoised(frame: Frame, engine: Engine, settings: InferenceSettings, context
         inferred = denoise_mosaic(frame, engine, settings, context.on_tile, on_smaller)
     else:
         inferred = denoise_frame(frame, engine, settings, context.on_tile, on_smaller, on_rows, context.noise)
-    require_its_colours(*inferred.seen, inferred.noise_before)
+    require_its_colours(*inferred.seen, inferred.noise_before, inferred.most_brightened)
     return inferred

@@ -4,12 +4,13 @@ Where nothing is flat, texture passes for noise in any measurement of variances.
 cameras what noise looks like beside texture, and says of every block how sure it is, so that flat ones speak.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
+from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.pooling import Blocks, nearness, pooled
 from nsp_pipeline.noise.runtime import Network, load_estimator
 from nsp_pipeline.noise.windows import BLOCK, MOST, cut_windows
@@ -64,7 +65,8 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
             return measure_noise(pixels)
         network = estimator.network
     channels = pixels.shape[2]
-    seen = [_look_at(window, network) for window in cut_windows(pixels, most)]
+    windows = cut_windows(pixels, most)
+    seen = [_look_at(window, network) for window in windows]
     if not sum(len(window.spotless) for window in seen):
         return NoiseLevel.unknown(channels)
     spotless = np.concatenate([window.spotless for window in seen])
@@ -88,7 +90,8 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
     variance = (kinds[:, 0] + kinds[:, TABLE_ROWS // 2])[:, None].repeat(channels, axis=1)
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
-    return NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
+    found = NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
+    return replace(found, brightening=brightening_of(windows, found))
 
 
 def looks_at_windows() -> bool:

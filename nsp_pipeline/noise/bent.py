@@ -1,0 +1,137 @@
+"""Whether a tone curve has bent a photo's noise, seen from how the noise of its flat places leans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsp_pipeline.core.bent_noise import NODES, brightening, lean
+from nsp_pipeline.core.blend import box_mean
+from nsp_pipeline.core.noise import NoiseLevel
+
+LEAST = 0.3 / 255
+"""A photo that would be brightened by less on average stays as it is."""
+
+RADIUS, SIDE = 4, 16
+"""The noise is what differs from the mean over (2·4 + 1)² pixels; it is looked at in blocks of 16."""
+
+CALMEST, FLATTEST = 0.2, 1.3
+"""Flat are blocks whose variance is so many times what the estimate says of their brightness."""
+
+FEWEST = 30
+"""Flat blocks, counted in every channel, that it takes to tell."""
+
+UNBENT, BENT = 0.15, 0.3
+"""How far the noise must lean, as a share of what sRGB's curve does to Gaussian noise. Light comes in portions, which
+lean to the bright, so that 0.4 to 1.1 of it is left in a sensor's noise; what was put on later has 0.07 at most."""
+
+ASTRAY, TOO_FAR = 1.3, 1.6
+"""What leans farther is no noise but texture: hairs, or cracks in the dark."""
+
+COLOURED = 0.25
+"""A sensor's noise is nearly as strong in colour as in grey; what is less than this share of it may be texture."""
+
+HARDLY = -0.1
+"""Blocks that would lean less than this tell nothing."""
+
+BLACK, CUT_OFF = 1.5 / 255, 0.02
+"""Noise is cut off at black where more samples than this share are as dark."""
+
+UPRIGHT, DARK = -0.15, np.linspace(0, 0.2, 5)
+"""Noise that is cut off leans to the bright, and its mean comes out brighter. Near these brightnesses, where it leans
+so by UPRIGHT times what the curve does, nothing is changed, and what the curve does is undone where it is even."""
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """Flat blocks, one channel each: brightness, the skewness seen and foreseen, and the share of black; (N,) each."""
+
+    brightness: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    foreseen: NDArray[np.float64]
+    black: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def only(self, chosen: NDArray[np.bool_]) -> "_Flat":
+        return _Flat(self.brightness[chosen], self.seen[chosen], self.foreseen[chosen], self.black[chosen])
+
+    def leaning(self) -> tuple[float, float]:
+        """How far the blocks lean as a share of what is foreseen, by least squares, and its standard error."""
+        power = float((self.foreseen**2).sum())
+        share = float((self.seen * self.foreseen).sum()) / power
+        left = (self.seen - share * self.foreseen) * self.foreseen
+        return share, float(np.sqrt((left**2).sum())) / power
+
+
+def brightening_of(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) -> NDArray[np.float32] | None:
+    """By how much each brightness is too dark because a tone curve has bent the noise: (NODES,) in 0..1.
+
+    None where that is next to nothing, or nothing speaks for a curve.
+
+    Args:
+        windows: (3, h, w) in 0..1 each, of the photo.
+        noise: what was estimated of it, with the photo's share of each brightness.
+    """
+    places = np.linspace(0, 1, NODES)
+    change = brightening(np.sqrt(np.interp(places, noise.brightness, noise.variance.mean(1))))
+    if np.average(np.interp(noise.brightness, places, change), weights=noise.share) < LEAST:
+        return None
+    grey, _, colour, _ = noise.table[0].sum(1)
+    if colour < COLOURED * grey:
+        return None
+    flat = _flat_blocks(windows, noise)
+    unclipped = flat.only((flat.black < CUT_OFF) & (flat.foreseen < HARDLY))
+    if len(unclipped) < FEWEST:
+        return None
+    share, error = unclipped.leaning()
+    certain = _ramp(share - 2 * error, UNBENT, BENT) * (1 - _ramp(share, ASTRAY, TOO_FAR))
+    return np.asarray(certain * _uncut(flat, places) * change, dtype=np.float32) if certain else None
+
+
+def _uncut(flat: _Flat, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is left of the brightening where noise is cut off at black, 0..1 at each place."""
+    shares, share = [], 1.0
+    for dark in DARK[::-1]:
+        near = flat.only((np.abs(flat.brightness - dark) <= DARK[1]) & (flat.black >= CUT_OFF) & (flat.foreseen < 0))
+        # Where too little is flat, it is as where it is a little brighter.
+        share = _ramp(near.leaning()[0], UPRIGHT, 0) if len(near) >= FEWEST else share
+        shares.append(share)
+    return np.interp(places, DARK, shares[::-1])
+
+
+def _flat_blocks(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) -> _Flat:
+    found = [_flat_of(window, noise) for window in windows if min(window.shape[1:]) >= SIDE + 2 * RADIUS]
+    columns = zip(*found, strict=True) if found else [(np.zeros(0),)] * 4
+    return _Flat(*(np.concatenate(column) for column in columns))
+
+
+def _flat_of(window: NDArray[np.float32], noise: NoiseLevel) -> tuple[NDArray[np.float64], ...]:
+    """Brightness, skewness seen and foreseen, and share of black, of the flat blocks of a window."""
+    inner = slice(RADIUS, -RADIUS)
+    means = np.stack([box_mean(channel, RADIUS) for channel in window])[:, inner, inner]
+    pixels = window[:, inner, inner]
+    difference, mean, black = (_blocks(values) for values in (pixels - means, means, pixels <= BLACK))
+    squared = difference**2
+    variance, brightness = squared.mean(2), mean.mean(2)
+    expected = noise.at(brightness.mean(0).astype(np.float32))
+    total = variance.sum(0)
+    flat = (total > CALMEST * expected) & (total < FLATTEST * expected)
+    sigma = np.sqrt(variance[:, flat]) + 1e-6
+    seen = (squared * difference)[:, flat].mean(2) / sigma**3
+    brightness = brightness[:, flat]
+    return brightness.ravel(), seen.ravel(), lean(brightness, sigma).ravel(), black[:, flat].mean(2).ravel()
+
+
+def _blocks(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """(C, h, w) in blocks of SIDE: (C, N, SIDE²)."""
+    rows, columns = values.shape[1] // SIDE, values.shape[2] // SIDE
+    cut = values[:, : rows * SIDE, : columns * SIDE].reshape(-1, rows, SIDE, columns, SIDE)
+    return cut.transpose(0, 1, 3, 2, 4).reshape(len(values), -1, SIDE**2).astype(np.float64)
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high` on, and even between."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))

@@ -1,0 +1,100 @@
+"""Night photos of phones come out as bright as what was photographed, and no other photo changes its brightness."""
+
+import numpy as np
+import pytest
+
+import nsp_pipeline as nsp
+from nsp_pipeline.core.bent_noise import NODES
+from nsp_pipeline.core.depth import from_unit
+from nsp_pipeline.denoise.plausible import require_its_colours
+from nsp_pipeline.errors import UntrustedResultError
+from nsp_pipeline.noise.estimate import estimate_noise
+
+pytest.importorskip("onnxruntime")
+
+
+def curve(light: np.ndarray) -> np.ndarray:
+    seen = np.maximum(light, 0)
+    return np.asarray(np.where(seen < 0.0031308, 12.92 * seen, 1.055 * np.maximum(seen, 1e-9) ** (1 / 2.4) - 0.055))
+
+
+def dark_room(side: int = 512) -> np.ndarray:
+    """Light (H, W, 3): soft shades from 2 to 12 % of white, with discs."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    light = 0.02 + 0.06 * x + 0.02 * y
+    light[(y - 0.4) ** 2 + (x - 0.3) ** 2 < 0.02] = 0.12
+    return np.asarray(light[..., None] * np.array([1.0, 0.8, 0.7]))
+
+
+def eight_bit(picture: np.ndarray) -> np.ndarray:
+    return from_unit(picture.astype(np.float32).clip(0, 1), np.dtype(np.uint8))
+
+
+def shared(noise: np.ndarray) -> np.ndarray:
+    """Between neighbours, as demosaicing does; as strong as it was."""
+    return np.asarray((noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1) + np.roll(noise, (1, 1), (0, 1))) / 2)
+
+
+def night_photo(strength: float = 0.03) -> tuple[np.ndarray, np.ndarray]:
+    """Noise in the light, more where there is more, under sRGB's curve; and what it is of."""
+    light = dark_room()
+    noise = shared(np.random.default_rng(0).normal(size=light.shape))
+    return eight_bit(curve(light + strength * np.sqrt(light / 0.06) * noise)), eight_bit(curve(light))
+
+
+def test_a_night_photo_becomes_as_bright_as_its_scene() -> None:
+    noisy, scene = night_photo()
+    dark = scene.mean() - noisy.mean()
+    assert dark > 2
+    clean = nsp.denoise(noisy, "fast", engine="onnx", device="cpu")
+    assert clean.mean() == pytest.approx(scene.mean(), abs=0.35 * dark)
+
+
+def test_what_becomes_brighter_is_the_estimate_and_strength_0_the_very_photo() -> None:
+    noisy, scene = night_photo()
+    with nsp.Denoiser("fast", engine="onnx", device="cpu") as denoiser:
+        half, whole = (denoiser.denoise(noisy, strength).mean() for strength in (0.5, 1.0))
+        assert (denoiser.denoise(noisy, 0.0) == noisy).all()
+    assert whole - noisy.mean() > 0.65 * (scene.mean() - noisy.mean())
+    assert half - noisy.mean() == pytest.approx((whole - noisy.mean()) / 2, abs=0.15)
+
+
+@pytest.mark.parametrize("sigma", [5, 15, 30])
+def test_noise_put_onto_a_finished_picture_brightens_nothing(sigma: float) -> None:
+    picture = curve(dark_room())
+    noise = np.random.default_rng(1).normal(0, sigma / 255, picture.shape)
+    for values in (noise, shared(noise)):
+        assert estimate_noise(eight_bit(picture + values)).brightening is None
+
+
+def test_faint_noise_brightens_nothing() -> None:
+    noisy, _ = night_photo(strength=0.002)
+    assert estimate_noise(noisy).brightening is None
+
+
+def test_texture_that_leans_is_no_noise() -> None:
+    rng = np.random.default_rng(2)
+    hairs = (rng.random((512, 512, 1)) < 0.05) * 0.3
+    picture = np.clip(0.35 - sum(np.roll(hairs, (k, k), (0, 1)) for k in range(6)), 0.05, 1).repeat(3, 2)
+    assert estimate_noise(eight_bit(picture + rng.normal(0, 2 / 255, picture.shape))).brightening is None
+
+
+def test_dark_noise_cut_off_at_black_is_brightened_less() -> None:
+    light = dark_room() / 12
+    light[:, 256:] = dark_room()[:, 256:]
+    noise = shared(np.random.default_rng(3).normal(size=light.shape))
+    level = estimate_noise(eight_bit(curve(np.maximum(light + 0.012 * noise, 0))))
+    assert level.brightening is not None
+    assert level.brightening.shape == (NODES,)
+    # At 8 % the samples are cut off, at 30 % they are not: bent alone, the darker would be brightened more.
+    at_dark, at_middle = np.interp([0.03, 0.3], np.linspace(0, 1, NODES), level.brightening)
+    assert at_dark < at_middle
+
+
+def test_more_light_than_the_noise_explains_is_still_no_photo() -> None:
+    noisy, _ = night_photo()
+    require_its_colours(noisy, noisy + np.uint8(8), brightened=7 / 255)
+    with pytest.raises(UntrustedResultError):
+        require_its_colours(noisy, noisy + np.uint8(25), brightened=7 / 255)
+    with pytest.raises(UntrustedResultError):
+        require_its_colours(noisy, noisy + np.uint8(8))
