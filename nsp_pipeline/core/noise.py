@@ -77,6 +77,11 @@ class NoiseLevel:
         return np.asarray(estimate + np.interp(estimate, places, self.brightening), dtype=np.float32)
 
     @property
+    def is_bent(self) -> bool:
+        """Whether a tone curve has bent the noise, so that means are too dark."""
+        return self.brightening is not None
+
+    @property
     def most_brightened(self) -> float:
         """By how much values become brighter at most, in 0..1."""
         return 0.0 if self.brightening is None else float(self.brightening.max())

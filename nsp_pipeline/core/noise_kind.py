@@ -16,6 +16,19 @@ COARSEST_GREY, HARDLY_COLOURED = 1.2, 0.1
 """The same of grey noise, by which photos are judged whose colour noise is weaker than this share of it."""
 
 
+ROUNDING = 0.999
+
+
+def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Variances (K, TABLE_ROWS) of noise that is known to be unsmoothed, where the coarse colour noise was overrated.
+
+    Smoothing takes away that noise leans (see bent_noise.py): where it does, nobody has smoothed it.
+    """
+    _, _, colour, coarse = np.sqrt(kinds).sum(0)
+    share = min(1.0, ROUNDING * COARSEST * float(colour) / max(float(coarse), 1e-9))
+    return np.asarray(kinds * np.array([1, 1, 1, share**2], np.float32), dtype=np.float32)
+
+
 def is_unsmoothed(table: NDArray[np.float32]) -> bool:
     """Return whether a noise table (1, TABLE_ROWS, TABLE_NODES) is that of noise nobody has smoothed.
 

@@ -78,9 +78,8 @@ class CropSource:
 
         Raises as `denoise_frame` does; memory that runs out is not helped by smaller tiles.
         """
-        reach = max(settings.reach for settings in wanted)
         windows = [
-            [_Window(seen, crop, engine, reach, noise) for crop in crops]
+            [_Window(seen, crop, engine, max(way.reach_for(noise) for way in wanted), noise) for crop in crops]
             for (seen, _), noise in zip(self._pictures, self._noises, strict=True)
         ]
         pixels = tuple(

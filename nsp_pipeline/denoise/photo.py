@@ -11,6 +11,7 @@ from nsp_pipeline.core.blend import (
     BICUBIC_RADIUS,
     GRAIN_RADIUS,
     LOOKS,
+    MEAN_RADIUS,
     NATURAL,
     SMOOTH,
     WINDOW_RADIUS,
@@ -19,6 +20,7 @@ from nsp_pipeline.core.blend import (
     grain_kept,
     local_weight,
     natural_weight,
+    recentred,
     recoloured,
 )
 from nsp_pipeline.core.depth import from_unit, to_unit
@@ -79,9 +81,13 @@ class InferenceSettings:
         """Whether every photo comes back as it is."""
         return self.mode == "denoise" and self.strength == 0 and not self.chroma
 
+    def reach_for(self, noise: NoiseLevel) -> int:
+        """Pixels around its own that blending looks at, on top of the network's halo, in a photo of that noise."""
+        return self.reach + (MEAN_RADIUS if noise.is_bent else 0)
+
     @property
     def reach(self) -> int:
-        """Pixels around its own that blending looks at, on top of the network's halo."""
+        """The same for most photos."""
         enlarging = 0 if self.mode == "denoise" else BICUBIC_RADIUS
         local = WINDOW_RADIUS + 1 if self.strength is None else 0
         return local + (GRAIN_RADIUS if self.detail else 0) + enlarging
@@ -162,7 +168,7 @@ def denoise_frame(
     def tell(done: int, total: int, rows: int) -> None:
         if frame.rows:
             # No tile reads farther below what is done.
-            reach = engine.info.halo + settings.reach + multiple
+            reach = engine.info.halo + settings.reach_for(noise) + multiple
             frame.rows.wait(min(height, rows // scale + 2 * (shape[0] + reach)))
         if on_rows and not tone:
             on_rows(result, rows)
@@ -170,7 +176,7 @@ def denoise_frame(
             on_tile(done, total)
 
     while True:
-        shape = tile_shape(engine.info, settings.tile, settings.reach, padded)
+        shape = tile_shape(engine.info, settings.tile, settings.reach_for(noise), padded)
         try:
             tell(0, 1, 0)
             strength = run(pixels, result, engine, settings, noise, shape, tell)
@@ -210,7 +216,8 @@ def _run_exactly(
     info = engine.info
     rows = reflected_indices(pixels.shape[0], info.multiple)
     cols = reflected_indices(pixels.shape[1], info.multiple)
-    halo = info.halo + settings.reach
+    reach = settings.reach_for(noise)
+    halo = info.halo + reach
     tiles = list(plan_tiles(len(rows), len(cols), tile=shape, halo=halo, multiple=info.multiple))
     strengths = 0.0
     # One for all tiles, which have one shape: memory that is new is slower.
@@ -219,7 +226,7 @@ def _run_exactly(
         read = slice(tile.rows.start, tile.rows.stop), slice(tile.cols.start, tile.cols.stop)
         _fill(noisy, pixels, rows[read[0]], cols[read[1]])
         estimate = network_estimate(noisy, engine, noise)
-        for band in _bands(tile, noisy.shape[1:], settings.reach):
+        for band in _bands(tile, noisy.shape[1:], reach):
             seen = slice(band.rows.start, band.rows.stop), slice(band.cols.start, band.cols.stop)
             enlarged_seen = (slice(part.start * info.scale, part.stop * info.scale) for part in seen)
             values, strength = blended_tile(noisy[:, *seen], estimate[:, *enlarged_seen], band, (info, settings, noise))
@@ -348,6 +355,9 @@ def _blended(
     blind: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mix the noisy window and its estimate, (C, h, w) each, as is wished; and how much of each change was made."""
+    if noise.is_bent:
+        # Networks have learnt from noise that is even on the curve, and take the dark for darker than it is.
+        estimate = recentred(noisy, estimate)
     if settings.strength is None:
         weight = local_weight(noisy, estimate, noise, blind=blind)
     else:

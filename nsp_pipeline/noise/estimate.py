@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
+from nsp_pipeline.core.noise_kind import as_unsmoothed
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.pooling import Blocks, nearness, pooled
 from nsp_pipeline.noise.runtime import Network, load_estimator
@@ -91,7 +92,10 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
     found = NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
-    return replace(found, brightening=brightening_of(windows, found))
+    brightening = brightening_of(windows, found)
+    if brightening is not None:
+        found = replace(found, kinds=as_unsmoothed(kinds), brightening=brightening)
+    return found
 
 
 def looks_at_windows() -> bool:

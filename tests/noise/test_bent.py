@@ -6,6 +6,7 @@ import pytest
 import nsp_pipeline as nsp
 from nsp_pipeline.core.bent_noise import NODES
 from nsp_pipeline.core.depth import from_unit
+from nsp_pipeline.core.noise_kind import as_unsmoothed, is_unsmoothed
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
 from nsp_pipeline.noise.estimate import estimate_noise
@@ -65,6 +66,24 @@ def test_noise_put_onto_a_finished_picture_brightens_nothing(sigma: float) -> No
     noise = np.random.default_rng(1).normal(0, sigma / 255, picture.shape)
     for values in (noise, shared(noise)):
         assert estimate_noise(eight_bit(picture + values)).brightening is None
+
+
+def test_bent_noise_is_made_by_the_network_for_unsmoothed_noise() -> None:
+    noisy, _ = night_photo()
+    assert is_unsmoothed(estimate_noise(noisy).table)
+    kinds = np.array([[4.0, 8.0, 1.0, 100.0]], np.float32)
+    assert not is_unsmoothed(np.sqrt(kinds).T[None])
+    capped = np.sqrt(as_unsmoothed(kinds))
+    assert is_unsmoothed(capped.T[None])
+    assert (capped[0, :3] == np.sqrt(kinds[0, :3])).all()
+
+
+def test_tiles_of_a_night_photo_give_the_whole() -> None:
+    noisy, _ = night_photo()
+    with nsp.Denoiser("fast", engine="onnx", device="cpu") as denoiser:
+        whole, tiled = (denoiser.denoise(noisy, tile=side).astype(int) for side in (512, 128))
+    assert np.abs(whole - tiled).max() <= 1
+    assert (whole != tiled).mean() < 0.002
 
 
 def test_faint_noise_brightens_nothing() -> None:
