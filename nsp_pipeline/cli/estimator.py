@@ -1,9 +1,12 @@
-"""Make the noise estimator that ships: simulated shots, training, ONNX file. One command each, all resumable.
+"""Make what ships and learns from simulated shots: the noise estimator, and `dbsn`, which calibrations start from.
+
+One command each, all resumable.
 
 python -m nsp_pipeline.cli.estimator shots FOLDER --photos CLEAN --photos MORE=0.35
 python -m nsp_pipeline.cli.estimator train FOLDER
 python -m nsp_pipeline.cli.estimator write FOLDER estimator.onnx
 python -m nsp_pipeline.cli.estimator tell FOLDER
+python -m nsp_pipeline.cli.estimator base FOLDER dbsn.nsp
 """
 
 from importlib.resources import files
@@ -16,13 +19,19 @@ import torch
 
 from nsp_pipeline.calibration.estimator.objective import EstimatorObjective
 from nsp_pipeline.calibration.estimator.settings import EstimatorSettings
+from nsp_pipeline.calibration.next_scale.from_shots import make_base
+from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
+from nsp_pipeline.calibration.publish import Origin
 from nsp_pipeline.calibration.simulation.scenes import Scenes, clean_scene
 from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
 from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Progress, RunOptions, train
+from nsp_pipeline.cli.shared.exporting import make_onnx
 from nsp_pipeline.cli.shared.quantities import DurationType
 from nsp_pipeline.cli.shared.standard_output import print_line
+from nsp_pipeline.cli.shared.training import checked_settings
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
+from nsp_pipeline.profiles.bundle import require_writable
 from nsp_pipeline.recipe import load_recipe
 
 KEPT_APART = 7
@@ -30,7 +39,7 @@ KEPT_APART = 7
 
 RECIPE = files("nsp_pipeline.calibration.estimator") / "recipe.toml"
 
-SHOTS, HELD, TRAINING, WEIGHTS = "shots", "held", "training", "weights.pt"
+SHOTS, HELD, TRAINING, WEIGHTS, BASE_TRAINING = "shots", "held", "training", "weights.pt", "base"
 EVERY = 100
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
@@ -102,6 +111,26 @@ def tell(folder: Path) -> None:
 
     for name in (SHOTS, HELD):
         save_told(folder / name, lambda pixels: estimate_noise(pixels).table)
+
+
+@main.command()
+@folder_argument
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--recipe", default="dbsn", show_default=True, help="Training settings: a name or a TOML file.")
+@click.option("--max-time", type=DurationType(), metavar="TIME", help="End the schedule within 20m, 8h.")
+@click.option("--origin", default="simulated shots", help="Of which scenes they are; a note for the profile's card.")
+@click.option("--licence", default="not stated", help="Licence of the profile; a note for its card.")
+def base(folder: Path, target: Path, recipe: str, max_time: float | None, origin: str, licence: str) -> None:
+    """Train the blind-spot network that calibrations start from, and write its profile."""
+    fields = load_recipe(recipe, "calibrate", list(NextScaleSettings.model_fields))
+    settings = checked_settings(NextScaleSettings, fields, recipe, "calibrate")
+    require_writable(target)
+    logs = folder / BASE_TRAINING
+    logs.mkdir(exist_ok=True)
+    run = RunOptions(folder=logs, resume=(logs / CHECKPOINT_FILE).exists(), max_seconds=max_time, on_step=_say_step)
+    stores = ShotStore(folder / SHOTS), ShotStore(folder / HELD)
+    profile = make_base(*stores, settings, target, origin=Origin(origin, licence), make_onnx=make_onnx, run=run)
+    print_line(f"{profile.path}: {profile.spec.training.steps} steps")
 
 
 def _scenes(photos: tuple[str, ...]) -> tuple[Scenes, Scenes]:
