@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nsp_pipeline.engines.onnx import runtime as onnx_runtime
+from nsp_pipeline.engines.onnx import session as onnx_session
 
 ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "openvino", "torch")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -40,20 +40,20 @@ CANDIDATES = (
     Candidate("tensorrt-rtx", "fp16", "cuda"),
     Candidate("tensorrt", "fp16", "cuda"),
     # What ONNX Runtime does with TensorRT, the two above do directly.
-    Candidate("onnx", "fp16", "cuda", onnx_runtime.TENSORRT_RTX, asked_only=True),
-    Candidate("onnx", "fp16", "cuda", onnx_runtime.TENSORRT, asked_only=True),
-    Candidate("onnx", "fp16", "cuda", onnx_runtime.CUDA),
+    Candidate("onnx", "fp16", "cuda", onnx_session.TENSORRT_RTX, asked_only=True),
+    Candidate("onnx", "fp16", "cuda", onnx_session.TENSORRT, asked_only=True),
+    Candidate("onnx", "fp16", "cuda", onnx_session.CUDA),
     Candidate("torch", "fp16", "cuda", asked_only=True),
     Candidate("torch", "bf16", "cuda", asked_only=True),
     Candidate("tensorrt-rtx", "fp32", "cuda"),
     Candidate("tensorrt", "fp32", "cuda"),
-    Candidate("onnx", "fp32", "cuda", onnx_runtime.CUDA),
+    Candidate("onnx", "fp32", "cuda", onnx_session.CUDA),
     Candidate("torch", "fp32", "cuda", asked_only=True),
     Candidate("openvino", "bf16", "cpu", measured=True),
     Candidate("openvino", "fp32", "cpu", asked_only=True, measured=True),
     Candidate("torch", "bf16", "cpu", asked_only=True),
     Candidate("torch", "fp32", "cpu", asked_only=True),
-    Candidate("onnx", "fp32", "cpu", onnx_runtime.CPU, measured=True),
+    Candidate("onnx", "fp32", "cpu", onnx_session.CPU, measured=True),
 )
 """The fastest first, where nothing is measured. The last is the reference that all others must agree with."""
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from nsp_pipeline.engines.candidates import CANDIDATES, ENGINES, NAMES, PRECISIONS, Candidate, EngineRequest
 from nsp_pipeline.engines.cuda_driver import find_driver, require_gpu
-from nsp_pipeline.engines.engine import Engine, memory_watched
+from nsp_pipeline.engines.engine import Engine, EngineInfo, memory_watched
 from nsp_pipeline.engines.measured.fastest import in_order
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
+from nsp_pipeline.engines.onnx.session import CUDA
 from nsp_pipeline.engines.openvino import engine as openvino_cpu
 from nsp_pipeline.engines.openvino.engine import OpenVinoEngine
 from nsp_pipeline.engines.parity import disagreement
@@ -125,7 +126,8 @@ def _first_trusted(
         if trouble is None:
             if unused and candidate.device == "cpu":
                 untrusted.append(f"the GPU is not used: {'; '.join(dict.fromkeys(unused))}")
-            opened.info = replace(opened.info, fallback="; ".join(untrusted), chosen=why)
+            said = [*untrusted, *filter(None, [opened.info.fallback])]
+            opened.info = replace(opened.info, fallback="; ".join(said), chosen=why)
             if opened is not reference:
                 reference.close()
             return opened
@@ -157,14 +159,7 @@ def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, 
         if candidate == CANDIDATES[-1]:
             return reference
         if candidate.engine == "onnx":
-            return OnnxRuntimeEngine(
-                profile,
-                mode=info.mode,
-                threads=threads,
-                provider=candidate.provider,
-                precision=precision,
-                device=request.gpu,
-            )
+            return _open_onnx(candidate, profile, info, request)
         if candidate.engine == "openvino":
             if precision == "bf16" and not openvino_cpu.computes_in_bf16():
                 openvino_cpu.require_openvino()
@@ -185,6 +180,32 @@ def _open(candidate: Candidate, profile: Profile, reference: OnnxRuntimeEngine, 
         return TensorRtEngine(
             profile, info, flavour=candidate.engine, precision=precision, device=request.gpu, on_build=request.on_build
         )
+
+
+def _open_onnx(candidate: Candidate, profile: Profile, info: EngineInfo, request: EngineRequest) -> Engine:
+    """ONNX Runtime on a GPU: with lanes where cuda-python is there, else one image after the other."""
+    reason = ""
+    if candidate.provider == CUDA:
+        from nsp_pipeline.engines.cuda.device import find_gpu
+
+        try:
+            find_gpu(request.gpu)
+        except MissingCapabilityError as error:
+            reason = f"copies wait for the GPU: {error}"
+        else:
+            from nsp_pipeline.engines.onnx.on_cuda import OnnxCudaEngine
+
+            return OnnxCudaEngine(profile, info, precision=candidate.precision, device=request.gpu)
+    plain = OnnxRuntimeEngine(
+        profile,
+        mode=info.mode,
+        threads=request.threads,
+        provider=candidate.provider,
+        precision=candidate.precision,
+        device=request.gpu,
+    )
+    plain.info = replace(plain.info, fallback=reason)
+    return plain
 
 
 def _no_such_way(request: EngineRequest) -> str:

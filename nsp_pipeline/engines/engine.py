@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,10 @@ class EngineInfo:
     """Whether the network cannot see the pixel that it estimates."""
     noise_conditioned: bool = False
     """Whether it takes a table of the photo's noise (see core/noise.py) as a second input."""
+    shared: bool = False
+    """Whether several threads may call `run` together; each waits for its turn, and copies overlap with computing."""
+    integers: bool = False
+    """Whether `run` also takes uint8 and uint16 as a photo stores them, and makes 0..1 of them on the device."""
     fallback: str = ""
     """Why a faster engine or precision was not taken, if one was tried."""
     chosen: str = ""
@@ -72,11 +76,11 @@ class Engine(Protocol):
 
     info: EngineInfo
 
-    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Run one image.
 
         Args:
-            image: (1, 3, H, W) float32 in 0..1, sides multiples of `info.multiple`.
+            image: (1, 3, H, W) float32 in 0..1, sides multiples of `info.multiple`; see also `info.integers`.
             noise: the photo's noise table (see core/noise.py), for noise-conditioned networks; None: unknown.
 
         Returns:
@@ -92,14 +96,20 @@ class Engine(Protocol):
         ...
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether what a back end raised means that memory has run out."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in NO_MEMORY)
+
+
 @contextmanager
 def memory_watched(where: str) -> Iterator[None]:
     """Turn whatever a back end raises when memory runs out on `where` into EngineOutOfMemoryError."""
     try:
         yield
-    except MemoryError as error:
-        raise EngineOutOfMemoryError(f"out of memory on {where}") from error
+    except EngineOutOfMemoryError:
+        raise
     except Exception as error:  # back ends raise bare classes of their own
-        if not any(sign in str(error).lower() for sign in NO_MEMORY):
+        if not is_out_of_memory(error):
             raise
-        raise EngineOutOfMemoryError(f"out of memory on {where}: {str(error).strip().splitlines()[0]}") from error
+        said = "" if isinstance(error, MemoryError) else f": {str(error).strip().splitlines()[0]}"
+        raise EngineOutOfMemoryError(f"out of memory on {where}{said}") from error

@@ -19,7 +19,7 @@ from nsp_pipeline.cli.doctor import command as doctor
 from nsp_pipeline.cli.doctor import gpu_findings
 from nsp_pipeline.engines import choose as choose_engine
 from nsp_pipeline.engines.cuda_driver import CudaDriver
-from nsp_pipeline.engines.onnx import runtime as onnx_runtime
+from nsp_pipeline.engines.onnx import session as onnx_session
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles import choose
 from nsp_pipeline.profiles.bundle import Profile
@@ -187,13 +187,13 @@ def test_missing_cuda_libraries_are_named_with_the_command_that_brings_them(
     def load(command: Any, **options: Any) -> Any:
         assert command[-1].endswith("providers_cuda.so"), "what is loaded, in a process of its own"
         reason = "libcublasLt.so.13: cannot open shared object file: No such file or directory"
-        return SimpleNamespace(returncode=onnx_runtime.MISSING, stderr=f"{reason}\n")
+        return SimpleNamespace(returncode=onnx_session.MISSING, stderr=f"{reason}\n")
 
     with_driver(monkeypatch, GPU)
     with_versions(monkeypatch, onnxruntime_gpu="1.32.0")
-    offered = [onnx_runtime.CUDA, onnx_runtime.CPU]
+    offered = [onnx_session.CUDA, onnx_session.CPU]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
-    monkeypatch.setattr("nsp_pipeline.engines.onnx.runtime.subprocess.run", load)
+    monkeypatch.setattr("nsp_pipeline.engines.onnx.session.subprocess.run", load)
     halved: Any = SimpleNamespace(to_half=lambda content: content)
     monkeypatch.setitem(sys.modules, "nsp_pipeline.engines.onnx.half_precision", halved)
     ended = real_nsp("doctor", "--json")

@@ -14,8 +14,9 @@ from nsp_pipeline.engines import choose, cuda_driver
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.cuda_driver import CudaDriver
 from nsp_pipeline.engines.engine import EngineInfo
-from nsp_pipeline.engines.onnx import runtime as onnx_runtime
-from nsp_pipeline.engines.onnx.runtime import CUDA, OnnxRuntimeEngine
+from nsp_pipeline.engines.onnx import session as onnx_session
+from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
+from nsp_pipeline.engines.onnx.session import CUDA
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -76,8 +77,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine(reference=OnnxRuntimeEngine)
 
     class Onnx(OnnxRuntimeEngine):
-        def __new__(cls, profile: Profile, *, mode: str, provider: str = onnx_runtime.CPU, **options: Any) -> Any:
-            if provider == onnx_runtime.CPU:
+        def __new__(cls, profile: Profile, *, mode: str, provider: str = onnx_session.CPU, **options: Any) -> Any:
+            if provider == onnx_session.CPU:
                 return super().__new__(cls)
             if provider != CUDA or "onnx" in machine.absent:
                 raise MissingCapabilityError(f"this ONNX Runtime has no {provider}: pip install it")

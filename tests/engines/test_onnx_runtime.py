@@ -14,7 +14,7 @@ from run_nsp import finish, start_python
 from tiny import tiny_network
 
 from nsp_pipeline.engines.choose import open_engine
-from nsp_pipeline.engines.onnx import runtime as onnx_runtime
+from nsp_pipeline.engines.onnx import session as onnx_session
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, ProfileError
 from nsp_pipeline.models.graph import ImageToImage
@@ -107,15 +107,15 @@ def test_a_provider_that_leaves_the_network_to_the_cpu_is_refused(
     tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What ONNX Runtime says of a session on the CPU, taken for one that is said to be on a GPU."""
-    monkeypatch.setattr(onnx_runtime, "require_provider", lambda provider: None)
-    monkeypatch.setattr(onnx_runtime, "_with_options", lambda *args: onnx_runtime.CPU)
-    monkeypatch.setattr(onnx_runtime, "missing_library", lambda provider: None)
+    monkeypatch.setattr(onnx_session, "require_provider", lambda provider: None)
+    monkeypatch.setattr(onnx_session, "_with_options", lambda *args: onnx_session.CPU)
+    monkeypatch.setattr(onnx_session, "missing_library", lambda provider: None)
     with pytest.raises(MissingCapabilityError, match="took CPUExecutionProvider instead of CUDAExecutionProvider"):
-        OnnxRuntimeEngine(tiny_profile, mode="denoise", provider=onnx_runtime.CUDA)
+        OnnxRuntimeEngine(tiny_profile, mode="denoise", provider=onnx_session.CUDA)
     session = type(OnnxRuntimeEngine(tiny_profile, mode="denoise")._session)
-    monkeypatch.setattr(session, "get_providers", lambda self: [onnx_runtime.CUDA, onnx_runtime.CPU])
+    monkeypatch.setattr(session, "get_providers", lambda self: [onnx_session.CUDA, onnx_session.CPU])
     with pytest.raises(MissingCapabilityError, match=r"CUDAExecutionProvider leaves \d+ \w*Conv.* to the CPU"):
-        OnnxRuntimeEngine(tiny_profile, mode="denoise", provider=onnx_runtime.CUDA)
+        OnnxRuntimeEngine(tiny_profile, mode="denoise", provider=onnx_session.CUDA)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on memory that is kept")
@@ -126,7 +126,6 @@ import resource, sys
 from pathlib import Path
 from typing import Any
 import numpy as np
-from nsp_pipeline.engines.onnx import runtime as onnx_runtime
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import EngineOutOfMemoryError

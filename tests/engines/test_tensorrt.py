@@ -18,9 +18,9 @@ from onnx import TensorProto, helper
 from tiny import torch_result
 
 from nsp_pipeline.engines.cache_folder import FOLDER_VARIABLE
+from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
-from nsp_pipeline.engines.tensorrt import cuda_device
 from nsp_pipeline.engines.tensorrt import engine as tensorrt
 from nsp_pipeline.engines.tensorrt.build import BuildError
 from nsp_pipeline.engines.tensorrt.cache import entries, useless
@@ -62,7 +62,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
     made = FakeMachine(tmp_path / "cache")
     monkeypatch.setenv(FOLDER_VARIABLE, str(made.folder))
     monkeypatch.setattr(cuda_device, "import_cuda", lambda: made.cuda)
-    monkeypatch.setattr(tensorrt, "import_tensorrt", fake_gpu.fake_tensorrt)
+    monkeypatch.setattr(tensorrt, "import_tensorrt", lambda flavour: fake_gpu.fake_tensorrt(flavour, made.cuda))
     monkeypatch.setattr(tensorrt, "build_engine", made.build)
     return made
 
@@ -75,6 +75,7 @@ def test_the_fake_has_real_names_only() -> None:
         for name in vars(kind):
             assert name.startswith("_") or hasattr(getattr(real, kind.__name__), name), (kind, name)
     assert hasattr(real.ExecutionContextAllocationStrategy, "USER_MANAGED")
+    assert hasattr(real.CudaGraphStrategy, "WHOLE_GRAPH_CAPTURE")
     runtime = cuda_device.import_cuda()
     for name in vars(fake_gpu.FakeCuda):
         assert name.startswith("_") or hasattr(runtime, name), name
@@ -92,8 +93,52 @@ def test_it_gives_the_network_s_picture_and_names_what_computes(
     assert (engine.info.name, engine.info.precision) == (flavour, "fp32")
     assert engine.info.provider.endswith("1.2.3 on Fake RTX")
     engine.close()
-    assert (machine.cuda.held, machine.cuda.streams) == ({}, 0)
+    assert machine.cuda._idle
     assert unavailable(flavour) is None
+
+
+def test_tensorrt_launches_what_it_queued_the_first_time_as_a_graph(
+    machine: FakeMachine, tiny_profile: Profile
+) -> None:
+    engine = machine.open(tiny_profile, flavour="tensorrt")
+    wide, narrow = IMAGE, np.ascontiguousarray(IMAGE[..., :32])
+    for image in (wide, wide, narrow, narrow, wide, wide):
+        mirrored = np.ascontiguousarray(image[..., ::-1])
+        np.testing.assert_allclose(engine.run(mirrored), torch_result(mirrored, "denoise"), atol=1e-4)
+        np.testing.assert_allclose(engine.run(image), torch_result(image, "denoise"), atol=1e-4)
+    assert len(machine.cuda.graphs) == 4, "one for each shape and lane"
+    assert machine.cuda.launched == 12 - 4
+    engine.run(np.zeros((1, 3, 64, 64), np.float32))
+    assert len(machine.cuda.graphs) == 3, "in a lane whose memory moved, all are forgotten"
+    engine.close()
+    assert machine.cuda._idle
+
+
+def test_where_nothing_can_be_captured_tensorrt_runs_without_graphs(
+    machine: FakeMachine, tiny_profile: Profile
+) -> None:
+    machine.cuda.refuses_capture = True
+    engine = machine.open(tiny_profile, flavour="tensorrt")
+    for _ in range(4):
+        np.testing.assert_allclose(engine.run(IMAGE), torch_result(IMAGE, "denoise"), atol=1e-4)
+    assert machine.cuda.launched == 0
+
+
+def test_tensorrt_rtx_captures_by_itself(
+    machine: FakeMachine, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs: list[fake_gpu.IRuntimeConfig] = []
+
+    class Config(fake_gpu.IRuntimeConfig):
+        def __init__(self) -> None:
+            configs.append(self)
+
+    monkeypatch.setattr(fake_gpu, "IRuntimeConfig", Config)
+    engine = machine.open(tiny_profile)
+    for _ in range(4):
+        engine.run(IMAGE)
+    assert [config.cuda_graph_strategy for config in configs] == [fake_gpu.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE]
+    assert machine.cuda.launched == 0
 
 
 def test_it_is_built_once_and_reported(machine: FakeMachine, tiny_profile: Profile) -> None:

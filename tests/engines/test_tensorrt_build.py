@@ -18,9 +18,9 @@ import pytest
 from small_graphs import BACKBONES, small_graph
 
 from nsp_export.variants import with_integers, with_size
+from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.onnx.half_precision import to_half
 from nsp_pipeline.engines.tensorrt import build as tensorrt_build
-from nsp_pipeline.engines.tensorrt import cuda_device
 from nsp_pipeline.engines.tensorrt import engine as tensorrt
 from nsp_pipeline.engines.tensorrt.build import BuildError, BuildOptions, build_engine
 from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, unavailable

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nsp_pipeline.engines.cuda_driver import CudaDriver, find_driver
 from nsp_pipeline.engines.onnx.load import import_onnxruntime
-from nsp_pipeline.engines.onnx.runtime import CUDA, GPU_INSTALL_HINT, missing_library, require_provider
+from nsp_pipeline.engines.onnx.session import CUDA, GPU_INSTALL_HINT, missing_library, require_provider
 from nsp_pipeline.errors import MissingCapabilityError
 
 OLDEST_DRIVERS = {12: 525, 13: 580}

@@ -1,74 +1,16 @@
 """ONNX Runtime: the engine that runs everywhere; on the CPU it is the reference for all others."""
 
-import subprocess
-import sys
-from collections import Counter
-from dataclasses import asdict
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
-from nsp_pipeline.engines.onnx.load import SILENT, import_onnxruntime, preload_cuda
-from nsp_pipeline.engines.onnx.model_file import graph_facts
-from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
+from nsp_pipeline.engines.engine import NOISE_INPUT, memory_watched
+from nsp_pipeline.engines.onnx.load import import_onnxruntime
+from nsp_pipeline.engines.onnx.session import CPU, SessionRequest
 from nsp_pipeline.profiles.bundle import Profile
-
-GPU_INSTALL_HINT = "pip uninstall onnxruntime, then pip install 'nsp-pipeline[gpu]'"
-LIBRARIES_HINT = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-TENSORRT, TENSORRT_RTX = "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"
-
-MISSING = 9
-LOAD = f"""
-import ctypes, sys
-from nsp_pipeline.engines.onnx.load import import_onnxruntime, preload_cuda
-preload_cuda(import_onnxruntime())
-ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL)
-try:
-    ctypes.CDLL(sys.argv[2])
-except OSError as error:
-    print(error, file=sys.stderr)
-    sys.exit({MISSING})
-"""
-"""Loads the files that it is given as ONNX Runtime would; exits with MISSING, the reason last on stderr."""
-
-DENSE = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm", "MatMul"})
-"""Where the time goes. What computes shapes is better off on the CPU, and every provider leaves it there."""
-
-
-def require_provider(provider: str) -> None:
-    """Raise MissingCapabilityError, with the command that mends it, unless this ONNX Runtime has a provider."""
-    runtime = import_onnxruntime()
-    if provider not in runtime.get_available_providers():
-        hint = "--engine tensorrt-rtx wants none" if provider == TENSORRT_RTX else GPU_INSTALL_HINT
-        raise MissingCapabilityError(f"this ONNX Runtime has no {provider}: {hint}")
-
-
-def missing_library(provider: str) -> str | None:
-    """What the system's loader lacks for a provider, with the command that brings it; None where nothing is missing.
-
-    ONNX Runtime itself says it in its log at most. In a process of its own: a provider's library that was loaded
-    without ONNX Runtime is useless afterwards.
-    """
-    kind = {CUDA: "cuda", TENSORRT: "tensorrt", TENSORRT_RTX: "nv_tensorrt_rtx"}[provider]
-    folder = Path(str(import_onnxruntime().__file__)).parent / "capi"
-    form = "onnxruntime_providers_{}.dll" if sys.platform == "win32" else "libonnxruntime_providers_{}.so"
-    files = [str(folder / form.format(name)) for name in ("shared", kind)]
-    ended = subprocess.run([sys.executable, "-c", LOAD, *files], capture_output=True, text=True, check=False)
-    if ended.returncode != MISSING:
-        return None
-    reason = ended.stderr.strip().splitlines()[-1]
-    more = "" if provider == CUDA else " tensorrt"
-    return f"ONNX Runtime cannot load its {provider}: {reason}: {LIBRARIES_HINT}{more}"
 
 
 class OnnxRuntimeEngine:
-    """A profile's graph on one of ONNX Runtime's providers."""
+    """A profile's graph on one of ONNX Runtime's providers, an image at a time."""
 
     def __init__(
         self,
@@ -80,52 +22,16 @@ class OnnxRuntimeEngine:
         precision: str = "fp32",
         device: int = 0,
     ) -> None:
-        """Open the graph.
-
-        Args:
-            threads: intra-op threads; None leaves the choice to ONNX Runtime.
-            provider: CPU, CUDA, TENSORRT or TENSORRT_RTX.
-            precision: "fp32", or "fp16" on a GPU.
-            device: number of the GPU.
-
-        Raises:
-            MissingCapabilityError: ONNX Runtime or its provider is not installed, or the provider leaves the network
-                to the CPU.
-            ProfileError: the profile has no graph for this mode, or one that is not ours.
-            EngineOutOfMemoryError: the device's memory does not hold the network.
-        """
-        runtime = import_onnxruntime()
-        require_provider(provider)
-        if provider != CPU:
-            preload_cuda(runtime)
-        file = profile.graph_file(mode)
-        content = profile.read(file)
-        if precision == "fp16":
-            from nsp_pipeline.engines.onnx.half_precision import to_half
-
-            content = to_half(content)
-        options = self._options(runtime, threads, arena=provider == CPU)
+        """Open the graph; arguments and errors as for SessionRequest."""
+        request = SessionRequest(profile, mode, threads, provider, precision, device)
+        self._session = request.open()
+        self._where = request.where
         self._shape: tuple[int, ...] = ()
         self._giving_back = None
         if provider == CPU:
-            self._giving_back = runtime.RunOptions()
+            self._giving_back = import_onnxruntime().RunOptions()
             self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._where = "the CPU" if provider == CPU else f"cuda:{device}"
-        try:
-            with memory_watched(self._where):
-                # Without enable_fallback=0 it would print, and go on with the CPU.
-                self._session = runtime.InferenceSession(
-                    content, options, providers=[_with_options(provider, precision, device)], enable_fallback=0
-                )
-        except EngineOutOfMemoryError:
-            raise
-        except Exception as error:  # ONNX Runtime raises bare classes of its own for every kind of bad model
-            raise ProfileError(f"{profile.path}: {file} is not a model ONNX Runtime can run: {error}") from error
-        self._require(provider)
-        facts = graph_facts(profile, mode, self._session.get_modelmeta().custom_metadata_map)
-        noise_conditioned = any(value.name == NOISE_INPUT for value in self._session.get_overridable_initializers())
-        self.info = EngineInfo("onnx", provider, precision, noise_conditioned=noise_conditioned, **asdict(facts))
-        self._require_image_to_image(f"{profile.path}: {file}")
+        self.info = request.info_of(self._session)
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run."""
@@ -136,74 +42,6 @@ class OnnxRuntimeEngine:
             (result,) = self._session.run(["denoised"], inputs, None if known else self._giving_back)
         return result  # type: ignore[no-any-return]
 
-    @staticmethod
-    def _options(runtime: ModuleType, threads: int | None, *, arena: bool) -> Any:
-        options = runtime.SessionOptions()
-        options.log_severity_level = SILENT
-        # Without an arena, large tiles take up to half of their time to get memory from the system, again and again. A
-        # pattern would be held besides what the first run took.
-        options.enable_cpu_mem_arena = arena
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if threads:
-            options.intra_op_num_threads = threads
-        return options
-
-    def _require(self, provider: str) -> None:
-        """Raise MissingCapabilityError where ONNX Runtime took another provider, or leaves it the work."""
-        taken = self._session.get_providers()[0]
-        if taken != provider:
-            reason = missing_library(provider) or f"ONNX Runtime took {taken} instead of {provider}"
-            raise MissingCapabilityError(f"{reason}; `nsp doctor` says more")
-        if provider == CPU or not hasattr(self._session, "get_provider_graph_assignment_info"):
-            return
-        left = Counter(
-            str(node.op_type)
-            for part in self._session.get_provider_graph_assignment_info()
-            if part.ep_name == CPU
-            for node in part.get_nodes()
-            if node.op_type in DENSE
-        )
-        if left:
-            what = ", ".join(f"{count} {kind}" for kind, count in left.items())
-            raise MissingCapabilityError(f"ONNX Runtime's {provider} leaves {what} to the CPU")
-
-    def _require_image_to_image(self, where: str) -> None:
-        """Raise ProfileError unless the graph takes images of any size: found out here, not at every photo."""
-        inputs = {value.name: (value.type, value.shape) for value in self._session.get_inputs()}
-        outputs = [value.name for value in self._session.get_outputs()]
-        kind, shape = inputs.get("image", ("", []))
-        takes_images = kind == "tensor(float)" and shape[:2] == [1, 3] and len(shape) == 4
-        if len(inputs) > 1 or not takes_images or any(isinstance(side, int) for side in shape[2:]):
-            raise ProfileError(f"{where} must take `image`, float32 [1, 3, H, W] of any H and W; it takes {inputs}")
-        if outputs != ["denoised"]:
-            raise ProfileError(f"{where} must give `denoised`; it gives {', '.join(outputs)}")
-
     def close(self) -> None:
         """Free the session."""
         del self._session
-
-
-def _with_options(provider: str, precision: str, device: int) -> str | tuple[str, dict[str, str]]:
-    """A provider as a session takes it."""
-    if provider == CPU:
-        return CPU
-    options = {"device_id": str(device)}
-    if provider == CUDA:
-        # Memory by need and not in powers of two; float32 is float32, and not the ten bits of TF32.
-        options["arena_extend_strategy"] = "kSameAsRequested"
-        options["use_tf32"] = "0" if precision == "fp32" else "1"
-        return CUDA, options
-    from nsp_pipeline.engines.cache_folder import cache_folder
-
-    folder = cache_folder() / "onnxruntime"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # what cannot be kept is built again by the next run
-        return provider, options
-    if provider == TENSORRT:
-        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
-        options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
-    else:
-        options["nv_runtime_cache_path"] = str(folder)
-    return provider, options

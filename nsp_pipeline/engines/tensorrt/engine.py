@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline import __version__
-from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines.cache_folder import cache_folder
+from nsp_pipeline.engines.cuda.device import Gpu, count_gpus, find_gpu, use_gpu
+from nsp_pipeline.engines.cuda.lanes import Spent, open_lanes
 from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
 from nsp_pipeline.engines.onnx.half_precision import to_half
 from nsp_pipeline.engines.onnx.model_file import checked_model, without_default
@@ -24,9 +24,9 @@ from nsp_pipeline.engines.tensorrt.build import (
     import_tensorrt,
 )
 from nsp_pipeline.engines.tensorrt.cache import EngineCache, EngineKey
-from nsp_pipeline.engines.tensorrt.cuda_device import Buffer, CudaError, CudaStream, Gpu, count_gpus, find_gpu
+from nsp_pipeline.engines.tensorrt.on_stream import Loaded, OnStream
 from nsp_pipeline.engines.tensorrt.size_range import SizeRange, default_range
-from nsp_pipeline.errors import EngineFailedError, MissingCapabilityError
+from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import Profile
 
 FLAVOURS = ("tensorrt", "tensorrt-rtx")
@@ -106,7 +106,7 @@ class TensorRtEngine:
         def build() -> bytes:
             return _build(self._key, content, self.sizes, self._cache, on_build)
 
-        self._stream = CudaStream(device)
+        use_gpu(device)
         self._logger = collecting_logger(self._trt)
         self._runtime = self._trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(self._cache.engine(self._key, build))
@@ -116,11 +116,14 @@ class TensorRtEngine:
         if self._engine is None:
             raise BuildError(f"{NAMES[flavour]} cannot load what it has built: {'; '.join(self._logger.errors)}")
         self._kernels: Any = None
-        self._context = self._new_context()
-        self._input, self._noise, self._output, self._scratch = (Buffer(self._stream.cuda) for _ in range(4))
+        how = self._how_to_run()
+        loaded = Loaded(lambda: self._engine.create_execution_context(how), self._logger, checked.noise_conditioned)
+        captures = self._kernels is None
+        self._lanes = open_lanes(device, checked.scale, lambda stream: OnStream(loaded, stream, captures=captures))
+        self._where = f"cuda:{device}"
         provider = f"{NAMES[flavour]} {self._key.version} on {gpu.name}"
         most = min(self.sizes.most)
-        self.info = replace(checked, name=flavour, provider=provider, precision=precision, most=most)
+        self.info = replace(checked, name=flavour, provider=provider, precision=precision, most=most, shared=True)
 
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run.
@@ -128,28 +131,13 @@ class TensorRtEngine:
         Raises SizeRangeError for sizes that the engine was not built for, EngineFailedError when it breaks down.
         """
         self.sizes.require(image.shape[2:])
-        self._logger.errors.clear()
-        with memory_watched(f"cuda:{self._stream.index}"):
-            return self._computed(np.ascontiguousarray(image), noise)
+        with memory_watched(self._where):
+            return self._lanes.run(image, noise)
 
-    def _computed(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        self._stream.activate()
-        self._context.set_input_shape("image", image.shape)
-        result = np.empty(tuple(self._context.get_tensor_shape("denoised")), np.float32)
-        needed = self._context.update_device_memory_size_for_shapes()
-        self._context.set_device_memory(self._scratch.reserve(needed), needed)
-        self._context.set_tensor_address("image", self._input.reserve(image.nbytes))
-        self._context.set_tensor_address("denoised", self._output.reserve(result.nbytes))
-        self._stream.upload(image, self._input.address)
-        if self.info.noise_conditioned:
-            table = NoiseLevel.unknown().table if noise is None else np.ascontiguousarray(noise)
-            self._context.set_tensor_address(NOISE_INPUT, self._noise.reserve(table.nbytes))
-            self._stream.upload(table, self._noise.address)
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise EngineFailedError(f"it failed: {'; '.join(self._logger.errors)}")
-        self._stream.download(self._output.address, result)
-        self._stream.wait()
-        return result
+    @property
+    def spent(self) -> Spent:
+        """What all images so far took on the GPU."""
+        return self._lanes.spent
 
     def close(self) -> None:
         """Keep what was compiled while it ran, and give back memory and device."""
@@ -158,19 +146,14 @@ class TensorRtEngine:
             if compiled != self._cache.kernels(self._key):
                 self._cache.keep_kernels(self._key, compiled)
         # In this order: a context must not outlive its engine.
-        del self._context, self._kernels, self._engine, self._runtime
-        # Where the device itself broke down there is nothing left to give back, and others may go on.
-        with suppress(CudaError):
-            self._stream.activate()
-            for buffer in (self._input, self._noise, self._output, self._scratch):
-                buffer.free()
-            self._stream.close()
+        self._lanes.close()
+        del self._lanes, self._kernels, self._engine, self._runtime
 
-    def _new_context(self) -> Any:
-        """A context without memory of its own: it gets what each image's size needs, not what the largest would."""
+    def _how_to_run(self) -> Any:
+        """How contexts are made: without memory of their own, so that they get what each image's size needs."""
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if not hasattr(self._trt, "IRuntimeCache"):
-            return self._engine.create_execution_context(strategy)
+            return strategy
         # TensorRT-RTX compiles kernels on the GPU at hand when it first runs them.
         config = self._engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
@@ -178,7 +161,10 @@ class TensorRtEngine:
         if known := self._cache.kernels(self._key):
             self._kernels.deserialize(known)
         config.set_runtime_cache(self._kernels)
-        return self._engine.create_execution_context(config)
+        if hasattr(self._trt, "CudaGraphStrategy"):
+            # It knows when the kernels for a shape are compiled; captured from without, others would be in the graph.
+            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        return config
 
 
 def _key(
