@@ -1,7 +1,8 @@
 """One photo through one engine: estimate its noise, run it tile by tile, blend, and store at the photo's own depth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +27,21 @@ from nsp_pipeline.core.blend import (
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.shuffle import reflected_indices
-from nsp_pipeline.core.tiling import Span, Tile, plan_fading_spans, plan_tiles
+from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
+from nsp_pipeline.denoise.in_order import in_order
 from nsp_pipeline.denoise.tiles import halved, tile_shape
+from nsp_pipeline.denoise.windows import bands_of, fill
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
 from nsp_pipeline.frames.frame import Frame
 from nsp_pipeline.frames.light import tone_for
+from nsp_pipeline.machine.cpus import usable_cpus
 from nsp_pipeline.machine.disk_array import beside, let_go
 from nsp_pipeline.noise.estimate import estimate_noise, looks_at_windows
 from nsp_pipeline.noise.windows import FEW
 
-BAND = 64
-"""Rows of a tile that are blended at once: what they take fits into a processor's cache, which is twice as fast."""
+TOGETHER = 3
+"""Tiles in hand where an engine takes several: two are with it, and one is filled or blended."""
 
 Pixels = NDArray[np.generic]
 """(H, W, C), as a photo stores them."""
@@ -169,7 +173,8 @@ def denoise_frame(
         if frame.rows:
             # No tile reads farther below what is done.
             reach = engine.info.halo + settings.reach_for(noise) + multiple
-            frame.rows.wait(min(height, rows // scale + 2 * (shape[0] + reach)))
+            ahead = 2 + TOGETHER * engine.info.shared
+            frame.rows.wait(min(height, rows // scale + ahead * (shape[0] + reach)))
         if on_rows and not tone:
             on_rows(result, rows)
         if on_tile and done:
@@ -219,47 +224,37 @@ def _run_exactly(
     reach = settings.reach_for(noise)
     halo = info.halo + reach
     tiles = list(plan_tiles(len(rows), len(cols), tile=shape, halo=halo, multiple=info.multiple))
-    strengths = 0.0
-    # One for all tiles, which have one shape: memory that is new is slower.
-    noisy = np.empty((pixels.shape[2], tiles[0].rows.stop, tiles[0].cols.stop), np.float32)
-    for done, tile in enumerate(tiles, 1):
-        read = slice(tile.rows.start, tile.rows.stop), slice(tile.cols.start, tile.cols.stop)
-        _fill(noisy, pixels, rows[read[0]], cols[read[1]])
+    together, threads = (TOGETHER, usable_cpus()) if info.shared else (1, 1)
+    # As many as are worked on, for tiles of one shape: memory that is new is slower.
+    kind = pixels.dtype if info.integers and pixels.dtype.kind == "u" else np.dtype(np.float32)
+    sides = tiles[0].rows.stop, tiles[0].cols.stop
+    windows = [np.empty((pixels.shape[2], *sides), kind) for _ in range(min(together, len(tiles)))]
+
+    def made(tile: Tile) -> float:
+        noisy = windows.pop()
+        fill(noisy, pixels, rows[tile.rows.start : tile.rows.stop], cols[tile.cols.start : tile.cols.stop])
         estimate = network_estimate(noisy, engine, noise)
-        for band in _bands(tile, noisy.shape[1:], reach):
+
+        def blended(band: Tile) -> float:
             seen = slice(band.rows.start, band.rows.stop), slice(band.cols.start, band.cols.stop)
             enlarged_seen = (slice(part.start * info.scale, part.stop * info.scale) for part in seen)
-            values, strength = blended_tile(noisy[:, *seen], estimate[:, *enlarged_seen], band, (info, settings, noise))
-            strengths += strength * values.shape[1] * values.shape[2]
+            how = info, settings, noise
+            values, strength = blended_tile(to_unit(noisy[:, *seen]), estimate[:, *enlarged_seen], band, how)
             top, left = tile.rows.start + band.rows.keep_start, tile.cols.start + band.cols.keep_start
             _store(values, result, top * info.scale, left * info.scale)
+            return strength * values.shape[1] * values.shape[2]
+
+        total = sum(in_order(blended, bands_of(tile, noisy.shape[1:], reach), threads))
+        windows.append(noisy)
+        return total
+
+    strengths = 0.0
+    for done, (tile, strength) in enumerate(zip(tiles, in_order(made, tiles, together), strict=True), 1):
+        strengths += strength
         if tile.cols.stop == len(cols):
             let_go(pixels, result)
         on_tile(done, len(tiles), tile.rows.keep_start * info.scale)
     return strengths / (len(rows) * len(cols) * info.scale**2)
-
-
-def _bands(tile: Tile, size: tuple[int, ...], reach: int) -> Iterator[Tile]:
-    """Cut what is kept of a tile that reads `size` pixels into bands that a processor's cache holds.
-
-    A band reads what blending looks at, in pixels of the tile.
-    """
-    height, width = size
-    inner, across = tile.rows.inner, tile.cols.inner
-    cols = Span(max(0, across.start - reach), min(width, across.stop + reach), across.start, across.stop)
-    for begin in range(inner.start, inner.stop, BAND):
-        end = min(begin + BAND, inner.stop)
-        yield Tile(Span(max(0, begin - reach), min(height, end + reach), begin, end), cols)
-
-
-def _fill(window: NDArray[np.float32], pixels: Pixels, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> None:
-    """Put rows and columns of a photo into what a network is to see, (C, h, w) in 0..1."""
-    if rows[-1] - rows[0] == len(rows) - 1 and cols[-1] - cols[0] == len(cols) - 1:
-        part = pixels[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]  # nothing is reflected, and nothing copied
-    else:
-        part = pixels[np.ix_(rows, cols)]
-    for top in range(0, len(part), BAND):
-        window[:, top : top + BAND] = to_unit(part[top : top + BAND]).transpose(2, 0, 1)
 
 
 def _run_fading(
@@ -305,8 +300,10 @@ def _run_tile(
     return blended_tile(noisy, network_estimate(noisy, engine, noise), tile, (engine.info, settings, noise))
 
 
-def network_estimate(noisy: NDArray[np.float32], engine: Engine, noise: NoiseLevel) -> NDArray[np.float32]:
-    """What the network makes of a window (C, h, w) in 0..1: (C, h·scale, w·scale), not yet blended with the photo.
+def network_estimate(noisy: NDArray[Any], engine: Engine, noise: NoiseLevel) -> NDArray[np.float32]:
+    """What the network makes of a window (C, h, w): (C, h·scale, w·scale) in 0..1, not yet blended with the photo.
+
+    The window is in 0..1, or as the photo stores it where the engine takes that.
 
     Raises EngineFailedError, EngineOutOfMemoryError, MemoryError, and UntrustedResultError for values that are none.
     """

@@ -19,7 +19,7 @@ from nsp_pipeline.models.memory import bytes_a_pixel
 from nsp_pipeline.profiles.bundle import Profile
 
 MOST_FOR_A_TILE = 3 << 30
-"""Bytes that an engine of the CPU takes for a tile, and no more than half of what is free."""
+"""Bytes that an engine of the CPU takes for a tile; there as on a GPU, no more than half of what is free."""
 
 
 def open_engine(
@@ -66,7 +66,7 @@ def open_engine(
         require_gpu(request.gpu)
     reference = OnnxRuntimeEngine(profile, mode=mode, threads=request.threads)
     try:
-        return _with_room(_first_trusted(profile, reference, request, fitting, instead), profile)
+        return _with_room(_first_trusted(profile, reference, request, fitting, instead), profile, request.gpu)
     except BaseException:
         reference.close()
         raise
@@ -80,13 +80,23 @@ def open_reference(profile: Profile, *, mode: str, threads: int | None = None) -
     return _with_room(OnnxRuntimeEngine(profile, mode=mode, threads=threads or default_threads()), profile)
 
 
-def _with_room(engine: Engine, profile: Profile) -> Engine:
-    """Let an engine on the CPU know how large an image may be: what a container allows is not answered by an error."""
-    free = available_memory()
-    if free is not None and "CPU" in engine.info.provider:
+def _with_room(engine: Engine, profile: Profile, gpu: int = 0) -> Engine:
+    """Let an engine know how large an image may be: what a container allows is not answered by an error.
+
+    On a GPU, where it is, larger images want fewer halos; those that are there together share its memory.
+    """
+    free = None
+    if engine.info.shared:
+        from nsp_pipeline.engines.cuda.device import free_memory
+        from nsp_pipeline.engines.cuda.lanes import LANES
+
+        free = (free_memory(gpu) or 0) // 2 // LANES or None
+    elif "CPU" in engine.info.provider and (there := available_memory()) is not None:
+        free = min(MOST_FOR_A_TILE, there // 2)
+    if free is not None:
         backbone = profile.spec.backbone
         each = bytes_a_pixel(backbone.name, backbone.sizes, profile.spec.inference.self_ensemble)
-        engine.info = replace(engine.info, room=min(MOST_FOR_A_TILE, free // 2) // (each * engine.info.scale**2))
+        engine.info = replace(engine.info, room=free // (each * engine.info.scale**2))
     return engine
 
 

@@ -1,12 +1,15 @@
 """What denoises with a profile: one network, or the one of two that suits the photo's noise."""
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.core.noise_kind import is_unsmoothed
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.with_pd import EngineWithPd
@@ -40,6 +43,7 @@ class EngineByNoise:
         """Take the open engine of the first profile; that of the second is opened when a photo first needs it."""
         self._smoothed, self._open_unsmoothed = smoothed, open_unsmoothed
         self._unsmoothed: Engine | None = None
+        self._one = threading.Lock()
         info, other = smoothed.info, profiles[1].spec.backbone
         first, most = _bytes_a_pixel(profiles[0]), max(map(_bytes_a_pixel, profiles))
         self.info = replace(
@@ -49,13 +53,17 @@ class EngineByNoise:
             room=info.room and info.room * first // most,
         )
 
-    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run; without a table, the network for what cameras have smoothed."""
         if noise is None or not is_unsmoothed(noise):
             return self._smoothed.run(image, noise)
-        if self._unsmoothed is None:
-            self._unsmoothed = self._open_unsmoothed()
-        return self._unsmoothed.run(image, noise)
+        with self._one:
+            if self._unsmoothed is None:
+                self._unsmoothed = self._open_unsmoothed()
+            if not self._unsmoothed.info.shared:
+                # Another engine than the first may have been trusted with the second network.
+                return self._unsmoothed.run(to_unit(image), noise)
+        return self._unsmoothed.run(image if self._unsmoothed.info.integers else to_unit(image), noise)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -42,6 +42,8 @@ class EngineWithPd:
             provider=" and ".join(dict.fromkeys(part.provider for part in opened)),
             precision="/".join(dict.fromkeys(part.precision for part in opened)),
             fallback="; ".join(dict.fromkeys(part.fallback for part in opened if part.fallback)),
+            shared=all(part.shared for part in opened),
+            integers=False,
         )
         # An estimate that is moved about looks one sub-image pixel farther.
         farther = inference.pd_factor if inference.shifted_grids else 0

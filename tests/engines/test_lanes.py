@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import fake_gpu
@@ -12,14 +13,17 @@ import pytest
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.engines import choose
 from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.cuda.gate import Gate
 from nsp_pipeline.engines.cuda.lanes import SHAPES, Lane, Place
+from nsp_pipeline.engines.cuda_driver import CudaDriver
 from nsp_pipeline.engines.onnx import on_cuda
 from nsp_pipeline.engines.onnx.on_cuda import OnnxCudaEngine
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
-from nsp_pipeline.engines.onnx.session import CPU, SessionRequest
-from nsp_pipeline.errors import EngineOutOfMemoryError, ProfileError
+from nsp_pipeline.engines.onnx.session import CPU, CUDA, SessionRequest
+from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
+from nsp_pipeline.models.memory import MOST
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile
 
@@ -218,6 +222,48 @@ def test_where_graphs_are_refused_it_goes_on_without_and_says_why(
     assert engine.info.fallback == f"without CUDA graphs: {reason}"
     np.testing.assert_array_equal(engine.run(IMAGES[0]), plain.run(IMAGES[0]))
     assert len(asked) == (2 if reason.startswith("operation") else 0), "asked once for each lane"
+
+
+@pytest.fixture
+def with_gpu(cuda: fake_gpu.FakeCuda, monkeypatch: pytest.MonkeyPatch) -> fake_gpu.FakeCuda:
+    """A GPU that a driver lists, and on which ONNX Runtime computes on the CPU in secret."""
+    listed = CudaDriver((13, 0), ("Fake RTX",))
+    monkeypatch.setattr(choose, "find_driver", lambda: listed)
+    monkeypatch.setattr(choose, "require_gpu", lambda index: listed)
+    monkeypatch.setattr(on_cuda, "OnnxCudaEngine", partial(OnnxCudaEngine, provider=CPU))
+    return cuda
+
+
+def test_onnx_runtime_on_a_gpu_gets_lanes_and_tiles_as_large_as_its_memory_allows(
+    with_gpu: fake_gpu.FakeCuda, tiny_profile: Profile
+) -> None:
+    with_gpu.memory = 1 << 33
+    engine = choose.open_engine(tiny_profile, mode="denoise", engine="onnx", device="cuda")
+    assert isinstance(engine, OnnxCudaEngine)
+    assert (engine.info.precision, engine.info.shared, engine.info.fallback) == ("fp16", True, "")
+    assert engine.info.room == pytest.approx((1 << 33) / 4 / MOST, rel=0.01)
+    engine.close()
+
+
+def test_without_cuda_python_the_first_line_of_a_run_says_so(
+    with_gpu: fake_gpu.FakeCuda, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> None:
+        raise MissingCapabilityError("cuda-python is not installed: pip install it")
+
+    opened: list[str] = []
+
+    def plain(*args: object, provider: str = CPU, **options: Any) -> OnnxRuntimeEngine:
+        if provider not in (CPU, CUDA):
+            raise MissingCapabilityError("not here")
+        opened.append(provider)
+        return OnnxRuntimeEngine(tiny_profile, mode="denoise")
+
+    monkeypatch.setattr(choose, "OnnxRuntimeEngine", plain)
+    monkeypatch.setattr(cuda_device, "import_cuda", absent)
+    engine = choose.open_engine(tiny_profile, mode="denoise", engine="onnx", device="cuda")
+    assert engine.info.fallback == "copies wait for the GPU: cuda-python is not installed: pip install it"
+    assert opened == [CPU, CUDA]
 
 
 def test_who_wants_to_be_alone_waits_for_all_and_goes_before_those_who_come_later() -> None:
