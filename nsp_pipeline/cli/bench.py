@@ -25,12 +25,19 @@ from nsp_pipeline.machine.cpus import cpu_name, default_threads, usable_cpus
 from nsp_pipeline.profiles.choose import find_profile, shipped_profiles
 from nsp_pipeline.speed.bench import AUTHORS, REAL_PHOTO, Bench, Configuration, Plan, Timed, run_bench
 from nsp_pipeline.speed.memory import gpu_name
+from nsp_pipeline.speed.stages import STAGES
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 1 << 15
 EXPLAINED = (
     f"{REAL_PHOTO:.0f} MP: a photo of that size at this rate; start: to open the engine; MiB: peak of the process; "
     "of peak: the network's multiply-adds over the matrix rate in the same precision; "
     "eager: over PyTorch as the paper's authors run it"
+)
+
+STAGES_EXPLAINED = (
+    "decode, encode: a JPEG in one thread, of which a run has several; compute: the network, all it computes twice "
+    "included; copy: to the GPU and back; blend: tiles filled, blended and stored; in a run they overlap, and the "
+    "slowest bounds it"
 )
 
 
@@ -108,6 +115,8 @@ def command(
 
     A photo made by nsp itself goes the whole way in memory: its noise is measured, its tiles go through the engine, and
     the result is blended and stored. Each configuration runs in a process of its own, and its memory is told with it.
+    A second table says how fast each stage is by itself, decoding, copies to a GPU and encoding included, and which
+    one bounds a run.
 
     Exit codes: 0 something was measured; 2 wrong usage; 3 nothing runs here; 130 interrupted.
     """
@@ -155,8 +164,11 @@ def _show(bench: Bench, plan: Plan) -> None:
     print_rich(
         f"computed by {runs_on or 'nothing'}", f"matrix rate: {rates or 'not measured'}", Text(EXPLAINED, style="dim")
     )
-    for line in dict.fromkeys(_stages(row) for row in bench.timed if row.engine_share is not None):
+    for line in dict.fromkeys(_share(row) for row in bench.timed if row.engine_share is not None):
         print_rich(Text(line))
+    staged = [row for row in bench.timed if row.stages]
+    if staged:
+        print_rich("megapixels a second of each stage by itself", _stages(staged), Text(STAGES_EXPLAINED, style="dim"))
     for name, known in _auto(plan).items():
         print_rich(Text(f"--engine auto, {name}: {known}"))
     notes = [(row.configuration, row.note) for row in bench.timed if row.note]
@@ -205,7 +217,22 @@ def _document(bench: Bench, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _stages(row: Timed) -> str:
+def _stages(rows: Sequence[Timed]) -> Table:
+    """A row for each engine, a column for each stage that any of them has."""
+    there = [stage for stage in STAGES if any(stage in row.stages for row in rows)]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("profile", "engine"):
+        table.add_column(title, overflow="fold")
+    for title in there:
+        table.add_column(title, justify="right")
+    table.add_column("bound by")
+    for row in rows:
+        rates = (f"{row.stages[stage]:.3g}" if stage in row.stages else "" for stage in there)
+        table.add_row(Text(row.configuration.profile), f"{row.engine} {row.precision}", *rates, row.bound_by)
+    return table
+
+
+def _share(row: Timed) -> str:
     """Where the time of an engine's row goes."""
     name = f"{row.configuration.profile}, {row.engine} {row.precision}"
     twice = f"; of {REAL_PHOTO:.0f} MP, tiles compute {row.seen_twice:.0%} twice" if row.seen_twice is not None else ""

@@ -242,9 +242,10 @@ def _run_exactly(
             values, strength = blended_tile(to_unit(noisy[:, *seen]), estimate[:, *enlarged_seen], band, how)
             top, left = tile.rows.start + band.rows.keep_start, tile.cols.start + band.cols.keep_start
             _store(values, result, top * info.scale, left * info.scale)
-            return strength * values.shape[1] * values.shape[2]
+            share: float = strength * values.shape[1] * values.shape[2]
+            return share
 
-        total = sum(in_order(blended, bands_of(tile, noisy.shape[1:], reach), threads))
+        total: float = sum(in_order(blended, bands_of(tile, noisy.shape[1:], reach), threads))
         windows.append(noisy)
         return total
 

@@ -16,12 +16,16 @@ import numpy as np
 from nsp_pipeline.machine.apart import RefusedTrialError
 from nsp_pipeline.speed.apart import ask
 from nsp_pipeline.speed.photo import noisy_photo
+from nsp_pipeline.speed.stages import STAGES, bound_by
 
 AUTHORS = "eager"
 """In the place of an engine: PyTorch as the paper's authors run it."""
 
 REAL_PHOTO = 24.0
 """Megapixels of the photo whose time is reported."""
+
+SHORTEST = 1e-6
+"""Seconds: no clock tells less."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ class Timed:
     """Of the time, what the engine took; the rest is noise, tiles, blend and storing. None for the authors' way."""
     seen_twice: float | None
     """How much more of a photo of REAL_PHOTO megapixels is computed than it has: what halos of tiles see again."""
+    stages: dict[str, float]
+    """Megapixels a second of each of STAGES by itself; empty for the authors' way."""
+    bound_by: str | None
+    """The slowest of them, which bounds a run in which they overlap."""
     times_authors: float | None
     """How many times as fast as the authors' way, on the same profile."""
 
@@ -186,6 +194,7 @@ def _summary(configuration: Configuration, plan: Plan, laps: _Laps, work: Mappin
     rate = plan.megapixels / statistics.median(seconds)
     authors = Configuration(configuration.profile, AUTHORS, "fp32")
     beside = [] if authors in laps.refused else [answer["seconds"] for answer in laps.answers.get(authors, [])]
+    stages = {stage: plan.megapixels / max(seconds, SHORTEST) for stage, seconds in _median_stages(answers).items()}
     flops = 2e6 * plan.megapixels * work.get(configuration.profile, 0.0)
     peaks = laps.rates.get(_device_key(last["gpu"], last["precision"]), [])
     return Timed(
@@ -205,8 +214,20 @@ def _summary(configuration: Configuration, plan: Plan, laps: _Laps, work: Mappin
         share_of_peak=_median([flops / lap / peak for lap, peak in zip(seconds, peaks, strict=False)]) or None,
         engine_share=_median([one["engine_seconds"] / one["seconds"] for one in answers if "engine_seconds" in one]),
         seen_twice=last.get("seen_twice"),
+        stages=stages,
+        bound_by=bound_by(stages),
         times_authors=_median([theirs / ours for theirs, ours in zip(beside, seconds, strict=False)]),
     )
+
+
+def _median_stages(answers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Seconds of the stages that were measured, in their order."""
+    measured = [answer["stages"] for answer in answers if "stages" in answer]
+    return {
+        stage: statistics.median(taken[stage] for taken in measured)
+        for stage in STAGES
+        if measured and stage in measured[0]
+    }
 
 
 def _device_key(gpu: bool, precision: str) -> str:

@@ -7,6 +7,7 @@ output; see `apart`, which starts it.
 import json
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.denoise.tiles import seen_twice
 from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.cuda.lanes import Copying
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.speed.matrix_rate import matrix_rate
 from nsp_pipeline.speed.memory import gpu_memory, peak_memory
+from nsp_pipeline.speed.stages import around_the_network
 from nsp_pipeline.speed.work import macs_per_pixel
 
 REAL_SIZE = 4000, 6000
@@ -60,6 +63,8 @@ def time_engine(
     spent = _time_passes(lambda pixels: _denoised(pixels, watched), photo, seconds, gpu=gpu)
     held = gpu_memory(index) if gpu else None
     info = opened.info
+    engine_seconds = statistics.median(watched.passes[-len(spent) :])
+    pixels: Pixels = np.load(photo)
     return {
         **_outcome(start, spent, held - before if held is not None and before is not None else None),
         "gpu": gpu,
@@ -67,9 +72,20 @@ def time_engine(
         "provider": info.provider,
         "precision": info.precision,
         "note": info.fallback,
-        "engine_seconds": statistics.median(watched.passes[-len(spent) :]),
+        "engine_seconds": engine_seconds,
+        "stages": {**_in_the_engine(opened, engine_seconds, pixels), **around_the_network(pixels, info)},
         "seen_twice": seen_twice(info, REAL_SIZE, InferenceSettings().reach) if info.tiling == "exact" else None,
     }
+
+
+def _in_the_engine(engine: Engine, seconds: float, pixels: Pixels) -> dict[str, float]:
+    """Seconds of a photo's stages on the device; without copies where none are seen apart from computing."""
+    if not isinstance(engine, Copying):
+        return {"compute": seconds}
+    before = engine.spent
+    denoise_pixels(pixels, engine, InferenceSettings())
+    taken = engine.spent - before
+    return {"copy in": taken.copy_in, "compute": taken.compute, "copy out": taken.copy_out}
 
 
 def _denoised(pixels: Pixels, engine: "_Watched") -> object:
@@ -78,11 +94,14 @@ def _denoised(pixels: Pixels, engine: "_Watched") -> object:
 
 
 class _Watched:
-    """An engine, and how many seconds of each photo it took."""
+    """An engine, and how many seconds of each photo it was at work, with one tile or several."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.passes: list[float] = []
+        self._counting = threading.Lock()
+        self._inside = 0
+        self._begun = 0.0
 
     @property
     def info(self) -> EngineInfo:
@@ -97,12 +116,19 @@ class _Watched:
         """Another photo comes."""
         self.passes.append(0.0)
 
-    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine."""
-        begun = time.perf_counter()
-        result = self._engine.run(image) if noise is None else self._engine.run(image, noise)
-        self.passes[-1] += time.perf_counter() - begun
-        return result
+        with self._counting:
+            if not self._inside:
+                self._begun = time.perf_counter()
+            self._inside += 1
+        try:
+            return self._engine.run(image) if noise is None else self._engine.run(image, noise)
+        finally:
+            with self._counting:
+                self._inside -= 1
+                if not self._inside:
+                    self.passes[-1] += time.perf_counter() - self._begun
 
     def close(self) -> None:
         """See Engine."""

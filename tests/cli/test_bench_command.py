@@ -34,6 +34,10 @@ def test_measures_engines_beside_the_authors_way_and_says_what_did_not_run(
     assert onnx["peak_bytes"] > 20 << 20
     assert 0 < onnx["engine_share"] < 1
     assert 0 <= onnx["seen_twice"] < 1
+    assert list(onnx["stages"]) == ["decode", "noise", "compute", "blend", "encode"], "a CPU copies nothing"
+    assert onnx["bound_by"] == min(onnx["stages"], key=onnx["stages"].get)
+    assert onnx["stages"]["compute"] == pytest.approx(onnx["megapixels_per_second"] / onnx["engine_share"])
+    assert (eager["stages"], eager["bound_by"]) == ({}, None)
     assert report["auto"] == {str(tiny_profile.path): UNKNOWN}
     (refused,) = report["refused"]
     assert (refused["engine"], refused["precision"]) == ("onnx", "bf16")
@@ -49,6 +53,23 @@ def test_people_get_a_table_that_fits(real_nsp: Nsp, tiny_profile: Profile, monk
     assert ended.code == 0, ended.err
     assert any(line.split()[:3] == [path.name, "onnx", "fp32"] for line in ended.out.splitlines())
     assert "computed by onnx: CPUExecutionProvider" in ended.out
+    lines = ended.out.splitlines()
+    titles = next(place for place, line in enumerate(lines) if "bound by" in line)
+    assert lines[titles].split() == [
+        "profile",
+        "engine",
+        "decode",
+        "noise",
+        "compute",
+        "blend",
+        "encode",
+        "bound",
+        "by",
+    ]
+    *shown, slowest = lines[titles + 1].split()
+    assert shown[:3] == [path.name, "onnx", "fp32"]
+    rates = dict(zip(lines[titles].split()[2:-2], map(float, shown[3:]), strict=True))
+    assert rates[slowest] == min(rates.values())
     assert "matrix rate: cpu fp32 " in ended.out
 
 
@@ -65,7 +86,7 @@ def test_what_ran_instead_of_what_was_asked_for_is_said(
     asked = Configuration("tiny", "openvino", "bf16")
     row = Timed(
         asked, "onnx", "CPUExecutionProvider", "fp32", "its colours are off", False,
-        (2.0,), (2.0,), 0.1, 1 << 20, None, 0.5, 48.0, None, 0.75, 0.1, None,
+        (2.0,), (2.0,), 0.1, 1 << 20, None, 0.5, 48.0, None, 0.75, 0.1, {}, None, None,
     )  # fmt: skip
     monkeypatch.setattr(bench, "run_bench", lambda plan, on_step: Bench([row], [], {}, {}))
     monkeypatch.setenv("COLUMNS", "120")

@@ -21,6 +21,7 @@ from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.onnx.session import CPU
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
+from nsp_pipeline.noise.estimate import estimate_noise
 from nsp_pipeline.profiles.bundle import Profile
 
 
@@ -82,7 +83,8 @@ class Late:
     """Rows that come when they are asked for."""
 
     def __init__(self, pixels: Any, whole: Any) -> None:
-        self.pixels, self.whole, self.here, self.asked = pixels, whole, 0, []
+        self.pixels, self.whole, self.here = pixels, whole, 0
+        self.asked: list[int] = []
 
     def wait(self, rows: int) -> None:
         self.asked.append(rows)
@@ -98,7 +100,7 @@ def test_no_tile_is_begun_before_its_rows_are_there(engines: Any) -> None:
     pixels = np.zeros_like(whole)
     late: Any = Late(pixels, whole)
     # The noise is known, which would have to see all rows.
-    noise = photo_module.estimate_noise(whole)
+    noise = estimate_noise(whole)
     frame = Frame(pixels, None, Kind.TIFF, Metadata(), Camera(), rows=late)
 
     found = denoise_frame(frame, shared, settings, noise=noise)
@@ -110,7 +112,8 @@ def test_no_tile_is_begun_before_its_rows_are_there(engines: Any) -> None:
 def test_memory_that_runs_out_in_one_tile_halves_all_and_a_failure_is_told(engines: Any) -> None:
     plain, shared = engines
     pixels = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
-    run, smaller = shared.run, []
+    run = shared.run
+    smaller: list[int] = []
 
     def short(image: Any, noise: Any = None) -> Any:
         if image.shape[2] > 140:

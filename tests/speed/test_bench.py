@@ -41,7 +41,10 @@ def answering(seconds: dict[str, Iterator[float]], asked: list[str]) -> Ask:
         engine = fields.get("engine", "eager")
         ran = {"engine": engine, "provider": "CPU", "precision": precision, "note": ""}
         taken = next(seconds[what])
-        stages = {"engine_seconds": taken / 4, "seen_twice": 0.1} if task == "engine" else {}
+        stages: dict[str, Any] = {}
+        if task == "engine":
+            apart = {"compute": taken / 4, "copy in": taken / 20, "decode": taken / 2, "encode": 0.0}
+            stages = {"engine_seconds": taken / 4, "seen_twice": 0.1, "stages": apart}
         return {**facts, **ran, **stages, "seconds": taken}
 
     return ask
@@ -67,6 +70,8 @@ def test_ratios_and_shares_are_formed_within_a_round(monkeypatch: pytest.MonkeyP
     assert onnx.seconds == (2.0, 6.0, 2.0)
     assert (onnx.engine_share, onnx.seen_twice, eager.engine_share) == (0.25, 0.1, None)
     assert onnx.megapixels_per_second == 0.5
+    assert onnx.stages == {"decode": 1.0, "copy in": 10.0, "compute": 2.0, "encode": 1e6}
+    assert (onnx.bound_by, eager.stages, eager.bound_by) == ("decode", {}, None)
     assert onnx.real_photo_seconds == 48
     # 1e6 pixels of 1e6 multiply-adds, two operations each, in 2 s, where 4e12 a second are possible.
     assert onnx.share_of_peak == pytest.approx(0.25)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,16 @@ class Spent:
 
     def __sub__(self, other: "Spent") -> "Spent":
         return Spent(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+@runtime_checkable
+class Copying(Protocol):
+    """An engine that copies to a GPU and back, and knows what that takes."""
+
+    @property
+    def spent(self) -> Spent:
+        """What all images so far took."""
+        ...
 
 
 class Lane:
