@@ -21,6 +21,9 @@ from nsp_pipeline.profiles.bundle import Profile
 MOST_FOR_A_TILE = 3 << 30
 """Bytes that an engine of the CPU takes for a tile; there as on a GPU, no more than half of what is free."""
 
+BESIDE_A_GPU = 200
+"""Bytes of the machine's memory for a pixel of a tile: two are pinned for copies, three are filled or blended."""
+
 
 def open_engine(
     profile: Profile,
@@ -83,20 +86,22 @@ def open_reference(profile: Profile, *, mode: str, threads: int | None = None) -
 def _with_room(engine: Engine, profile: Profile, gpu: int = 0) -> Engine:
     """Let an engine know how large an image may be: what a container allows is not answered by an error.
 
-    On a GPU, where it is, larger images want fewer halos; those that are there together share its memory.
+    On a GPU, larger images want fewer halos; those that are there together share its memory and the machine's.
     """
-    free = None
+    backbone = profile.spec.backbone
+    each = bytes_a_pixel(backbone.name, backbone.sizes, profile.spec.inference.self_ensemble)
+    there = available_memory()
+    rooms = []
     if engine.info.shared:
         from nsp_pipeline.engines.cuda.device import free_memory
         from nsp_pipeline.engines.cuda.lanes import LANES
 
-        free = (free_memory(gpu) or 0) // 2 // LANES or None
-    elif "CPU" in engine.info.provider and (there := available_memory()) is not None:
-        free = min(MOST_FOR_A_TILE, there // 2)
-    if free is not None:
-        backbone = profile.spec.backbone
-        each = bytes_a_pixel(backbone.name, backbone.sizes, profile.spec.inference.self_ensemble)
-        engine.info = replace(engine.info, room=free // (each * engine.info.scale**2))
+        if free := free_memory(gpu):
+            rooms = [free // 2 // (each * LANES), *([] if there is None else [there // 2 // BESIDE_A_GPU])]
+    elif "CPU" in engine.info.provider and there is not None:
+        rooms = [min(MOST_FOR_A_TILE, there // 2) // each]
+    if rooms:
+        engine.info = replace(engine.info, room=min(rooms) // engine.info.scale**2)
     return engine
 
 
