@@ -22,6 +22,7 @@ from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.onnx.half_precision import to_half
 from nsp_pipeline.engines.tensorrt import build as tensorrt_build
 from nsp_pipeline.engines.tensorrt import engine as tensorrt
+from nsp_pipeline.engines.tensorrt import on_stream
 from nsp_pipeline.engines.tensorrt.build import BuildError, BuildOptions, build_engine
 from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, unavailable
 from nsp_pipeline.engines.tensorrt.size_range import SizeRangeError, chosen_range, default_range, fixed_size
@@ -41,8 +42,8 @@ STUB(getNvOnnxParserVersion) STUB(getPluginRegistry) STUB(initLibNvInferPlugins)
 """All that TensorRT's Python bindings need of its libraries to be looked at, and not to work."""
 
 RTX_ONLY = {
-    "ComputeCapability", "IRuntimeCache", "create_runtime_cache", "create_runtime_config", "num_compute_capabilities",
-    "set_compute_capability", "set_runtime_cache",
+    "ComputeCapability", "CudaGraphStrategy", "IRuntimeCache", "create_runtime_cache", "create_runtime_config",
+    "cuda_graph_strategy", "num_compute_capabilities", "set_compute_capability", "set_runtime_cache",
 }  # fmt: skip
 """What is called for TensorRT-RTX alone (create_runtime_config: TensorRT has it since 10.13)."""
 
@@ -142,8 +143,9 @@ def test_without_a_gpu_the_driver_is_named() -> None:
 
 
 def asked_for() -> set[str]:
-    """Every attribute that the two modules access on anything."""
-    trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in (tensorrt, tensorrt_build)]
+    """Every attribute that the modules access on anything."""
+    modules = (tensorrt, on_stream, tensorrt_build)
+    trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules]
     return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
