@@ -20,7 +20,7 @@ from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.denoise.tiles import seen_twice
 from nsp_pipeline.engines.choose import open_engine
-from nsp_pipeline.engines.cuda.lanes import Copying
+from nsp_pipeline.engines.cuda.lanes import OnLanes
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.profiles.choose import find_profile
@@ -80,7 +80,7 @@ def time_engine(
 
 def _in_the_engine(engine: Engine, seconds: float, pixels: Pixels) -> dict[str, float]:
     """Seconds of a photo's stages on the device; without copies where none are seen apart from computing."""
-    if not isinstance(engine, Copying):
+    if not isinstance(engine, OnLanes):
         return {"compute": seconds}
     before = engine.spent
     denoise_pixels(pixels, engine, InferenceSettings())

@@ -83,6 +83,46 @@ def test_the_fake_has_real_names_only() -> None:
     assert int(runtime.cudaError_t.cudaSuccess) == 0
 
 
+REAL_CALLS: dict[str, tuple[int, ...]] = {
+    "cudaSetDevice": (0,),
+    "cudaMemGetInfo": (),
+    "cudaGetLastError": (),
+    "cudaStreamCreateWithFlags": (1,),
+    "cudaStreamDestroy": (0,),
+    "cudaStreamSynchronize": (0,),
+    "cudaStreamIsCapturing": (0,),
+    "cudaStreamEndCapture": (0,),
+    "cudaGraphInstantiate": (0, 0),
+    "cudaGraphDestroy": (0,),
+    "cudaGraphLaunch": (0, 0),
+    "cudaGraphExecDestroy": (0,),
+    "cudaEventCreate": (),
+    "cudaEventRecord": (0, 0),
+    "cudaEventElapsedTime": (0, 0),
+    "cudaEventDestroy": (0,),
+    "cudaMalloc": (16,),
+    "cudaFree": (0,),
+    "cudaMallocHost": (16,),
+    "cudaFreeHost": (0,),
+}
+
+
+def test_the_real_bindings_take_what_the_fake_takes() -> None:
+    if find_spec("cuda") is None:
+        pytest.skip("cuda-python is not installed")
+    real = cuda_device.import_cuda()
+    if not int(real.cudaGetDeviceCount()[0]):
+        pytest.skip("this machine has a GPU, where calls without a meaning do harm")
+    for name, given in REAL_CALLS.items():
+        code, *_ = getattr(real, name)(*given)
+        assert isinstance(code, real.cudaError_t), name
+    kind, mode = real.cudaMemcpyKind.cudaMemcpyHostToDevice, real.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+    assert int(real.cudaMemcpyAsync(0, 0, 0, kind, 0)[0])
+    assert int(real.cudaStreamBeginCapture(0, mode)[0])
+    assert int(real.cudaStreamCaptureStatus.cudaStreamCaptureStatusNone) == 0
+    assert real.cudaStreamNonBlocking == fake_gpu.FakeCuda.cudaStreamNonBlocking
+
+
 @pytest.mark.parametrize("flavour", tensorrt.FLAVOURS)
 def test_it_gives_the_network_s_picture_and_names_what_computes(
     machine: FakeMachine, tiny_profile: Profile, flavour: str

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines.cuda.device import Buffer, CudaError, CudaStream, Marks
 from nsp_pipeline.engines.cuda.gate import GATE
+from nsp_pipeline.engines.engine import memory_watched
 
 LANES = 2
 """One copies while the other computes; a third would only take memory."""
@@ -84,16 +85,6 @@ class Spent:
 
     def __sub__(self, other: "Spent") -> "Spent":
         return Spent(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
-
-
-@runtime_checkable
-class Copying(Protocol):
-    """An engine that copies to a GPU and back, and knows what that takes."""
-
-    @property
-    def spent(self) -> Spent:
-        """What all images so far took."""
-        ...
 
 
 class Lane:
@@ -252,3 +243,20 @@ def open_lanes(index: int, scale: int, network: Callable[[CudaStream], Network])
             lane.close()
         raise
     return Lanes(opened)
+
+
+class OnLanes:
+    """What engines on lanes have in common."""
+
+    _lanes: Lanes
+    _where: str
+
+    def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See Engine.run."""
+        with memory_watched(self._where):
+            return self._lanes.run(image, noise)
+
+    @property
+    def spent(self) -> Spent:
+        """What all images so far took on the GPU."""
+        return self._lanes.spent

@@ -7,11 +7,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nsp_pipeline.engines.cuda.device import CudaStream
-from nsp_pipeline.engines.cuda.lanes import LANES, Place, Prepared, Spent, open_lanes
-from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, is_out_of_memory, memory_watched
+from nsp_pipeline.engines.cuda.lanes import LANES, OnLanes, Place, Prepared, open_lanes
+from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, is_out_of_memory
 from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.engines.onnx.session import CUDA, SessionRequest
 from nsp_pipeline.engines.onnx.unit_pixels import unit_graph
@@ -28,7 +27,7 @@ Open = Callable[[bool], Any]
 """Opens the session, with CUDA graphs or without."""
 
 
-class OnnxCudaEngine:
+class OnnxCudaEngine(OnLanes):
     """A profile's graph on ONNX Runtime's CUDA provider; copies of one image overlap with computing another."""
 
     def __init__(
@@ -69,16 +68,6 @@ class OnnxCudaEngine:
             self.close()
             raise
         self.info = replace(self.info, fallback="; ".join(dict.fromkeys(self._refused)))
-
-    def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """See Engine.run."""
-        with memory_watched(self._where):
-            return self._lanes.run(image, noise)
-
-    @property
-    def spent(self) -> Spent:
-        """What all images so far took on the GPU."""
-        return self._lanes.spent
 
     def close(self) -> None:
         """Free sessions and memory."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nsp_pipeline import __version__
 from nsp_pipeline.engines.cache_folder import cache_folder
 from nsp_pipeline.engines.cuda.device import Gpu, count_gpus, find_gpu, use_gpu
-from nsp_pipeline.engines.cuda.lanes import Spent, open_lanes
-from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo, memory_watched
+from nsp_pipeline.engines.cuda.lanes import OnLanes, open_lanes
+from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo
 from nsp_pipeline.engines.onnx.half_precision import to_half
 from nsp_pipeline.engines.onnx.model_file import checked_model, without_default
 from nsp_pipeline.engines.tensorrt.build import (
@@ -66,7 +66,7 @@ def this_machine() -> dict[str, dict[str, frozenset[str]]]:
     return found
 
 
-class TensorRtEngine:
+class TensorRtEngine(OnLanes):
     """A profile's graph on a GPU through TensorRT or TensorRT-RTX."""
 
     def __init__(
@@ -131,13 +131,7 @@ class TensorRtEngine:
         Raises SizeRangeError for sizes that the engine was not built for, EngineFailedError when it breaks down.
         """
         self.sizes.require(image.shape[2:])
-        with memory_watched(self._where):
-            return self._lanes.run(image, noise)
-
-    @property
-    def spent(self) -> Spent:
-        """What all images so far took on the GPU."""
-        return self._lanes.spent
+        return super().run(image, noise)
 
     def close(self) -> None:
         """Keep what was compiled while it ran, and give back memory and device."""
