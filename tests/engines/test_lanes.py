@@ -9,6 +9,7 @@ from typing import Any
 
 import fake_gpu
 import numpy as np
+import onnx
 import pytest
 
 from nsp_pipeline.core.depth import from_unit, to_unit
@@ -24,7 +25,7 @@ from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.onnx.session import CPU, CUDA, SessionRequest
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
 from nsp_pipeline.models.memory import MOST
-from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 from nsp_pipeline.profiles.choose import find_profile
 
 IMAGES = [np.random.default_rng(seed).random((1, 3, 38, 54), dtype=np.float32) for seed in range(6)]
@@ -209,6 +210,14 @@ def test_every_shape_has_a_graph_of_its_own_until_there_are_too_many(asked: list
             engine.run(np.zeros((1, 3, 8, width), np.float32))
     assert asked[-2:] == ["-1", "-1"]
     assert max(map(int, asked)) == on_cuda.GRAPHS
+
+
+@pytest.mark.parametrize("name", ["fast", "standard", "quality"])
+def test_what_ships_has_nothing_that_a_cuda_graph_cannot_hold(name: str) -> None:
+    profile = find_profile(name)
+    for part in filter(None, (profile, profile.unsmoothed)):
+        nodes = onnx.load_from_string(part.read(MODEL_FILES["denoise"])).graph.node
+        assert not {node.op_type for node in nodes} & {"If", "Loop", "Scan", "NonZero"}
 
 
 @pytest.mark.parametrize(
