@@ -16,6 +16,10 @@ LEAST_PSNR = PARITY["fp16"]
 
 CHECK_SIZE = (128, 192)
 
+BRIGHTENED_SIZE = (256, 384)
+"""Of a photo-like image that shows enough flat shadow to tell that a tone curve has bent its noise; the smaller one
+does not."""
+
 EXAMPLE_SIGMA = 0.02
 """Standard deviation (0..1) that fills the noise table of graphs that take one."""
 
@@ -24,9 +28,9 @@ class ParityError(NspError):
     """The exported graph does not compute what the network computes; nothing was published."""
 
 
-def check_size(multiple: int) -> Size:
-    """CHECK_SIZE, rounded up to what a network takes."""
-    height, width = (-(-side // multiple) * multiple for side in CHECK_SIZE)
+def check_size(multiple: int, size: Size = CHECK_SIZE) -> Size:
+    """A size rounded up to what a network takes."""
+    height, width = (-(-side // multiple) * multiple for side in size)
     return height, width
 
 

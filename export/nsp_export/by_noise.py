@@ -34,13 +34,16 @@ def by_noise(smoothed: bytes, unsmoothed: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def inner_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The branches of a graph, which see its values."""
+    return (attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g"))
+
+
 def every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes of a graph and of the graphs inside them, which see its values."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from every_node(attribute.g)
+    """All nodes of a graph and of the graphs inside it."""
+    yield from graph.node
+    for inner in inner_graphs(graph):
+        yield from every_node(inner)
 
 
 def _question() -> list[onnx.NodeProto]:

@@ -1,19 +1,21 @@
-"""The noise estimator and the blending inside a graph: a picture goes in, and what `nsp denoise` makes of it comes out.
+"""Noise estimator, brightening and blending inside a graph: an image goes in, and what `nsp denoise` makes comes out.
 
 A file is only given away after its picture was compared with that of the parts that nsp itself runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 import onnx
-from onnx import inliner, version_converter
+from onnx import helper, inliner, shape_inference, version_converter
 
-from nsp_export.agreement import LEAST_PSNR, ParityError, check_size, photo_like
+from nsp_export.agreement import BRIGHTENED_SIZE, CHECK_SIZE, LEAST_PSNR, ParityError, check_size, photo_like
+from nsp_export.brightening_operators import brightening, mend
+from nsp_export.by_noise import every_node, inner_graphs
 from nsp_export.noise_operators import blend, cut, tell
 from nsp_export.stated_noise import TAKES_NO_NOISE
-from nsp_pipeline.core.blend import local_weight
+from nsp_pipeline.core.blend import local_weight, recentred
 from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx.load import import_onnxruntime
@@ -25,9 +27,9 @@ INSIDE = "inside"
 
 
 def with_noise_inside(content: bytes) -> bytes:
-    """Return a graph that estimates the noise of every image itself and blends as `nsp denoise` does; no other input.
+    """Return a graph that estimates the noise of every image itself, brightens and blends as `nsp denoise` does.
 
-    The result is that of a whole picture: tiles would each be told another noise.
+    It has no other input. The result is that of a whole picture: tiles would each be told another noise.
 
     Raises:
         ParityError: it does not give the picture of `nsp denoise`, to 55 dB.
@@ -40,13 +42,14 @@ def with_noise_inside(content: bytes) -> bytes:
     if facts["mode"] != "denoise":
         raise UsageError(f"--noise {INSIDE} works with --mode denoise only: no other program blends what is enlarged")
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    picture, table = {"image": "image"}, {NOISE_INPUT: "noise"}
     parts = [
-        _part(_model(cut), opset, "cut", picture, "windows"),
-        _part(_estimator(), opset, "estimator", {"image": "windows"}, "said"),
-        _part(_model(tell), opset, "tell", {**picture, "windows": "windows", "said": "said"}, "noise"),
-        _part(model, opset, "network", {**picture, **table}, "estimated"),
-        _part(_model(blend), opset, "blend", {**picture, **table, "estimated": "estimated"}, "denoised"),
+        _part(_model(cut), opset, "cut", ["windows"]),
+        _part(_estimator(), opset, "estimator", ["said"], {"image": "windows"}),
+        _part(_model(tell), opset, "tell", ["found", "share"]),
+        _part(_model(brightening), opset, "brightening", ["noise", "brightening", "bent"]),
+        _part(model, opset, "network", ["estimated"]),
+        _part(_model(mend), opset, "mend", ["centred", "clean"]),
+        _part(_model(blend), opset, "blend", ["denoised"]),
     ]
     graph = model.graph
     del graph.input[1:], graph.node[:], graph.initializer[:], graph.value_info[:]
@@ -61,18 +64,24 @@ def with_noise_inside(content: bytes) -> bytes:
 
 
 def _check(made: bytes, content: bytes, multiple: int) -> None:
-    """Raise ParityError unless a graph gives what `content` gives that is told the photo's noise, and blended."""
+    """Raise ParityError unless a graph gives what `nsp denoise` makes of the network of `content`.
+
+    Of two photos: of the larger one the noise shows that a tone curve has bent it.
+    """
     runtime = import_onnxruntime()
     inside, told = (runtime.InferenceSession(part, providers=["CPUExecutionProvider"]) for part in (made, content))
-    image = photo_like(check_size(multiple))
-    noise = estimate_noise(image[0].transpose(1, 2, 0))
-    (estimated,) = told.run(["denoised"], {"image": image, NOISE_INPUT: noise.table})
-    expected = image[0] + local_weight(image[0], estimated[0], noise, blind=False) * (estimated[0] - image[0])
-    (got,) = inside.run(["denoised"], {"image": image})
-    psnr = psnr_of(float(((got[0] - expected.clip(0, 1)) ** 2).mean()))
-    # NaN fails the comparison.
-    if not psnr >= LEAST_PSNR:
-        raise ParityError(f"the graph with the noise estimator inside is {psnr:.1f} dB away from nsp denoise")
+    for size in (CHECK_SIZE, BRIGHTENED_SIZE):
+        image = photo_like(check_size(multiple, size))
+        noise = estimate_noise(image[0].transpose(1, 2, 0))
+        (estimated,) = told.run(["denoised"], {"image": image, NOISE_INPUT: noise.table})
+        estimate = recentred(image[0], estimated[0]) if noise.is_bent else estimated[0]
+        weight = local_weight(image[0], estimate, noise, blind=False)
+        expected = image[0] + weight * (noise.brightened(estimate) - image[0])
+        (got,) = inside.run(["denoised"], {"image": image})
+        psnr = psnr_of(float(((got[0] - expected.clip(0, 1)) ** 2).mean()))
+        # NaN fails the comparison.
+        if not psnr >= LEAST_PSNR:
+            raise ParityError(f"the graph with the noise estimator inside is {psnr:.1f} dB away from nsp denoise")
 
 
 def _estimator() -> onnx.ModelProto:
@@ -82,18 +91,44 @@ def _estimator() -> onnx.ModelProto:
 
 def _model(function: Any) -> onnx.ModelProto:
     """What ONNX Script makes of a function, all that it calls written out."""
-    return inliner.inline_local_functions(function.to_model_proto())
+    model = shape_inference.infer_shapes(inliner.inline_local_functions(function.to_model_proto()))
+    types = _types(model.graph)
+    for node in every_node(model.graph):
+        if node.op_type == "CastLike":
+            # ONNX Runtime warns of each one between constants when it loads a file; of Cast it makes a constant.
+            node.op_type, like = "Cast", node.input.pop()
+            node.attribute.append(helper.make_attribute("to", types[like]))
+    return model
 
 
-def _part(model: onnx.ModelProto, opset: int, name: str, inputs: Mapping[str, str], result: str) -> onnx.GraphProto:
-    """A graph in one set of operators: its inputs and its result renamed, all else in names of its own."""
+def _types(graph: onnx.GraphProto) -> dict[str, int]:
+    """The element types of the values in a graph, and in those inside it."""
+    found = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+    for inner in inner_graphs(graph):
+        found |= _types(inner)
+    return found
+
+
+def _part(
+    model: onnx.ModelProto, opset: int, name: str, results: Sequence[str], inputs: Mapping[str, str] | None = None
+) -> onnx.GraphProto:
+    """A graph in one set of operators: its results and some inputs named anew, all inside in names of its own."""
     graph = version_converter.convert_version(model, opset).graph
-    (output,) = (value.name for value in graph.output)
-    named = {**inputs, output: result, "": ""}
+    outputs = [value.name for value in graph.output]
+    named = {value.name: value.name for value in graph.input} | dict(inputs or {})
+    named |= {"": "", **dict(zip(outputs, results, strict=True))}
+    _rename(graph, lambda value: named.get(value, f"{name}/{value}"))
+    return graph
+
+
+def _rename(graph: onnx.GraphProto, name: Callable[[str], str]) -> None:
+    """Give all values of a graph new names, those of the graphs inside it too."""
     for node in graph.node:
         node.name = ""
         for names in (node.input, node.output):
-            names[:] = [named.get(value, f"{name}/{value}") for value in names]
-    for tensor in graph.initializer:
-        tensor.name = named.get(tensor.name, f"{name}/{tensor.name}")
-    return graph
+            names[:] = [name(value) for value in names]
+    for inner in inner_graphs(graph):
+        _rename(inner, name)
+    for part in (*graph.initializer, *graph.output):
+        part.name = name(part.name)
+    del graph.value_info[:]

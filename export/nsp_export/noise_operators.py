@@ -5,10 +5,11 @@ The functions are ONNX Script: read, not run, and turned into graphs.
 """
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 from onnxscript import DOUBLE, FLOAT, INT64, script
 from onnxscript import opset20 as op
 
+from nsp_export.brightening_operators import FLOAT32, IMAGE, TABLE, TO_THE_END, WINDOWS, between
 from nsp_pipeline.core.blend import EDGE_SHARE, TRUST_SEEING, WINDOW_RADIUS
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.noise.estimate import (
@@ -27,19 +28,17 @@ from nsp_pipeline.noise.estimate import (
 from nsp_pipeline.noise.pooling import DRIFT, SHARED_ERROR
 from nsp_pipeline.noise.windows import BLOCK, MOST, SIDE
 
-IMAGE, WINDOWS = FLOAT[1, 3, "H", "W"], FLOAT["windows", 3, "h", "w"]
-SAID, TABLE = FLOAT["windows", 2 * TABLE_ROWS, "rows", "columns"], FLOAT[1, TABLE_ROWS, TABLE_NODES]
+PLANE = FLOAT[1, 1, "H", "W"]
+SAID = FLOAT["windows", 2 * TABLE_ROWS, "rows", "columns"]
+SAYINGS, SEEN, NEAR = FLOAT["blocks", TABLE_ROWS], FLOAT["blocks", 1], FLOAT["blocks", TABLE_NODES]
 NUMBER, NUMBERS = INT64[1], INT64["numbers"]
 
 LAST_NODE = TABLE_NODES - 1
 _PLACES = np.arange(TABLE_NODES, dtype=np.float32)
 NODES = numpy_helper.from_array(_PLACES)
-NODES_BESIDE = numpy_helper.from_array(_PLACES.reshape(1, -1, 1, 1))
 APART = numpy_helper.from_array((DRIFT * np.abs(_PLACES[:, None] - _PLACES) / LAST_NODE) ** 2)
-KERNEL = [2 * WINDOW_RADIUS + 1] * 2
-MARGIN = [WINDOW_RADIUS] * 4
-FLOAT32 = TensorProto.FLOAT
-TO_THE_END = 1 << 40
+ACROSS, DOWN = [1, 2 * WINDOW_RADIUS + 1], [2 * WINDOW_RADIUS + 1, 1]
+BESIDE, BELOW = [0, WINDOW_RADIUS] * 2, [WINDOW_RADIUS, 0] * 2
 
 
 @script()
@@ -78,8 +77,26 @@ def cut(image: IMAGE) -> WINDOWS:
 
 
 @script()
-def tell(image: IMAGE, windows: WINDOWS, said: SAID) -> TABLE:
-    """From what the network says of the windows to the photo's noise table (see noise/estimate.py, pooling.py)."""
+def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR) -> FLOAT[TABLE_ROWS, TABLE_NODES]:
+    """Standard deviation of the photo's noise, from that of its blocks that are seen (see noise/pooling.py)."""
+    weights = op.Transpose(seen / (unsure * unsure))
+    precision = op.MatMul(weights, near)
+    found = precision > 0
+    mean = op.MatMul(weights * op.Transpose(level), near) / op.Max(precision, 1e-9)
+    error = SHARED_ERROR * SHARED_ERROR + 1 / op.Max(precision, 1e-9)
+    share = op.Cast(op.Unsqueeze(found, [1]), to=FLOAT32) / (op.Unsqueeze(error, [1]) + op.Constant(value=APART))
+    total = op.Max(op.ReduceSum(share, [2], keepdims=0), 1e-9)
+    level = op.ReduceSum(share * op.Unsqueeze(mean, [1]), [2], keepdims=0) / total
+    told = op.Exp(2 * (level - WARY / op.Sqrt(total))) - FAINTEST * FAINTEST
+    return op.Sqrt(op.Max(told, 0.0))
+
+
+@script()
+def tell(image: IMAGE, windows: WINDOWS, said: SAID):
+    """From what the network says of the windows to the photo's noise table (see noise/estimate.py).
+
+    And how many of the blocks that are seen have each of its brightnesses.
+    """
     ends = op.Or(windows <= END, windows >= 1.0 - END)
     patches = op.AveragePool(op.Cast(ends, to=FLOAT32), kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH])
     clipped = op.ReduceMean(patches, [1])
@@ -115,16 +132,7 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID) -> TABLE:
     grey = op.ReduceMean(windows, [1])
     bright = op.Reshape(op.AveragePool(grey, kernel_shape=[BLOCK, BLOCK], strides=[BLOCK, BLOCK]), [-1, 1])
     near = op.Max(1 - op.Abs(op.Clip(bright, 0.0, 1.0) * LAST_NODE - op.Constant(value=NODES)), 0.0)
-    weights = op.Transpose(seen / (unsure * unsure))
-    precision = op.MatMul(weights, near)
-    found = precision > 0
-    mean = op.MatMul(weights * op.Transpose(level), near) / op.Max(precision, 1e-9)
-    error = SHARED_ERROR * SHARED_ERROR + 1 / op.Max(precision, 1e-9)
-    share = op.Cast(op.Unsqueeze(found, [1]), to=FLOAT32) / (op.Unsqueeze(error, [1]) + op.Constant(value=APART))
-    total = op.Max(op.ReduceSum(share, [2], keepdims=0), 1e-9)
-    level = op.ReduceSum(share * op.Unsqueeze(mean, [1]), [2], keepdims=0) / total
-    told = op.Exp(2 * (level - WARY / op.Sqrt(total))) - FAINTEST * FAINTEST
-    sigma = op.Sqrt(op.Max(told, 0.0))
+    sigma = pooled(level, unsure, seen, near)
     red, green, blue = op.Split(windows, num_outputs=3, axis=1)
     colour = op.ReduceMax(op.Abs(red - green) + op.Abs(green - blue), keepdims=0) > 0
     fine, coarse, colours = op.Split(sigma, [1, 1, 2], axis=0)
@@ -135,25 +143,35 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID) -> TABLE:
     sigma = sigma * op.Cast(op.Not(noiseless), to=FLOAT32)
     shorter = op.ReduceMin(op.Shape(image, start=2, end=4), keepdims=0)
     known = op.And(op.ReduceSum(seen, keepdims=0) > 0, shorter >= BLOCK / 2)
-    return op.Unsqueeze(op.Where(known, sigma, op.Cast(UNKNOWN, to=FLOAT32)), [0])
+    table = op.Unsqueeze(op.Where(known, sigma, op.Cast(UNKNOWN, to=FLOAT32)), [0])
+    return table, op.MatMul(op.Transpose(seen), near)
 
 
 @script()
-def blend(image: IMAGE, estimated: IMAGE, noise: TABLE) -> IMAGE:
-    """The noisy photo back where more was removed than noise (see core/blend.py); in 0..1, as photos are written."""
-    deviation = op.Max(noise, 0.0)
-    fine, _, colour, _ = op.Split(deviation * deviation, num_outputs=4, axis=1)
-    variance = op.Transpose(3 * (fine + colour), perm=[2, 1, 0])
-    grey = op.ReduceMean(estimated, [1])
-    near = op.Max(1 - op.Abs(op.Clip(grey, 0.0, 1.0) * LAST_NODE - op.Constant(value=NODES_BESIDE)), 0.0)
-    flat = TRUST_SEEING * op.ReduceSum(near * op.Reshape(variance, [1, -1, 1, 1]), [1])
+def local_mean(values: PLANE) -> PLANE:
+    """Over a window around each pixel, at borders over the part that exists; one axis at a time is far less work."""
+    across = op.AveragePool(values, kernel_shape=ACROSS, pads=BESIDE)
+    return op.AveragePool(across, kernel_shape=DOWN, pads=BELOW)
+
+
+@script()
+def blend(image: IMAGE, centred: IMAGE, clean: IMAGE, noise: TABLE) -> IMAGE:
+    """The noisy photo back where more was removed than noise (see core/blend.py); in 0..1, as photos are written.
+
+    Elsewhere the clean estimate, of which `centred` is not brightened yet (see denoise/photo.py).
+    """
+    deviation = op.Squeeze(op.Max(noise, 0.0), [0])
+    fine, _, colour, _ = op.Split(deviation * deviation, num_outputs=4, axis=0)
+    grey = op.ReduceMean(centred, [1])
+    flat = TRUST_SEEING * between(grey, op.Reshape(3 * (fine + colour), [-1]))
     beside = op.Slice(grey, [2], op.Constant(value_ints=[TO_THE_END]), [3]) - op.Slice(grey, [0], [-2], [3])
     below = op.Slice(grey, [2], op.Constant(value_ints=[TO_THE_END]), [2]) - op.Slice(grey, [0], [-2], [2])
     steep = op.Pad(beside * beside, [0, 0, 0, 1, 0, 0, 0, 1]) + op.Pad(below * below, [0, 0, 1, 0, 0, 0, 1, 0])
-    edges = op.AveragePool(steep / 4, kernel_shape=KERNEL, pads=MARGIN)
+    edges = local_mean(steep / 4)
     allowed = flat + 3.0 * EDGE_SHARE * edges
-    change = estimated - image
+    change = centred - image
     removed = op.ReduceSum(change * change, [1])
-    energy = op.AveragePool(removed, kernel_shape=KERNEL, pads=MARGIN)
+    energy = local_mean(removed)
     weight = op.Where(energy > allowed, allowed / op.Max(energy, 1e-20), op.Cast(1.0, to=FLOAT32))
-    return op.Clip(image + op.Where(flat > 0, weight, op.Cast(0.0, to=FLOAT32)) * change, 0.0, 1.0)
+    weight = op.Where(flat > 0, weight, op.Cast(0.0, to=FLOAT32))
+    return op.Clip(image + weight * (clean - image), 0.0, 1.0)

@@ -43,7 +43,7 @@ def brightening(sigma: NDArray[np.floating]) -> NDArray[np.float64]:
     Returns:
         (NODES,) in 0..1.
     """
-    table = _brightenings()
+    table = brightenings()
     place = np.minimum(np.asarray(sigma, dtype=np.float64) / STEP, len(table) - 1)
     below = np.minimum(place.astype(np.intp), len(table) - 2)
     node = np.arange(NODES)
@@ -52,12 +52,12 @@ def brightening(sigma: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def lean(values: NDArray[np.floating], sigma: NDArray[np.floating]) -> NDArray[np.float64]:
     """The skewness of noise that sRGB's curve has bent: below 0; means and standard deviation in 0..1, of one shape."""
-    return np.asarray(3 * np.interp(values, np.linspace(0, 1, BEND_STEPS), _bend()) * sigma, dtype=np.float64)
+    return np.asarray(3 * np.interp(values, np.linspace(0, 1, BEND_STEPS), bend()) * sigma, dtype=np.float64)
 
 
 @cache
-def _brightenings() -> NDArray[np.float64]:
-    """What `brightening` gives for noise of 0, STEP, 2·STEP, ... up to STRONGEST: (steps, NODES)."""
+def brightenings() -> NDArray[np.float64]:
+    """What `brightening` gives for noise of 0, STEP, 2·STEP, ... up to STRONGEST: (steps, NODES) in 0..1."""
     levels = np.arange(round(STRONGEST / STEP) + 1) * STEP
     wanted, sigma = (part.ravel() for part in np.meshgrid(np.linspace(0, 1, NODES), levels))
     weights = WEIGHTS / WEIGHTS.sum()
@@ -73,8 +73,8 @@ def _brightenings() -> NDArray[np.float64]:
 
 
 @cache
-def _bend() -> NDArray[np.float64]:
-    """f''/f'² at equal steps of the values, (BEND_STEPS,)."""
+def bend() -> NDArray[np.float64]:
+    """f''/f'² of sRGB's curve at values of 0 to 1 in equal steps: (BEND_STEPS,), not above 0."""
     light = _light(np.linspace(0, 1, BEND_STEPS))
     curved = np.where(light < 0.0031308, 0, 1.055 / 2.4 * (1 / 2.4 - 1) * np.maximum(light, 1e-9) ** (1 / 2.4 - 2))
     even = np.pad(curved / _slope(light) ** 2, SMOOTHED // 2, mode="edge")

@@ -72,7 +72,7 @@ def brightening_of(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) ->
     None where that is next to nothing, or nothing speaks for a curve.
 
     Args:
-        windows: (3, h, w) in 0..1 each, of the photo.
+        windows: (3, h, w) in 0..1 each, of the photo, at least one, sides of SIDE + 2·RADIUS and more.
         noise: what was estimated of it, with the photo's share of each brightness.
     """
     places = np.linspace(0, 1, NODES)
@@ -82,7 +82,8 @@ def brightening_of(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) ->
     grey, _, colour, _ = noise.table[0].sum(1)
     if colour < COLOURED * grey:
         return None
-    flat = _flat_blocks(windows, noise)
+    found = zip(*(_flat_of(window, noise) for window in windows), strict=True)
+    flat = _Flat(*(np.concatenate(part) for part in found))
     unclipped = flat.only((flat.black < CUT_OFF) & (flat.foreseen < HARDLY))
     if len(unclipped) < FEWEST:
         return None
@@ -100,12 +101,6 @@ def _uncut(flat: _Flat, places: NDArray[np.float64]) -> NDArray[np.float64]:
         share = _ramp(near.leaning()[0], UPRIGHT, 0) if len(near) >= FEWEST else share
         shares.append(share)
     return np.interp(places, DARK, shares[::-1])
-
-
-def _flat_blocks(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) -> _Flat:
-    found = [_flat_of(window, noise) for window in windows if min(window.shape[1:]) >= SIDE + 2 * RADIUS]
-    columns = zip(*found, strict=True) if found else [(np.zeros(0),)] * 4
-    return _Flat(*(np.concatenate(column) for column in columns))
 
 
 def _flat_of(window: NDArray[np.float32], noise: NoiseLevel) -> tuple[NDArray[np.float64], ...]:

@@ -2,45 +2,16 @@
 
 import numpy as np
 import pytest
+from night_photos import curve, cut_off_at_black, dark_room, eight_bit, night_photo, shared
 
 import nsp_pipeline as nsp
 from nsp_pipeline.core.bent_noise import NODES
-from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.core.noise_kind import as_unsmoothed, is_unsmoothed
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
 from nsp_pipeline.noise.estimate import estimate_noise
 
 pytest.importorskip("onnxruntime")
-
-
-def curve(light: np.ndarray) -> np.ndarray:
-    seen = np.maximum(light, 0)
-    return np.asarray(np.where(seen < 0.0031308, 12.92 * seen, 1.055 * np.maximum(seen, 1e-9) ** (1 / 2.4) - 0.055))
-
-
-def dark_room(side: int = 512) -> np.ndarray:
-    """Light (H, W, 3): soft shades from 2 to 12 % of white, with discs."""
-    y, x = np.mgrid[0:side, 0:side] / side
-    light = 0.02 + 0.06 * x + 0.02 * y
-    light[(y - 0.4) ** 2 + (x - 0.3) ** 2 < 0.02] = 0.12
-    return np.asarray(light[..., None] * np.array([1.0, 0.8, 0.7]))
-
-
-def eight_bit(picture: np.ndarray) -> np.ndarray:
-    return from_unit(picture.astype(np.float32).clip(0, 1), np.dtype(np.uint8))
-
-
-def shared(noise: np.ndarray) -> np.ndarray:
-    """Between neighbours, as demosaicing does; as strong as it was."""
-    return np.asarray((noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1) + np.roll(noise, (1, 1), (0, 1))) / 2)
-
-
-def night_photo(strength: float = 0.03) -> tuple[np.ndarray, np.ndarray]:
-    """Noise in the light, more where there is more, under sRGB's curve; and what it is of."""
-    light = dark_room()
-    noise = shared(np.random.default_rng(0).normal(size=light.shape))
-    return eight_bit(curve(light + strength * np.sqrt(light / 0.06) * noise)), eight_bit(curve(light))
 
 
 def test_a_night_photo_becomes_as_bright_as_its_scene() -> None:
@@ -99,10 +70,7 @@ def test_texture_that_leans_is_no_noise() -> None:
 
 
 def test_dark_noise_cut_off_at_black_is_brightened_less() -> None:
-    light = dark_room() / 12
-    light[:, 256:] = dark_room()[:, 256:]
-    noise = shared(np.random.default_rng(3).normal(size=light.shape))
-    level = estimate_noise(eight_bit(curve(np.maximum(light + 0.012 * noise, 0))))
+    level = estimate_noise(cut_off_at_black())
     assert level.brightening is not None
     assert level.brightening.shape == (NODES,)
     # At 8 % the samples are cut off, at 30 % they are not: bent alone, the darker would be brightened more.
