@@ -23,6 +23,8 @@ KEY, VALUE = 1, 2
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types."""
 
+Piece = bytes | memoryview
+
 LEAST = 256
 """Bytes of a tensor below which saying where it lies would take as much room as the tensor."""
 
@@ -36,20 +38,19 @@ def without_weights(model: bytes, weights: bytes, weights_file: str) -> bytes:
     try:
         places = _places(weights)
 
-        def outside(tensor: bytes) -> bytes:
+        def outside(tensor: bytes) -> list[Piece] | None:
             fields = list(_fields(tensor))
             raw = [field for field in fields if field.number == RAW_DATA]
             content = raw[0].content(tensor) if len(raw) == 1 else b""
             if content not in places or any(field.number >= EXTERNAL_DATA for field in fields):
-                return tensor
+                return None
             entries = {"location": weights_file, "offset": str(places[content]), "length": str(len(content))}
-            return (
-                tensor[: raw[0].start]
-                + tensor[raw[0].end :]
-                + b"".join(_entry(EXTERNAL_DATA, key, value) for key, value in entries.items())
-                + _varint(DATA_LOCATION << 3 | VARINT)
-                + b"\x01"
-            )
+            return [
+                tensor[: raw[0].start],
+                tensor[raw[0].end :],
+                *(_entry(EXTERNAL_DATA, key, value) for key, value in entries.items()),
+                _varint(DATA_LOCATION << 3 | VARINT) + b"\x01",
+            ]
 
         stored = _with_tensors(model, outside)
         same = stored != model and with_weights(stored, weights, weights_file, len(model)) == model
@@ -71,14 +72,14 @@ def with_weights(model: bytes, weights: bytes, weights_file: str, most: int) -> 
     """
     if weights_file.encode() not in model:
         return model
-    left = most
+    left, stored = most, memoryview(weights)
 
-    def inside(tensor: bytes) -> bytes:
+    def inside(tensor: bytes) -> list[Piece] | None:
         nonlocal left
         fields = list(_fields(tensor))
         entries = dict(_read_entry(field.content(tensor)) for field in fields if field.number == EXTERNAL_DATA)
         if entries.get("location") != weights_file:
-            return tensor
+            return None
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         if offset < 0 or length < 0 or offset + length > len(weights):
             raise ValueError(f"it asks for {length} bytes at {offset}, of {len(weights)}")
@@ -90,7 +91,7 @@ def with_weights(model: bytes, weights: bytes, weights_file: str, most: int) -> 
             b"".join(tensor[field.start : field.end] for field in kept if (field.number < RAW_DATA) is first)
             for first in (True, False)
         )
-        return before + _length_delimited(RAW_DATA, weights[offset : offset + length]) + after
+        return [before + _start(RAW_DATA, length), stored[offset : offset + length], after]
 
     return _with_tensors(model, inside)
 
@@ -108,21 +109,22 @@ class _Field:
         return message[self.inside : self.end]
 
 
-def _with_tensors(model: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """Change each of the tensors that an ONNX file's graph stores."""
-    return _changed(model, GRAPH, lambda graph: _changed(graph, INITIALIZER, change))
+def _with_tensors(model: bytes, change: Callable[[bytes], list[Piece] | None]) -> bytes:
+    """Change each of the tensors that an ONNX file's graph stores; None leaves one as it is."""
+    return b"".join(_changed(model, GRAPH, lambda graph: _changed(graph, INITIALIZER, change)))
 
 
-def _changed(message: bytes, number: int, change: Callable[[bytes], bytes]) -> bytes:
-    parts = []
+def _changed(message: bytes, number: int, change: Callable[[bytes], list[Piece] | None]) -> list[Piece]:
+    """The pieces of a message whose fields of a number were changed: joined once, for weights may be large."""
+    pieces: list[Piece] = []
     for field in _fields(message):
-        if field.number == number:
-            content = field.content(message)
-            changed = change(content)
-            parts.append(message[field.start : field.end] if changed == content else _length_delimited(number, changed))
+        changed = change(field.content(message)) if field.number == number else None
+        if changed is None:
+            pieces.append(message[field.start : field.end])
         else:
-            parts.append(message[field.start : field.end])
-    return b"".join(parts)
+            pieces.append(_start(number, sum(map(len, changed))))
+            pieces.extend(changed)
+    return pieces
 
 
 def _fields(message: bytes) -> Iterator[_Field]:
@@ -166,13 +168,14 @@ def _varint(value: int) -> bytes:
     return bytes([*parts, value])
 
 
-def _length_delimited(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | BYTES) + _varint(len(content)) + content
+def _start(number: int, length: int) -> bytes:
+    """What stands before the bytes of a field."""
+    return _varint(number << 3 | BYTES) + _varint(length)
 
 
 def _entry(number: int, key: str, value: str) -> bytes:
-    both = _length_delimited(KEY, key.encode()) + _length_delimited(VALUE, value.encode())
-    return _length_delimited(number, both)
+    both = b"".join(_start(part, len(word)) + word.encode() for part, word in ((KEY, key), (VALUE, value)))
+    return _start(number, len(both)) + both
 
 
 def _read_entry(content: bytes) -> tuple[str, str]:
