@@ -9,6 +9,7 @@ import onnx
 import torch
 
 from nsp_export.agreement import TOLERANCE, ParityError
+from nsp_export.attention_ops import TRANSLATIONS
 from nsp_export.onnx_file import quiet
 from nsp_pipeline.models.noise_net import BLOCK, NoiseNet
 from nsp_pipeline.noise.runtime import on_onnx_runtime
@@ -34,6 +35,7 @@ def noise_onnx(network: NoiseNet) -> bytes:
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
+            custom_translation_table=TRANSLATIONS,
         )
     assert program is not None
     with tempfile.TemporaryDirectory() as folder:

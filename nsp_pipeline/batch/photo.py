@@ -43,7 +43,7 @@ from nsp_pipeline.frames.sidecar import SidecarNames
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.disk_array import Allocate
 from nsp_pipeline.noise.estimate import estimate_noise, looks_at_windows
-from nsp_pipeline.noise.windows import rows_looked_at
+from nsp_pipeline.noise.windows import FEW, rows_looked_at
 
 ERROR_LOG = "errors.log"
 MOST_DEATHS = 2
@@ -93,7 +93,7 @@ class Made:
         """With the noise that is left; whoever writes it has the time to look, while the engine makes the next."""
         if self.made.noise_after is not None:
             return self
-        return replace(self, made=replace(self.made, noise_after=estimate_noise(self.frame.pixels).sigma))
+        return replace(self, made=replace(self.made, noise_after=estimate_noise(self.frame.pixels, most=FEW).sigma))
 
     def abandon(self) -> None:
         """It will not be published: leave nothing of it."""

@@ -13,11 +13,18 @@ def to_unit(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
 
 def from_unit(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
     """float32 -> stored pixels of a type: clipped to 0..1 and rounded; `to_unit` and back changes nothing."""
+    stored = np.empty(values.shape, dtype)
+    store_unit(values, stored)
+    return stored
+
+
+def store_unit(values: NDArray[np.float32], place: NDArray[np.generic]) -> None:
+    """Put float32 into stored pixels, any part of an array of the same shape, as from_unit makes them."""
     clipped = np.clip(values, 0.0, 1.0)
-    if dtype.kind == "f":
-        return np.asarray(clipped, dtype=dtype)
-    clipped *= np.float32(_largest(dtype))
-    return np.rint(clipped, out=clipped).astype(dtype)
+    if place.dtype.kind != "f":
+        clipped *= np.float32(_largest(place.dtype))
+        np.rint(clipped, out=clipped)
+    place[...] = clipped
 
 
 def _largest(dtype: np.dtype[np.generic]) -> int:

@@ -19,12 +19,12 @@ from nsp_pipeline.core.blend import (
     cell_means,
     enlarged,
     grain_kept,
-    local_weight,
     natural_weight,
     recentred,
     recoloured,
+    weight_of_change,
 )
-from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.depth import store_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
@@ -333,18 +333,20 @@ def blended_tile(
     """Mix a window (C, h, w) and its estimate as is wished; (C, kept h, kept w) in 0..1, and the mean weight."""
     info, settings, noise = how
     scale = info.scale
-    cells = cell_means(estimate, scale) if scale > 1 else estimate
-    blended, weight = _blended(noisy, cells, settings, noise, blind=info.blind)
-    if scale > 1:
-        # What blending changes has the photo's own resolution; the finer detail is the network's.
-        blended = estimate + enlarged(blended - cells, scale)
     inner = tile.rows.inner, tile.cols.inner
-    kept = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
-    mean_weight = weight[:, *inner] if settings.strength is None else weight
-    return blended[:, *kept], float(mean_weight.mean())
+    cells = cell_means(estimate, scale) if scale > 1 else estimate
+    change, weight = _change(noisy, cells, settings, noise, blind=info.blind)
+    mean_weight = float((weight[:, *inner] if settings.strength is None else weight).mean())
+    if scale == 1:
+        kept = change[:, *inner]
+        kept += noisy[:, *inner]
+        return kept, mean_weight
+    # What blending changes has the photo's own resolution; the finer detail is the network's.
+    blended = estimate + enlarged(noisy + change - cells, scale)
+    return blended[:, *(slice(part.start * scale, part.stop * scale) for part in inner)], mean_weight
 
 
-def _blended(
+def _change(
     noisy: NDArray[np.float32],
     estimate: NDArray[np.float32],
     settings: InferenceSettings,
@@ -352,24 +354,25 @@ def _blended(
     *,
     blind: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mix the noisy window and its estimate, (C, h, w) each, as is wished; and how much of each change was made."""
+    """What is added to a noisy window, (C, h, w) as its estimate, as is wished; and how much of the change that is."""
     if noise.is_bent:
         # Networks have learnt from noise that is even on the curve, and take the dark for darker than it is.
         estimate = recentred(noisy, estimate)
+    seen = estimate - noisy
     if settings.strength is None:
-        weight = local_weight(noisy, estimate, noise, blind=blind)
+        weight = weight_of_change(seen, estimate, noise, blind=blind)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
-    clean = noise.brightened(estimate)
-    change = weight * (clean - noisy)
+    whole = noise.brightened(estimate) - noisy if noise.is_bent else seen
+    change = weight * whole
     if settings.look == NATURAL:
-        weight = natural_weight(noisy, estimate, noise)
-        change = recoloured(weight * (clean - noisy), change)
+        weight = natural_weight(seen, estimate, noise)
+        change = recoloured(weight * whole, change)
     if settings.chroma is not None:
-        change = recoloured(change, settings.chroma * (clean - noisy))
+        change = recoloured(change, settings.chroma * whole)
     if settings.detail:
         change = grain_kept(change, settings.detail)
-    return noisy + change, weight
+    return change, weight
 
 
 def _store(estimate: NDArray[np.float32], result: NDArray[np.generic], top: int, left: int) -> None:
@@ -377,7 +380,7 @@ def _store(estimate: NDArray[np.float32], result: NDArray[np.generic], top: int,
     place = result[top : top + estimate.shape[1], left : left + estimate.shape[2]]
     # Channel by channel: turned as a whole, it takes seven times as long.
     for channel, values in enumerate(estimate[:, : place.shape[0], : place.shape[1]]):
-        place[..., channel] = from_unit(values, result.dtype)
+        store_unit(values, place[..., channel])
 
 
 def _enlarged(alpha: NDArray[np.generic] | None, scale: int) -> NDArray[np.generic] | None:

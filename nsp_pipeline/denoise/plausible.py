@@ -70,7 +70,13 @@ def _means(pixels: NDArray[np.generic]) -> NDArray[np.float64]:
         # What lies outside is cut off in the result, and must not count in the photo.
         total = sum(np.clip(pixels[rows], 0, 1).sum((0, 1), dtype=np.float64) for rows in pieces(pixels))
         return np.asarray(total / (pixels.shape[0] * pixels.shape[1]), dtype=np.float64)
-    top = 2 ** (8 * pixels.dtype.itemsize) - 1
-    # Along the columns first, which is ten times as fast as both at once.
-    columns = np.sum([pixels[rows].sum(0, dtype=np.uint64) for rows in pieces(pixels)], 0)
+    bits = 8 * pixels.dtype.itemsize
+    top = 2**bits - 1
+    # So many rows add up to numbers twice as wide at most, which adds them three times as fast as the widest would.
+    together, wider = 1 << bits, np.dtype(f"u{2 * pixels.dtype.itemsize}")
+    columns = np.zeros(pixels.shape[1:], np.uint64)
+    for rows in pieces(pixels):
+        piece = pixels[rows]
+        for first in range(0, len(piece), together):
+            columns += piece[first : first + together].sum(0, dtype=wider)
     return np.asarray(columns.mean(0) / (pixels.shape[0] * top), dtype=np.float64)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import tifffile
 
 from nsp_pipeline.frames.develop import LIBRAW_BYTES
 from nsp_pipeline.frames.formats.boxed.decode import NAMES as OTHER_KINDS
@@ -15,7 +14,7 @@ from nsp_pipeline.frames.formats.png import read_png_header
 from nsp_pipeline.frames.formats.png_data import CHANNELS, PALETTE
 from nsp_pipeline.frames.formats.raw.read import read_raw_size
 from nsp_pipeline.frames.formats.tiff import TRUSTED, making_sense
-from nsp_pipeline.frames.formats.tiff_pages import choose_page
+from nsp_pipeline.frames.formats.tiff_pages import choose_page, open_tiff
 from nsp_pipeline.frames.frame import Kind
 from nsp_pipeline.frames.limits import LONGEST_FILE
 from nsp_pipeline.frames.metadata.ifd import FileSlices
@@ -70,7 +69,7 @@ def read_footprint(path: Path) -> Footprint | None:
 def _of_tiff(path: Path, file: BinaryIO) -> tuple[Footprint, bool]:
     """What a TIFF takes, and whether it can be read in pieces."""
     file.seek(0)
-    with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+    with making_sense(path), open_tiff(path, file) as tiff:
         page: Any = choose_page(path, tiff).page
         # Halves become floats, as they are computed with; numbers of few bits become whole bytes.
         itemsize = 4 if np.dtype(page.dtype).kind == "f" else 1 if page.bitspersample <= 8 else 2

@@ -17,13 +17,16 @@ from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.atomic_file import require_writable as require_place
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import OutputError, ProfileError
+from nsp_pipeline.profiles.shared_weights import with_weights, without_weights
 from nsp_pipeline.profiles.spec import SCHEMA_VERSION, ProfileSpec
 
 SPEC_FILE = "profile.json"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "CARD.md"
 MODEL_FILES = dict(zip(MODES, ("model.onnx", "model-sr.onnx", "model-sr-direct.onnx"), strict=True))
-"""The graph of each mode: they share the weights but not the way an image goes through them."""
+"""The graph of each mode: they share the weights but not the way an image goes through them.
+
+In a bundle they take the weights from WEIGHTS_FILE (profiles/shared_weights.py); a loaded profile's are whole."""
 
 UNSMOOTHED_FILE = "unsmoothed.nsp"
 """A whole profile inside another: what photos are made with whose noise nobody has smoothed (core/noise_kind.py)."""
@@ -46,7 +49,8 @@ UNREADABLE_ZIP = (
 class Profile:
     """A loaded bundle, its hashes already checked.
 
-    `sha256` is the hash of `profile.json`, and through the hashes in it that of the whole content.
+    `sha256` is the hash of `profile.json`, and through the hashes in it that of the whole content. Graphs in `content`
+    hold all their weights, wherever those are in the bundle.
     """
 
     path: Path
@@ -115,7 +119,19 @@ def _checked(path: Path, content: dict[str, bytes]) -> Profile:
     unknown = sorted(set(content) - set(spec.files))
     if unknown:
         raise ProfileError(f"{path}: the profile holds files that {SPEC_FILE} does not vouch for: {', '.join(unknown)}")
-    return Profile(path, spec, hashlib.sha256(spec_bytes).hexdigest(), content)
+    return Profile(path, spec, hashlib.sha256(spec_bytes).hexdigest(), _with_whole_graphs(path, content))
+
+
+def _with_whole_graphs(path: Path, content: dict[str, bytes]) -> dict[str, bytes]:
+    """Give each graph the weights that it takes from the weights file."""
+    weights = content.get(WEIGHTS_FILE, b"")
+    for file in set(MODEL_FILES.values()) & set(content):
+        try:
+            content[file] = with_weights(content[file], weights, WEIGHTS_FILE, LARGEST_FILE)
+        except (ValueError, IndexError) as error:
+            raise ProfileError(f"{path}: {file} does not fit {WEIGHTS_FILE} ({error}); get a fresh copy") from None
+        _require_size(path, sum(map(len, content.values())))
+    return content
 
 
 def read_spec(path: Path) -> ProfileSpec:
@@ -148,15 +164,19 @@ def write_profile(target: Path, spec_fields: Mapping[str, object], files: Mappin
     Args:
         target: must not exist yet; it appears complete or not at all.
         spec_fields: the fields of ProfileSpec but `schema_version` and `files`.
-        files: contents by file name.
+        files: contents by file name, graphs with all their weights.
 
     Raises:
         OutputError: the target exists, or cannot be written.
     """
     require_writable(target)
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    spec = ProfileSpec.model_validate({**spec_fields, "schema_version": SCHEMA_VERSION, "files": hashes})
-    everything = {SPEC_FILE: (spec.model_dump_json(indent=2) + "\n").encode(), **files}
+    stored = dict(files)
+    for name in set(MODEL_FILES.values()) & set(files):
+        stored[name] = without_weights(files[name], files.get(WEIGHTS_FILE, b""), WEIGHTS_FILE)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(stored.items())}
+    version = 1 if stored == files else SCHEMA_VERSION
+    spec = ProfileSpec.model_validate({**spec_fields, "schema_version": version, "files": hashes})
+    everything = {SPEC_FILE: (spec.model_dump_json(indent=2) + "\n").encode(), **stored}
     return _publish(target, everything)
 
 
@@ -225,12 +245,16 @@ def _unzipped(path: Path, source: Path | io.BytesIO) -> dict[str, bytes]:
                     raise zipfile.BadZipFile(f"{entry.filename} is packed as nsp never packs")
                 if entry.file_size > LARGEST_FILE or "/" in entry.filename or "\\" in entry.filename:
                     raise ProfileError(f"{path}: not a profile: it holds {entry.filename} ({entry.file_size} bytes)")
-            size = sum(entry.file_size for entry in entries)
-            if size > LARGEST_BUNDLE:
-                raise ProfileError(f"{path}: not a profile: it would unpack to {size} bytes")
+            _require_size(path, sum(entry.file_size for entry in entries))
             return {entry.filename: bundle.read(entry) for entry in entries}
     except UNREADABLE_ZIP as error:
         raise ProfileError(_damaged(path, error)) from None
+
+
+def _require_size(path: Path, size: int) -> None:
+    """Raise ProfileError for a bundle of too many bytes, unpacked."""
+    if size > LARGEST_BUNDLE:
+        raise ProfileError(f"{path}: not a profile: it would unpack to {size} bytes")
 
 
 def _require_file(path: Path) -> None:

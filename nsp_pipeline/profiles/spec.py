@@ -10,7 +10,8 @@ from nsp_pipeline.errors import UsageError
 if TYPE_CHECKING:
     from nsp_pipeline.models.backbone import Backbone
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of bundles whose graphs take their weights from the weights file; in those of version 1 each graph holds them."""
 
 PD_WORDS = ("auto", "off", "on", "blend")
 """What a user may ask for instead of the profile's own way (auto); see `ProfileSpec.inference_with`."""
@@ -162,7 +163,7 @@ class ScoreSpec(_Strict):
 class ProfileSpec(_Strict):
     """The whole of `profile.json`."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     camera_make: str | None = None
     camera_model: str | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fake_engine
+import numpy as np
 import pytest
 from batch_runs import hashes, save_photo
 from PIL import Image
@@ -15,10 +16,18 @@ from run_nsp import Finished
 import nsp_pipeline.batch.photo
 import nsp_pipeline.batch.pipeline
 from nsp_pipeline.batch import headroom
+from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.engine_pool import EnginePool
 from nsp_pipeline.batch.headroom import Headroom, photo_memory
+from nsp_pipeline.batch.job import Job
+from nsp_pipeline.batch.output.record import Stamp
+from nsp_pipeline.batch.photo import Made
+from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.denoise import trusted
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
+from nsp_pipeline.noise.estimate import estimate_noise
+from nsp_pipeline.noise.windows import FEW, MOST
 
 Nsp = Callable[..., Finished]
 
@@ -309,3 +318,13 @@ def test_input_that_is_not_there_is_wrong_usage(nsp: Nsp, tmp_path: Path) -> Non
     result = nsp("denoise", tmp_path / "no", tmp_path / "out")
     assert result.code == 2
     assert result.err == f"nsp: {tmp_path / 'no'}: there is no such file or folder\n"
+
+
+def test_of_the_noise_that_is_left_a_rough_figure_is_made(tmp_path: Path) -> None:
+    sigma = np.linspace(1, 20, 1200)[:, None, None]
+    noisy = 128 + sigma * np.random.default_rng(0).standard_normal((1200, 1400, 3))
+    frame = Frame(noisy.clip(0, 255).astype(np.uint8), None, Kind.PNG, Metadata(), Camera())
+    task = Task(Job(Path("a.png"), tmp_path / "a.png", "a.png"), None, "")
+    made = Made(task, Stamp(0, 0), frame, Provenance()).measured().made
+    rough, whole = (estimate_noise(frame.pixels, most=most).sigma for most in (FEW, MOST))
+    assert made.noise_after == rough != whole

@@ -195,7 +195,7 @@ def without_its_card(content: bytes, folder: Path) -> Path:
 
 def of_the_future(content: bytes, folder: Path) -> Path:
     path = unpacked(content, folder) / SPEC_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 3}))
     return folder / "bad"
 
 
@@ -213,7 +213,7 @@ def with_an_unknown_word(content: bytes, folder: Path) -> Path:
         (of_other_weights, "weights.safetensors was changed or damaged since the profile was made"),
         (with_a_stranger, "the profile holds files that profile.json does not vouch for: run_me.py"),
         (without_its_card, "the profile is incomplete: CARD.md is missing"),
-        (of_the_future, "made by a newer nsp (profile schema 2, this one reads 1); update nsp"),
+        (of_the_future, "made by a newer nsp (profile schema 3, this one reads 2); update nsp"),
         (with_an_unknown_word, "profile.json: iso_maximum: Extra inputs are not permitted"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from PIL import Image
 
 from nsp_pipeline import __version__
 from nsp_pipeline.cli import main as cli
@@ -77,12 +78,30 @@ def test_help_and_version_work_as_a_module_and_import_nothing_heavy() -> None:
     assert python("-m", "nsp_pipeline", "--version").stdout == f"nsp {__version__}\n"
 
 
-def test_denoise_imports_no_torch() -> None:
+NOT_AT_START = ("torch", "onnxruntime", "openvino", "onnx", "nsp_export", "rawpy", "tifffile", "ray", "cv2", "scipy")
+"""What `nsp denoise` must not import before it knows what there is to be done."""
+
+NOT_FOR_A_JPEG = ("torch", "openvino", "onnx", "nsp_export", "rawpy", "tifffile", "ray", "cv2", "scipy", "PIL.ImageCms")
+"""Nor ever, for one small JPEG."""
+
+
+def test_denoise_imports_nothing_that_it_may_not_need() -> None:
     code = (
         "import sys; from nsp_pipeline.cli.main import main; main(['denoise', '--help']); "
-        "print([name for name in ('torch', 'onnxruntime', 'nsp_export') if name in sys.modules])"
+        f"print([name for name in {NOT_AT_START} if name in sys.modules])"
     )
     assert python("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_a_jpeg_is_denoised_without_what_only_other_photos_need(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    Image.new("RGB", (64, 48), (90, 120, 80)).save(tmp_path / "a.jpg")
+    code = (
+        "import sys; from nsp_pipeline.cli.main import main; "
+        f"code = main(['denoise', {str(tmp_path / 'a.jpg')!r}, {str(tmp_path / 'b.jpg')!r}, '--profile', 'fast']); "
+        f"print(code, [name for name in {NOT_FOR_A_JPEG} if name in sys.modules])"
+    )
+    assert python("-c", code).stdout.splitlines()[-1] == "0 []"
 
 
 def test_every_command_of_the_table_that_exists_opens(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from nsp_pipeline.core.blend import GRAIN_NATURAL, box_mean, cell_means, enlarged, local_weight, natural_weight
+from nsp_pipeline.core.blend import (
+    GRAIN_NATURAL,
+    box_mean,
+    cell_means,
+    enlarged,
+    local_weight,
+    natural_weight,
+    weight_of_change,
+)
 from nsp_pipeline.core.noise import NoiseLevel
 
 NOISE = NoiseLevel(np.array([0.5], np.float32), np.full((1, 3), 1e-4, np.float32))
@@ -69,7 +77,7 @@ def test_a_natural_look_keeps_some_grain_everywhere_and_more_where_texture_is_as
     weave = np.zeros_like(clean)
     weave[:, :, 48:] = 0.01 * (-1.0) ** np.arange(48)
     noisy = (clean + weave + rng.normal(0, 0.01, clean.shape)).astype(np.float32)
-    natural, smooth = natural_weight(noisy, clean, NOISE)[0], local_weight(noisy, clean, NOISE, blind=False)[0]
+    natural, smooth = natural_weight(clean - noisy, clean, NOISE)[0], local_weight(noisy, clean, NOISE, blind=False)[0]
     assert natural.max() <= np.float32(1 - GRAIN_NATURAL)
     assert natural[8:-8, 8:40].mean() > 0.7
     assert natural[8:-8, 56:-8].mean() < 0.45
@@ -79,4 +87,34 @@ def test_a_natural_look_keeps_some_grain_everywhere_and_more_where_texture_is_as
 
 def test_a_natural_look_too_leaves_a_photo_without_noise_alone() -> None:
     clean = np.full((3, 20, 20), 0.5, np.float32)
-    assert (natural_weight(clean, clean + np.float32(0.01), NoiseLevel.unknown()) == 0).all()
+    assert (natural_weight(np.full_like(clean, 0.01), clean, NoiseLevel.unknown()) == 0).all()
+
+
+def test_the_blend_leaves_what_it_is_given_as_it_is() -> None:
+    rng = np.random.default_rng(3)
+    change, estimate = (rng.random((3, 30, 40), dtype=np.float32) for _ in range(2))
+    kept = change.copy(), estimate.copy()
+    for blind in (False, True):
+        weight_of_change(change, estimate, NOISE, blind=blind)
+    natural_weight(change, estimate, NOISE)
+    box_mean(estimate[0], 5)
+    assert np.array_equal(change, kept[0])
+    assert np.array_equal(estimate, kept[1])
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 5])
+def test_a_box_mean_is_to_the_last_bit_that_of_the_window_wherever_it_lies(radius: int) -> None:
+    image = np.random.default_rng(4).random((40, 50), dtype=np.float32)
+    whole, part = box_mean(image, radius), box_mean(image[7:33, 9:45], radius)
+    inner = slice(radius, -radius)
+    assert np.array_equal(whole[7:33, 9:45][inner, inner], part[inner, inner])
+    for small in (image[:1, :1], image[:2], image[:, :3]):
+        windows = [
+            [small[_near(y, radius), _near(x, radius)] for x in range(small.shape[1])] for y in range(len(small))
+        ]
+        expected = [[window.mean() for window in row] for row in windows]
+        assert box_mean(small, radius) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def _near(place: int, radius: int) -> slice:
+    return slice(max(0, place - radius), place + radius + 1)

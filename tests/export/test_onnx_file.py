@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from small_student import student_model
 from tiny import tiny_network
 
 from nsp_export import onnx_file
@@ -137,3 +138,9 @@ def test_the_lines_of_the_quick_start_run_it(tmp_path: Path, monkeypatch: pytest
     session = onnxruntime.InferenceSession(content)
     (expected,) = session.run(["denoised"], {"image": photo.transpose(2, 0, 1)[None]})
     assert np.abs(result / 255 - expected[0].transpose(1, 2, 0).clip(0, 1)).max() <= 0.51 / 255
+
+
+def test_the_first_cells_of_a_student_are_cut_by_one_operator() -> None:
+    operators = [node.op_type for node in onnx.load_from_string(student_model()).graph.node]
+    assert operators.count("SpaceToDepth") == 1
+    assert "Transpose" not in operators

@@ -1,5 +1,7 @@
 """The estimator that ships finds the noise that was put there, beside texture and without, on either runtime."""
 
+import time
+from collections.abc import Callable
 from importlib.resources import files
 
 import numpy as np
@@ -10,7 +12,7 @@ from nsp_pipeline.core.depth import from_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
 from nsp_pipeline.noise import estimate
 from nsp_pipeline.noise.estimate import estimate_noise
-from nsp_pipeline.noise.runtime import NETWORK_FILE, load_estimator, on_onnx_runtime, on_openvino
+from nsp_pipeline.noise.runtime import NETWORK_FILE, Network, load_estimator, on_onnx_runtime, on_openvino
 from nsp_pipeline.noise.windows import MOST
 
 pytest.importorskip("onnxruntime")
@@ -145,3 +147,16 @@ def test_a_photo_of_400_megapixels_is_looked_at_no_more_often_than_one_of_5() ->
 
     estimate_noise(np.broadcast_to(np.uint8(99), (20_000, 20_000, 3)), counted)
     assert len(asked) <= MOST
+
+
+@pytest.mark.parametrize("opened", [on_onnx_runtime, on_openvino])
+def test_the_estimator_takes_no_other_threads_time(opened: Callable[[bytes], Network]) -> None:
+    pytest.importorskip("openvino" if opened is on_openvino else "onnxruntime")
+    network = opened(files("nsp_pipeline.noise").joinpath(NETWORK_FILE).read_bytes())
+    window = np.random.default_rng(0).random((1, 3, 256, 256), dtype=np.float32)
+    network(window)
+    own, all_threads = time.thread_time(), time.process_time()
+    for _ in range(12):
+        network(window)
+    own, all_threads = time.thread_time() - own, time.process_time() - all_threads
+    assert all_threads < 1.15 * own + 0.01

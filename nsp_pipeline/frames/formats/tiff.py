@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import DamagedPhotoError, PhotoError
 from nsp_pipeline.frames.decoders.isolated import ask
 from nsp_pipeline.frames.decoders.tiff_segments import BrokenSegmentError, decode_page
-from nsp_pipeline.frames.formats.tiff_pages import Pages, carry_pages, choose_page, tags_of, without_pixels
+from nsp_pipeline.frames.formats.tiff_pages import (
+    Pages,
+    carry_pages,
+    choose_page,
+    import_tifffile,
+    open_tiff,
+    tags_of,
+    without_pixels,
+)
 from nsp_pipeline.frames.formats.tiff_tags import (
     BITS,
     BLACK_IS_ZERO,
@@ -71,7 +78,7 @@ def read_tiff(path: Path, file: BinaryIO, *, keep_damaged: bool = False, allocat
     """Decode a TIFF, its pixels into an array of `allocate` where that can be; raises as `read_frame` does."""
     structure = parse(FileSlices(file))
     file.seek(0)
-    with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+    with making_sense(path), open_tiff(path, file) as tiff:
         pages = choose_page(path, tiff)
         page, size = pages.page, os.fstat(file.fileno()).st_size
         check_readable(path, page)
@@ -122,6 +129,7 @@ def _decode(
 def check_readable(path: Path, page: Any) -> None:
     """Raise PhotoError for pages that are no photo, or whose colours we could not give right."""
     check_size(path, page.imagewidth, page.imagelength)
+    decompressors = import_tifffile().TIFF.DECOMPRESSORS
     photometric = page.tags.valueof(PHOTOMETRIC)
     bits, formats = (set(_values(page, tag, 1)) for tag in (BITS, SAMPLE_FORMAT))
     if page.imagedepth != 1:
@@ -132,7 +140,7 @@ def check_readable(path: Path, page: Any) -> None:
         raise PhotoError(path, "the TIFF does not say what kind of colours it has; save it anew with another program")
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR):
         raise PhotoError(path, "the TIFF has colours of a kind that nsp does not know; convert it to RGB first")
-    if page.compression != UNCOMPRESSED and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+    if page.compression != UNCOMPRESSED and page.compression not in decompressors:
         raise PhotoError(path, "the TIFF is compressed in a way that nsp does not read; save it with another one")
     if page.compression == OLD_JPEG:
         raise PhotoError(path, "the TIFF is compressed with old-style JPEG, which has no clear definition")
@@ -262,5 +270,5 @@ def metadata_of(structure: Structure, file: BinaryIO, pages: Pages, *, has_alpha
 def read_tiff_tags(path: Path, file: BinaryIO, structure: Structure) -> Structure:
     """The tags of the page that is the photo, filled up from the first; raises PhotoError where there is none."""
     file.seek(0)
-    with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+    with making_sense(path), open_tiff(path, file) as tiff:
         return tags_of(structure, file, choose_page(path, tiff).page)

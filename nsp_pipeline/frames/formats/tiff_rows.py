@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from nsp_pipeline.errors import DamagedPhotoError
@@ -18,7 +17,7 @@ from nsp_pipeline.frames.formats.tiff import (
     making_sense,
     metadata_of,
 )
-from nsp_pipeline.frames.formats.tiff_pages import choose_page, tags_of
+from nsp_pipeline.frames.formats.tiff_pages import choose_page, open_tiff, tags_of
 from nsp_pipeline.frames.formats.tiff_tags import BLACK_IS_ZERO, RGB
 from nsp_pipeline.frames.frame import Frame, Kind
 from nsp_pipeline.frames.metadata.exif import camera_of
@@ -47,7 +46,7 @@ def open_tiff_in_rows(
     """
     structure = parse(FileSlices(file))
     file.seek(0)
-    with making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+    with making_sense(path), open_tiff(path, file) as tiff:
         pages = choose_page(path, tiff)
         page, size = pages.page, file.seek(0, 2)
         if not _is_plain(page):
@@ -79,7 +78,7 @@ def _is_plain(page: Any) -> bool:
 
 
 def _decoded(path: Path, samples: NDArray[Any], first: Sequence[range], rows: Rows) -> Iterator[None]:
-    with path.open("rb") as file, making_sense(path), tifffile.TiffFile(file, name=path.name) as tiff:
+    with path.open("rb") as file, making_sense(path), open_tiff(path, file) as tiff:
         try:
             yield from decode_in_order(choose_page(path, tiff).page, samples, first, rows.come)
         except BrokenSegmentError as error:

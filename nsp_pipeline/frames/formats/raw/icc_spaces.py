@@ -3,8 +3,6 @@
 import struct
 from functools import cache
 
-from PIL import ImageCms
-
 from nsp_pipeline.frames.colour.curves import LINEAR, SRGB, Parametric
 from nsp_pipeline.frames.colour.make_profile import D65, Primaries, rgb_profile
 
@@ -39,6 +37,8 @@ SPACES = {
 def profile_of(space: str) -> bytes:
     """The profile of "srgb", "p3", "adobe", "prophoto" or "rec2020" (linear light)."""
     if space == "srgb":
+        from PIL import ImageCms
+
         profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
         # The date of making would differ from run to run.
         profile[ICC_DATE] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
