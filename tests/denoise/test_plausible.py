@@ -11,7 +11,7 @@ from nsp_pipeline.errors import UntrustedResultError
 @pytest.mark.parametrize("rows", [100, 256, 257, 700, 70_000])
 def test_tall_and_bright_photos_have_the_mean_that_they_have(rows: int, dtype: type) -> None:
     white = 1 if dtype is np.float32 else np.iinfo(dtype).max
-    photo = np.full((rows, 32, 3), white, dtype)
+    photo: np.ndarray = np.full((rows, 32, 3), white, dtype)
     photo[:, :8, 1] = 0
     require_its_colours(photo, photo[:64])
     darker = photo[:64].copy()
