@@ -31,7 +31,7 @@ STAGES = {
     "nsp_pipeline.frames.read:read_frame": "decoding, and decoding what was written",
     "nsp_pipeline.frames.write:write_frame": "encoding",
     "nsp_pipeline.noise.estimate:estimate_noise": "noise, before and after",
-    "nsp_pipeline.denoise.photo:_fill": "window for the network",
+    "nsp_pipeline.denoise.windows:fill": "window for the network",
     "nsp_pipeline.denoise.photo:blended_tile": "blend",
     "nsp_pipeline.denoise.photo:_store": "storing",
     "nsp_pipeline.denoise.plausible:require_its_colours": "checking the result",

@@ -1,5 +1,7 @@
 """What a tone curve does to the mean and the lean of noise is foreseen as it comes out when noise is drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,3 +42,14 @@ def test_an_estimate_is_brightened_by_its_values_alone() -> None:
     assert level.brightened(estimate) == pytest.approx(estimate + 0.02 * (1 - estimate), abs=1e-6)
     assert level.most_brightened == pytest.approx(0.02)
     assert NoiseLevel.unknown().brightened(estimate) is estimate
+
+
+def test_values_are_brightened_as_interpolation_says_to_the_last_bit() -> None:
+    rng = np.random.default_rng(1)
+    curve = (0.03 * rng.random(NODES)).astype(np.float32)
+    level = replace(NoiseLevel.unknown(), brightening=curve)
+    nodes = np.linspace(0, 1, NODES)
+    estimate = np.concatenate([nodes, np.nextafter(nodes, 0), np.nextafter(nodes, 1), rng.normal(0.5, 0.4, 9999)])
+    estimate = estimate.astype(np.float32)
+    expected = (estimate + np.interp(estimate, nodes, curve)).astype(np.float32)
+    assert np.array_equal(level.brightened(estimate), expected)
