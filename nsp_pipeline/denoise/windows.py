@@ -11,6 +11,8 @@ from nsp_pipeline.core.tiling import Span, Tile
 
 BAND = 64
 """Rows of a tile that are blended at once: what they take fits into a processor's cache, which is twice as fast."""
+LEAST_OF_REACH = 4
+"""So many times as many rows as blending looks to either side, or what bands have in common is most of the work."""
 
 
 def bands_of(tile: Tile, size: tuple[int, ...], reach: int) -> Iterator[Tile]:
@@ -21,8 +23,9 @@ def bands_of(tile: Tile, size: tuple[int, ...], reach: int) -> Iterator[Tile]:
     height, width = size
     inner, across = tile.rows.inner, tile.cols.inner
     cols = Span(max(0, across.start - reach), min(width, across.stop + reach), across.start, across.stop)
-    for begin in range(inner.start, inner.stop, BAND):
-        end = min(begin + BAND, inner.stop)
+    rows = max(BAND, LEAST_OF_REACH * reach)
+    for begin in range(inner.start, inner.stop, rows):
+        end = min(begin + rows, inner.stop)
         yield Tile(Span(max(0, begin - reach), min(height, end + reach), begin, end), cols)
 
 
