@@ -13,7 +13,7 @@ from onnxscript import opset20 as op
 from nsp_pipeline.core.bent_noise import NODES, STEP, STRONGEST, bend, brightenings
 from nsp_pipeline.core.blend import MEAN_RADIUS
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
-from nsp_pipeline.core.noise_kind import COARSEST, ROUNDING
+from nsp_pipeline.core.noise_kind import COARSEST, COARSEST_LEANING, ROUNDING
 from nsp_pipeline.noise.bent import (
     ASTRAY,
     BENT,
@@ -147,7 +147,8 @@ def brightening(windows: WINDOWS, found: TABLE, share: SHARE):
     bent = op.And(op.And(much, coloured), op.And(op.Squeeze(enough), certain > 0.0))
     left = uncut(chosen, seen, foreseen, bright, black)
     unsmoothed = ROUNDING * COARSEST * op.ReduceSum(colour) / op.Max(op.ReduceSum(coarse), 1e-9)
-    kept = op.Where(bent, op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
+    fine_enough = op.ReduceSum(coarse) <= COARSEST_LEANING * op.ReduceSum(colour)
+    kept = op.Where(op.And(bent, fine_enough), op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
     return found * op.Pad(kept, LAST_ROW, 1.0), certain * left * op.Squeeze(change, [0]), bent
 
 

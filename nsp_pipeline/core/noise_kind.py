@@ -15,17 +15,20 @@ of nine in ten developed pictures, of no photo of the 56, and of one in a hundre
 COARSEST_GREY, HARDLY_COLOURED = 1.2, 0.1
 """The same of grey noise, by which photos are judged whose colour noise is weaker than this share of it."""
 
-
-ROUNDING = 0.999
+COARSEST_LEANING, ROUNDING = 2.45, 0.999
+"""Where the noise leans (see bent_noise.py), it is unsmoothed up to here, just short of all 56 JPEGs."""
 
 
 def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
     """Variances (K, TABLE_ROWS) of noise that is known to be unsmoothed, where the coarse colour noise was overrated.
 
-    Smoothing takes away that noise leans (see bent_noise.py): where it does, nobody has smoothed it.
+    Smoothing takes away that noise leans (see bent_noise.py): where it does, hardly anybody has smoothed it. Where its
+    colour is coarser than COARSEST_LEANING all the same, it stays as it is.
     """
-    _, _, colour, coarse = np.sqrt(kinds).sum(0)
-    share = min(1.0, ROUNDING * COARSEST * float(colour) / max(float(coarse), 1e-9))
+    colour, coarse = (float(part) for part in np.sqrt(kinds).sum(0)[2:])
+    if coarse > COARSEST_LEANING * colour:
+        return kinds
+    share = min(1.0, ROUNDING * COARSEST * colour / max(coarse, 1e-9))
     return np.asarray(kinds * np.array([1, 1, 1, share**2], np.float32), dtype=np.float32)
 
 

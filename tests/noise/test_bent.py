@@ -42,7 +42,9 @@ def test_noise_put_onto_a_finished_picture_brightens_nothing(sigma: float) -> No
 def test_bent_noise_is_made_by_the_network_for_unsmoothed_noise() -> None:
     noisy, _ = night_photo()
     assert is_unsmoothed(estimate_noise(noisy).table)
-    kinds = np.array([[4.0, 8.0, 1.0, 100.0]], np.float32)
+    coarse = np.array([[4.0, 8.0, 1.0, 100.0]], np.float32)
+    assert (as_unsmoothed(coarse) == coarse).all()
+    kinds = np.array([[4.0, 8.0, 1.0, 2.4**2]], np.float32)
     assert not is_unsmoothed(np.sqrt(kinds).T[None])
     capped = np.sqrt(as_unsmoothed(kinds))
     assert is_unsmoothed(capped.T[None])
