@@ -22,6 +22,7 @@ from nsp_pipeline.noise.bent import (
     COLOURED,
     CUT_OFF,
     DARK,
+    ENOUGH,
     FEWEST,
     FLATTEST,
     HARDLY,
@@ -143,7 +144,8 @@ def brightening(windows: WINDOWS, found: TABLE, share: SHARE):
     lean, error, enough = leaning(chosen * telling, seen, foreseen)
     leans = op.Clip((lean - 2 * error - UNBENT) / (BENT - UNBENT), 0.0, 1.0)
     certain = leans * (1 - op.Clip((lean - ASTRAY) / (TOO_FAR - ASTRAY), 0.0, 1.0))
-    certain = op.Squeeze(certain)
+    count = op.ReduceSum(chosen * telling, keepdims=0)
+    certain = op.Squeeze(certain) * op.Clip((count - FEWEST) / op.Cast(ENOUGH - FEWEST, to=FLOAT32), 0.0, 1.0)
     bent = op.And(op.And(much, coloured), op.And(op.Squeeze(enough), certain > 0.0))
     left = uncut(chosen, seen, foreseen, bright, black)
     unsmoothed = ROUNDING * COARSEST * op.ReduceSum(colour) / op.Max(op.ReduceSum(coarse), 1e-9)

@@ -25,6 +25,9 @@ GRAIN_RADIUS = 2
 EDGE_SHARE = 0.05
 """Of the squared gradient of an estimate by a network that sees every pixel: what its noise may have on top."""
 
+NOISE_AT_LEAST = 0.25
+"""Share of the estimated variance that must be there for a photo's noise to be in a place."""
+
 MEAN_RADIUS = 32
 """The mean of (2·32 + 1)² noisy pixels has a fiftieth of their noise: it may tell a network where its own should be."""
 
@@ -128,6 +131,16 @@ def _squared_gradient(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def recentred(noisy: NDArray[np.float32], estimate: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return an estimate with the local means of the noisy photo; (C, H, W) each, which look MEAN_RADIUS far."""
     return np.stack([plane + box_mean(seen - plane, MEAN_RADIUS) for seen, plane in zip(noisy, estimate, strict=True)])
+
+
+def noise_there(noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel) -> NDArray[np.float32]:
+    """Return whether a noisy photo's noise is in each place at all: (H, W), 1 where it is, 0 in a frame or a caption.
+
+    A place depends on pixels at most WINDOW_RADIUS away.
+    """
+    energy = box_mean(_sum_of_squares(estimate - noisy), WINDOW_RADIUS)
+    expected = np.maximum(noise.at(_mean(estimate)) * np.float32(NOISE_AT_LEAST), np.float32(1e-12))
+    return np.asarray(np.minimum(energy / expected, np.float32(1)), dtype=np.float32)
 
 
 def recoloured(change: NDArray[np.float32], colourful: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -151,7 +151,7 @@ def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
     strips = pixels[: rows * PATCH, : cols * PATCH].reshape(rows, PATCH, cols * PATCH, channels)[::step]
     together = max(1, PATCHES_AT_ONCE // cols)
     for first in range(0, len(strips), together):
-        mean, variance, kind = _patch_statistics(to_unit(strips[first : first + together]))
+        mean, variance, kind = patch_statistics(to_unit(strips[first : first + together]))
         means.append(mean)
         variances.append(variance)
         kinds.append(kind)
@@ -162,7 +162,7 @@ def measure_noise(pixels: NDArray[np.generic]) -> NoiseLevel:
     return _level_by_brightness(mean[usable], variance[usable], kind[usable])
 
 
-def _patch_statistics(
+def patch_statistics(
     strips: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return what the patches of strips (S, PATCH, W, C) show about their best-fitting plane.

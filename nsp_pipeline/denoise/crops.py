@@ -12,12 +12,12 @@ from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Span, Tile
+from nsp_pipeline.denoise.mosaic import noises_of
 from nsp_pipeline.denoise.photo import InferenceSettings, Pixels, blended_tile, network_estimate
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.dng.mosaic import as_rgb
 from nsp_pipeline.frames.frame import Frame, RawSource
 from nsp_pipeline.frames.light import tone_for
-from nsp_pipeline.noise.estimate import estimate_noise
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class CropSource:
         every = tuple(range(seen.shape[2]))
         # A mosaic goes through twice, with each of its two greens (see mosaic.py).
         self._pictures = as_rgb(seen, mosaic) if mosaic else [(seen, every)]
-        self._noises = [estimate_noise(pixels) for pixels, _ in self._pictures]
+        self._noises = noises_of([pixels for pixels, _ in self._pictures])
 
     @property
     def sigma(self) -> float:

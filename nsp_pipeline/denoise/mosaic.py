@@ -1,16 +1,18 @@
 """A Bayer mosaic through a network that knows red, green and blue: twice, with each of the two greens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.denoise.photo import InferenceSettings, Inferred, denoise_frame, noise_left
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.dng.mosaic import as_rgb
 from nsp_pipeline.frames.frame import Frame, RawSource
+from nsp_pipeline.noise.estimate import estimate_noise
 
 
 def denoise_mosaic(
@@ -27,6 +29,7 @@ def denoise_mosaic(
     source = frame.metadata.source
     assert isinstance(source, RawSource)
     pictures = as_rgb(frame.pixels, source.mosaic)
+    noises = noises_of([pixels for pixels, _ in pictures])
     result, passes = np.zeros_like(frame.pixels), []
     for number, (pixels, places) in enumerate(pictures):
 
@@ -34,7 +37,8 @@ def denoise_mosaic(
             if on_tile:
                 on_tile(number * total + done, len(pictures) * total)
 
-        inferred = denoise_frame(replace(frame, pixels=pixels), engine, settings, on_part, on_smaller)
+        seen = replace(frame, pixels=pixels)
+        inferred = denoise_frame(seen, engine, settings, on_part, on_smaller, noise=noises[number])
         passes.append(inferred)
         for channel, place in enumerate(places):
             result[..., place] += inferred.frame.pixels[..., channel] / np.float32(_seen(place, pictures))
@@ -46,6 +50,17 @@ def denoise_mosaic(
         seen=(frame.pixels, result),
         most_brightened=max(found.most_brightened for found in passes),
     )
+
+
+def noises_of(pictures: Sequence[NDArray[Any]]) -> list[NoiseLevel]:
+    """The noise of each of a photo's pictures; they are brightened alike, or not at all, for their means are mixed."""
+    noises = [estimate_noise(pixels) for pixels in pictures]
+    changes = [noise.brightening for noise in noises if noise.brightening is not None]
+    if not changes:
+        return noises
+    if len(changes) < len(noises):
+        return [noise for noise in noises if not noise.is_bent][:1] * len(noises)
+    return [replace(noise, brightening=np.mean(changes, 0, dtype=np.float32)) for noise in noises]
 
 
 def _seen(place: int, pictures: list[tuple[NDArray[Any], tuple[int, ...]]]) -> int:

@@ -20,6 +20,7 @@ from nsp_pipeline.core.blend import (
     enlarged,
     grain_kept,
     natural_weight,
+    noise_there,
     recentred,
     recoloured,
     weight_of_change,
@@ -356,14 +357,15 @@ def _change(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What is added to a noisy window, (C, h, w) as its estimate, as is wished; and how much of the change that is."""
     if noise.is_bent:
+        there = noise_there(noisy, estimate, noise)
         # Networks have learnt from noise that is even on the curve, and take the dark for darker than it is.
-        estimate = recentred(noisy, estimate)
+        estimate = estimate + there * (recentred(noisy, estimate) - estimate)
     seen = estimate - noisy
     if settings.strength is None:
         weight = weight_of_change(seen, estimate, noise, blind=blind)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
-    whole = noise.brightened(estimate) - noisy if noise.is_bent else seen
+    whole = seen + there * (noise.brightened(estimate) - estimate) if noise.is_bent else seen
     change = weight * whole
     if settings.look == NATURAL:
         weight = natural_weight(seen, estimate, noise)

@@ -19,8 +19,8 @@ RADIUS, SIDE = 4, 16
 CALMEST, FLATTEST = 0.2, 1.3
 """Flat are blocks whose variance is so many times what the estimate says of their brightness."""
 
-FEWEST = 30
-"""Flat blocks, counted in every channel, that it takes to tell."""
+FEWEST, ENOUGH = 30, 90
+"""Flat blocks, counted in every channel, that it takes to tell, and to do all that they tell."""
 
 UNBENT, BENT = 0.15, 0.3
 """How far the noise must lean, as a share of what sRGB's curve does to Gaussian noise. Light comes in portions, which
@@ -85,10 +85,12 @@ def brightening_of(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) ->
     found = zip(*(_flat_of(window, noise) for window in windows), strict=True)
     flat = _Flat(*(np.concatenate(part) for part in found))
     unclipped = flat.only((flat.black < CUT_OFF) & (flat.foreseen < HARDLY))
-    if len(unclipped) < FEWEST:
+    if len(unclipped) <= FEWEST:
         return None
     share, error = unclipped.leaning()
     certain = _ramp(share - 2 * error, UNBENT, BENT) * (1 - _ramp(share, ASTRAY, TOO_FAR))
+    # Not all or nothing: frames of one series may lie on both sides of FEWEST.
+    certain *= _ramp(len(unclipped), FEWEST, ENOUGH)
     return np.asarray(certain * _uncut(flat, places) * change, dtype=np.float32) if certain else None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
 from nsp_pipeline.core.noise_kind import as_unsmoothed
 from nsp_pipeline.noise.bent import brightening_of
+from nsp_pipeline.noise.even import measured_where_even
 from nsp_pipeline.noise.pooling import Blocks, nearness, pooled
 from nsp_pipeline.noise.runtime import Network, load_estimator
 from nsp_pipeline.noise.windows import BLOCK, MOST, cut_windows
@@ -92,10 +93,22 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
     found = NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
+    if overlooked := measured_where_even(windows, found):
+        found = _at_nodes(overlooked, found)
     brightening = brightening_of(windows, found)
-    if brightening is not None:
-        found = replace(found, kinds=as_unsmoothed(kinds), brightening=brightening)
+    if brightening is not None and found.kinds is not None:
+        found = replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
     return found
+
+
+def _at_nodes(measured: NoiseLevel, told: NoiseLevel) -> NoiseLevel:
+    """What was measured, at the brightnesses of what was told."""
+    assert measured.kinds is not None
+    kinds, variance = (
+        np.stack([np.interp(told.brightness, measured.brightness, part) for part in parts.T], 1).astype(np.float32)
+        for parts in (measured.kinds, measured.variance)
+    )
+    return replace(told, kinds=kinds, variance=variance[:, : told.variance.shape[1]])
 
 
 def looks_at_windows() -> bool:

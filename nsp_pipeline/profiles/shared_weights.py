@@ -25,6 +25,9 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 Piece = bytes | memoryview
 
+MOST_FIELDS = 100_000
+"""Of a message, whose parts are held one by one: the graphs that ship have fewer than 200."""
+
 LEAST = 256
 """Bytes of a tensor below which saying where it lies would take as much room as the tensor."""
 
@@ -129,8 +132,11 @@ def _changed(message: bytes, number: int, change: Callable[[bytes], list[Piece] 
 
 def _fields(message: bytes) -> Iterator[_Field]:
     """Raises ValueError or IndexError for what is no message."""
-    place = 0
+    place, count = 0, 0
     while place < len(message):
+        count += 1
+        if count > MOST_FIELDS:
+            raise ValueError(f"more than {MOST_FIELDS} fields")
         start = place
         tag, place = _read_varint(message, place)
         kind = tag & 7

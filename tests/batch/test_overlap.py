@@ -189,7 +189,7 @@ def test_tiles_are_made_of_rows_that_are_there_while_others_are_read(
 
     through(monkeypatch, run)
     monkeypatch.setattr(photo_steps, "rows_looked_at", lambda height, width: [range(400, 430)])
-    monkeypatch.setattr(photo_steps, "estimate_noise", lambda pixels: NoiseLevel.unknown(3))
+    monkeypatch.setattr(photo_steps, "estimate_noise", lambda pixels, **options: NoiseLevel.unknown(3))
     assert nsp("denoise", coming, tmp_path / "out", *HOW).code == 0
     assert decoded[:4] == [50, 51, 52, 53], "what is needed first comes first"
     assert sorted(decoded) == list(range(75))

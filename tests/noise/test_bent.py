@@ -7,9 +7,12 @@ from night_photos import curve, cut_off_at_black, dark_room, eight_bit, night_ph
 import nsp_pipeline as nsp
 from nsp_pipeline.core.bent_noise import NODES
 from nsp_pipeline.core.noise_kind import as_unsmoothed, is_unsmoothed
+from nsp_pipeline.denoise.mosaic import noises_of
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
+from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.estimate import estimate_noise
+from nsp_pipeline.noise.windows import cut_windows
 
 pytest.importorskip("onnxruntime")
 
@@ -57,6 +60,33 @@ def test_tiles_of_a_night_photo_give_the_whole() -> None:
         whole, tiled = (denoiser.denoise(noisy, tile=side).astype(int) for side in (512, 128))
     assert np.abs(whole - tiled).max() <= 1
     assert (whole != tiled).mean() < 0.002
+
+
+def test_a_frame_around_a_night_photo_keeps_its_colour() -> None:
+    noisy, _ = night_photo()
+    noisy[:60], noisy[-60:] = 30, 0
+    clean = nsp.denoise(noisy, "fast", engine="onnx", device="cpu")
+    assert np.abs(clean[10:40].astype(int) - 30).mean() < 1
+    assert clean[-40:-10].mean() < 1
+
+
+def test_the_two_greens_of_a_mosaic_are_brightened_alike() -> None:
+    noisy, _ = night_photo()
+    plain = eight_bit(curve(dark_room()))
+    bent = noises_of([noisy, np.roll(noisy, 5, 0)])
+    assert bent[0].is_bent
+    assert np.array_equal(np.asarray(bent[0].brightening), np.asarray(bent[1].brightening))
+    assert not any(noise.is_bent for noise in noises_of([noisy, plain]))
+
+
+def test_few_flat_places_tell_little() -> None:
+    noisy, _ = night_photo()
+    level = estimate_noise(noisy)
+    windows = cut_windows(noisy)
+    changes = [brightening_of([windows[0][:, :side, :side]], level) for side in (40, 72, 256)]
+    most = [0.0 if change is None else float(change.max()) for change in changes]
+    assert most[0] == 0 < most[2]
+    assert most[0] <= most[1] <= most[2]
 
 
 def test_faint_noise_brightens_nothing() -> None:
