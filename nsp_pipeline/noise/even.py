@@ -3,7 +3,7 @@
 Blobs of some pixels look like texture, and the network calls them that, even on a wall. But texture is never as even:
 of patches of one brightness, some are calmer than others. Noise varies from patch to patch only as chance has it. So
 where the calm patches of a photo are all about as restless, and much more so than the network says, that is noise, and
-its level is what is measured in them.
+its level is what is measured in them. Only where it is coloured too: some fabrics and stones are as even as noise.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import BRIGHTNESS_BINS, FEWEST_PATCHES, PATCH, NoiseLevel, measure_noise, patch_statistics
+from nsp_pipeline.noise.bent import COLOURED
 
 STRONG, OVERLOOKED = 6 / 255, 1.25
 """What is measured counts where it is as strong as this, and so many times what the network says."""
@@ -50,7 +51,10 @@ def measured_where_even(windows: Sequence[NDArray[np.float32]], told: NoiseLevel
     level = float(np.exp(np.median(levels) / 2))
     if np.median(spreads) > EVEN or level < max(STRONG, OVERLOOKED * expected):
         return None
-    return measure_noise(np.concatenate([_in_rows(window) for window in windows]))
+    measured = measure_noise(np.concatenate([_in_rows(window) for window in windows]))
+    grey, _, colour, _ = measured.table[0].sum(1)
+    # What a mosaic makes of a sensor's noise is coloured, and cobbles or knitwear may be as even as noise.
+    return measured if colour >= COLOURED * grey else None
 
 
 def _least_restless(windows: Sequence[NDArray[np.float32]]) -> float:

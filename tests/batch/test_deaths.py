@@ -142,7 +142,7 @@ def test_who_is_asked_to_end_and_then_killed_blames_no_photo(
     out = tmp_path / "out"
     process = start("denoise", archive, out, NSP_FAKE_DEEP="1")
     wait_until_in_work(process, out)
-    time.sleep(1.0)
+    time.sleep(2.0)
     process.send_signal(number)
     time.sleep(1.5)
     assert process.poll() is None, "the engine is deep in its tile"
