@@ -96,7 +96,8 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
     if overlooked := measured_where_even(windows, found):
         found = _at_nodes(overlooked, found)
     brightening = brightening_of(windows, found)
-    if brightening is not None and found.kinds is not None:
+    if brightening is not None:
+        assert found.kinds is not None
         found = replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
     return found
 

@@ -16,7 +16,7 @@ from nsp_pipeline.profiles.bundle import Profile
 WORTH = 30.0
 """Seconds that a run must have before it, by the reference, to measure first: several times what that takes."""
 
-UNKNOWN = "not measured on this machine yet, for want of work that pays it back"
+UNKNOWN = "not measured on this machine yet; a long run or nsp doctor does it"
 
 SIDE = 192
 SMALL_WORK = 4.0
