@@ -29,6 +29,7 @@ from nsp_pipeline.cli.shared.exporting import make_onnx
 from nsp_pipeline.cli.shared.quantities import DurationType
 from nsp_pipeline.cli.shared.standard_output import print_line
 from nsp_pipeline.cli.shared.training import checked_settings
+from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.profiles.bundle import require_writable
@@ -55,16 +56,18 @@ def main() -> None:
 @main.command()
 @folder_argument
 @click.option("--photos", multiple=True, required=True, help="Folder of clean photos, =WEIGHT to be drawn less often.")
+@click.option("--as-they-are", is_flag=True, help="The photos have no noise: do not shrink them.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that simulate.")
 @recipe_option
-def shots(folder: Path, photos: tuple[str, ...], recipe: str) -> None:
+def shots(folder: Path, photos: tuple[str, ...], as_they_are: bool, workers: int, recipe: str) -> None:
     """Simulate shots to train on, and others of other photos to judge by."""
     found = load_recipe(recipe, "store", ("shots", "held_shots", "side", "seed"))
-    training, apart = _scenes(photos)
+    training, apart = _scenes(photos, as_they_are)
     for name, scenes, count, seed in (
         (SHOTS, training, found["shots"], found["seed"]),
         (HELD, apart, found["held_shots"], found["seed"] + 98),
     ):
-        make_store(folder / name, StoreRecipe(count, found["side"], seed), scenes, on_shot=_say)
+        make_store(folder / name, StoreRecipe(count, found["side"], seed), scenes, workers=workers, on_shot=_say)
 
 
 @main.command("train")
@@ -118,28 +121,33 @@ def tell(folder: Path) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--recipe", default="dbsn", show_default=True, help="Training settings: a name or a TOML file.")
 @click.option("--max-time", type=DurationType(), metavar="TIME", help="End the schedule within 20m, 8h.")
+@click.option("--device", default="cpu", show_default=True)
 @click.option("--origin", default="simulated shots", help="Of which scenes they are; a note for the profile's card.")
 @click.option("--licence", default="not stated", help="Licence of the profile; a note for its card.")
-def base(folder: Path, target: Path, recipe: str, max_time: float | None, origin: str, licence: str) -> None:
+def base(
+    folder: Path, target: Path, recipe: str, max_time: float | None, device: str, origin: str, licence: str
+) -> None:
     """Train the blind-spot network that calibrations start from, and write its profile."""
     fields = load_recipe(recipe, "calibrate", list(NextScaleSettings.model_fields))
     settings = checked_settings(NextScaleSettings, fields, recipe, "calibrate")
     require_writable(target)
     logs = folder / BASE_TRAINING
     logs.mkdir(exist_ok=True)
-    run = RunOptions(folder=logs, resume=(logs / CHECKPOINT_FILE).exists(), max_seconds=max_time, on_step=_say_step)
+    resume = (logs / CHECKPOINT_FILE).exists()
+    run = RunOptions(device=device, folder=logs, resume=resume, max_seconds=max_time, on_step=_say_step)
     stores = ShotStore(folder / SHOTS), ShotStore(folder / HELD)
     profile = make_base(*stores, settings, target, origin=Origin(origin, licence), make_onnx=make_onnx, run=run)
     print_line(f"{profile.path}: {profile.spec.training.steps} steps")
 
 
-def _scenes(photos: tuple[str, ...]) -> tuple[Scenes, Scenes]:
+def _scenes(photos: tuple[str, ...], as_they_are: bool) -> tuple[Scenes, Scenes]:
     """Scenes to train on, and those kept apart."""
     parts: tuple[list[Any], list[Any]] = ([], [])
     for entry in photos:
         name, _, weight = entry.partition("=")
         for number, path in enumerate(find_photos([Path(name)]).paths):
-            scene = clean_scene(read_frame(path).pixels)
+            pixels = read_frame(path).pixels
+            scene = np.asarray(from_unit(to_unit(pixels), np.dtype(np.uint8))) if as_they_are else clean_scene(pixels)
             if scene is None:
                 click.echo(f"{path}: too noisy, left out", err=True)
                 continue

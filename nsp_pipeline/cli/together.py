@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LOG = "log.csv"
-FROM_NOTHING, GOING_ON = 2e-3, 5e-4
+FROM_NOTHING, GOING_ON = 2e-3, 1e-3
 """The highest learning rates of students, and of those that were trained before."""
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -39,6 +39,7 @@ def main() -> None:
 @click.option(
     "--counts", default="36,48,60", show_default=True, help="Crops of a batch: any noise, developed light, cameras."
 )
+@click.option("--parts", type=int, default=1, show_default=True, help="Steps in which a batch is learnt from.")
 @click.option("--side", type=int, default=192, show_default=True, help="Of the crops, in pixels.")
 @click.option("--pooled", type=int, default=40_000, show_default=True, help="Simulated shots that are held.")
 @click.option("--base", type=FOLDER, help="Weights to go on from: OUT of an earlier training.")
@@ -67,7 +68,7 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
         counts=_counts(options["counts"]),
         students=[name for name in options["students"].split(",") if name],
         learning_rate=GOING_ON if options["base"] else FROM_NOTHING,
-        **{name: options[name] for name in ("side", "workers", "pooled", "base", "keep_estimator", "seed")},
+        **{name: options[name] for name in ("parts", "side", "workers", "pooled", "base", "keep_estimator", "seed")},
         judge_every=options["judge_every"],
     )
     rows: list[dict[str, Any]] = []

@@ -38,7 +38,7 @@ class ShotsObjective:
         self._shots, self._held, self._settings, self._device = shots, held, settings, device
         self._side = settings.crop - settings.crop % settings.s
         self.photos = [shots.identity, held.identity]
-        self._rng = torch.Generator()
+        self._rng = torch.Generator(device)
 
     def stepped(self, network: Backbone) -> nn.Module:
         """The network itself."""
@@ -49,7 +49,7 @@ class ShotsObjective:
         settings = self._settings
         rng = np.random.default_rng([settings.seed, step, rank])
         self._rng.manual_seed(int(rng.integers(1 << 62)))
-        crops = torch.stack([self._crop(rng) for _ in range(batch)])
+        crops = torch.stack([self._crop(rng) for _ in range(batch)]).to(self._device)
         inputs, targets = self._pairs(crops, settings.inputs_per_step)
         flat = inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with autocast(self._device, settings):
@@ -63,11 +63,11 @@ class ShotsObjective:
         for number in range(min(JUDGED, len(self._held))):
             self._rng.manual_seed(number)
             whole = _picture(self._held, number, slice(0, self._side), slice(0, self._side))
-            inputs, targets = self._pairs(whole[None], INPUTS)
-            difference = network(inputs[0]).float()[:, None] - targets
+            inputs, targets = self._pairs(whole[None].to(self._device), INPUTS)
+            difference = (network(inputs[0]).float()[:, None] - targets).cpu()
             squares.append(float((difference**2).mean()))
             absolutes.append(float(difference.abs().mean()))
-            biases.append(difference.mean((0, 1, 3, 4)).cpu().numpy())
+            biases.append(difference.mean((0, 1, 3, 4)).numpy())
         drift = float(np.abs(np.mean(biases, 0)).max() * 255)
         return Judgement(np.array(squares), float(np.mean(absolutes)), drift, float("nan"), float("nan"))
 
@@ -79,7 +79,7 @@ class ShotsObjective:
         """Noisy inputs and clean targets (B, N, 3, h, w) of crops (B, 6, H, W), the noisy channels first."""
         inputs, targets = construct_pairs(crops, self._settings.geometry, self._rng)
         inputs = inputs[:, :count, :CHANNELS] if count else inputs[:, :, :CHANNELS]
-        return inputs.to(self._device), targets[:, :, CHANNELS:].to(self._device)
+        return inputs, targets[:, :, CHANNELS:]
 
     def _crop(self, rng: np.random.Generator) -> torch.Tensor:
         """A crop of any of the shots, turned and mirrored by chance: (6, side, side) in 0..1."""

@@ -13,9 +13,11 @@ Shot number i depends on the recipe and i alone, so a store that was interrupted
 """
 
 import json
+import multiprocessing as mp
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +33,8 @@ from nsp_pipeline.errors import UsageError
 STORE_FILE = "store.json"
 DEFAULT_RANGE = ShotRange()
 SAVED_EVERY = 50
+AT_A_TIME = 4
+"""Shots that a worker makes before it hands them over."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,13 @@ def make_store(
     recipe: StoreRecipe,
     scenes: Scenes,
     chosen: ShotRange = DEFAULT_RANGE,
+    workers: int = 1,
     on_shot: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Fill a folder with shots, from where an earlier call was interrupted.
 
     Args:
+        workers: processes that make them; the shots are the same however many there are.
         on_shot: called with (shots done, all of them).
 
     Raises:
@@ -104,19 +110,54 @@ def make_store(
     if not found:
         files["told"][:] = np.nan
         _write(folder, recipe, 0)
-    for number in range(done, recipe.shots):
-        rng = np.random.default_rng([recipe.seed, 7, number])
-        shot, kind = take_shot(scenes.draw(2 * recipe.side, rng), chosen, rng)
-        for name, part in (("noisy", shot.noisy), ("clean", shot.clean)):
-            files[name][number] = _as_bytes(part)
-        files["tables"][number] = noise_tables(shot.clean + shot.flat, shot.clean, torch.ones(1, 1, 1, 1))[0].numpy()
-        files["levels"][number] = patch_levels(shot.flat)[0].numpy()
-        files["kinds"][number] = KINDS.index(kind)
-        if (number + 1) % SAVED_EVERY == 0 or number + 1 == recipe.shots:
-            for file in files.values():
-                file.flush()
-            _write(folder, recipe, number + 1)
-        on_shot(number + 1, recipe.shots)
+    maker = _Maker(recipe, scenes, chosen)
+    numbers = range(done, recipe.shots)
+    # Forked, workers have the scenes without a copy.
+    pool = mp.get_context("fork").Pool(workers, maker.stay) if workers > 1 else None
+    try:
+        made = pool.imap(_of_this_worker, numbers, AT_A_TIME) if pool else map(maker.make, numbers)
+        for number, parts in zip(numbers, made, strict=True):
+            for name, part in parts.items():
+                files[name][number] = part
+            if (number + 1) % SAVED_EVERY == 0 or number + 1 == recipe.shots:
+                for file in files.values():
+                    file.flush()
+                _write(folder, recipe, number + 1)
+            on_shot(number + 1, recipe.shots)
+    finally:
+        if pool:
+            pool.terminate()
+
+
+@dataclass(frozen=True)
+class _Maker:
+    recipe: StoreRecipe
+    scenes: Scenes
+    chosen: ShotRange
+
+    def stay(self) -> None:
+        """Make this the maker of a worker, which computes on one processor: there is a worker for each."""
+        torch.set_num_threads(1)
+        _workers.append(self)
+
+    def make(self, number: int) -> dict[str, Any]:
+        """What a store holds of a shot, but for what is told of it."""
+        rng = np.random.default_rng([self.recipe.seed, 7, number])
+        shot, kind = take_shot(self.scenes.draw(2 * self.recipe.side, rng), self.chosen, rng)
+        return {
+            "noisy": _as_bytes(shot.noisy),
+            "clean": _as_bytes(shot.clean),
+            "tables": noise_tables(shot.clean + shot.flat, shot.clean, torch.ones(1, 1, 1, 1))[0].numpy(),
+            "levels": patch_levels(shot.flat)[0].numpy(),
+            "kinds": KINDS.index(kind),
+        }
+
+
+_workers: list[_Maker] = []
+
+
+def _of_this_worker(number: int) -> dict[str, Any]:
+    return _workers[-1].make(number)
 
 
 def save_told(folder: Path, tell: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:

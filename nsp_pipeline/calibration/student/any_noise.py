@@ -19,6 +19,10 @@ WHITE, BENT, UNEVEN, GREY = 0.4, 0.5, 0.3, 0.05
 """Shares of the crops whose noise is white; depends on the brightness; has a strength of its own in each channel; that
 are grey, and their noise too."""
 
+FINE, COARSE, COARSEST = 1.8, 0.12, (1.8, 6.0)
+"""Radius in pixels of the bell that noise is blurred by, mostly up to FINE; and the share of what is coarser than that,
+as phones make it in the dark, and as enlarging does."""
+
 STORED_8_BIT = 0.75
 
 OPPONENT = ((1 / 3**0.5, 1 / 3**0.5, 1 / 3**0.5), (1 / 2**0.5, -1 / 2**0.5, 0.0), (1 / 6**0.5, 1 / 6**0.5, -2 / 6**0.5))
@@ -77,7 +81,8 @@ def _shaped(white: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         torch.fft.rfftfreq(width, device=white.device),
     )
     frequency = torch.hypot(down.view(-1, 1), across.view(1, -1))
-    radius = 1.8 * between(0, 1, white, rng) ** 2
+    radius = FINE * between(0, 1, white, rng) ** 2
+    radius = torch.where(chosen(COARSE, white, rng), between(*COARSEST, white, rng), radius)
     power = torch.cat(
         [
             _power(frequency, radius, white, rng),

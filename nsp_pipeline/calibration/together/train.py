@@ -6,7 +6,6 @@ Students are told of most crops what the estimator, trained beside them, says at
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import avg_pool2d
-from torch.nn.utils import clip_grad_norm_
 
 from nsp_pipeline.calibration.estimator.objective import levels_loss
 from nsp_pipeline.calibration.simulation.camera_noise import halved
@@ -26,9 +24,11 @@ from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import PictureStore
 from nsp_pipeline.calibration.together.crops import MARGIN, Crops, draw_crops
 from nsp_pipeline.calibration.together.held_out import HeldOut
+from nsp_pipeline.calibration.together.learner import Learner
 from nsp_pipeline.calibration.together.pool import ShotPool
 from nsp_pipeline.calibration.together.tell import tell_tables
 from nsp_pipeline.core.noise import PATCH, UNKNOWN
+from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.noise_net import BLOCK, NoiseNet
 from nsp_pipeline.models.noise_net import FAINTEST as FAINTEST_LEVEL
 from nsp_pipeline.models.unet import UNet
@@ -46,8 +46,8 @@ SHRINKS = (1.0, 1.41, 2.0, 2.83, 4.0)
 ESTIMATED, UNKNOWN_SHARE, TRUE_ERROR = 0.55, 0.12, 0.12
 """Shares of the crops of which the estimator tells, and nobody does; of the others the truth is told, with an error."""
 
-SHARP_WEIGHT, CLIP, POOLED_WEIGHT = 0.1, 0.5, 1.0
-SCALE = 2.0**12
+ESTIMATOR_RATE = 1e-3
+SHARP_WEIGHT, POOLED_WEIGHT = 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class TogetherSettings:
     steps: int | None = None
     """The training ends with the time or after so many steps, whichever comes first."""
     counts: tuple[int, int, int] = (36, 48, 60)
+    parts: int = 1
+    """Crops are drawn many at once, and learnt from in so many steps."""
     side: int = 192
     workers: int = 12
     pooled: int = 40_000
@@ -81,34 +83,6 @@ class TogetherSettings:
     seed: int = 0
 
 
-class _Learner:
-    """A network, its running average, and its optimizer."""
-
-    def __init__(self, network: nn.Module, rate: float, decay: float, device: str) -> None:
-        self.network = network.to(device)
-        self.average = deepcopy(self.network).eval().requires_grad_(False)
-        self.rate, self._decay, self._count = rate, decay, 0
-        self._optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=rate, betas=(0.9, 0.99), fused=device.startswith("cuda")
-        )
-        self._scaler = torch.amp.GradScaler(init_scale=SCALE, enabled=device.startswith("cuda"))
-
-    def learn(self, loss: torch.Tensor, rate_share: float) -> None:
-        """One step down this loss."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.rate * rate_share
-        self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self._optimizer)
-        clip_grad_norm_(self.network.parameters(), CLIP)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._count += 1
-        keep = min(self._decay, (1 + self._count) / (10 + self._count))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
-
-
 def train_together(
     scenes: Sequence[NDArray[np.uint8]],
     held_out: Sequence[NDArray[np.uint8]],
@@ -124,7 +98,12 @@ def train_together(
         scenes: clean pictures (H, W, 3) uint8; those smaller than two crops are left out.
         held_out: others to judge by.
         save: called with the averaged networks by name, and the figures of their judgement.
+
+    Raises:
+        UsageError: the crops of a batch cannot be shared by its parts.
     """
+    if sum(settings.counts) % settings.parts:
+        raise UsageError(f"{sum(settings.counts)} crops cannot be learnt from in {settings.parts} equal parts")
     begun = time.monotonic()
     pool = ShotPool(scenes, settings.side, settings.workers, settings.seed) if settings.counts[2] else None
     try:
@@ -149,8 +128,9 @@ class _Together:
         torch.manual_seed(settings.seed)
         self._rng = torch.Generator(device).manual_seed(settings.seed)
         self._students = {
-            name: _Learner(
+            name: Learner(
                 self._based(UNet(*SIZES[name], 2, True), name).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+                self._student_loss,
                 settings.learning_rate,
                 settings.ema_decay,
                 device,
@@ -158,9 +138,8 @@ class _Together:
             for name in settings.students
         }
         estimator = self._based(NoiseNet((16, 32, 48, 64, 64)), "estimator")
-        self._estimator = _Learner(estimator, 1e-3, 0.998, device)
-        self._losses: dict[str, torch.Tensor] = {}
-        self.step = 0
+        self._estimator = Learner(estimator, estimator_loss, ESTIMATOR_RATE, 0.998, device)
+        self._drawn = self.step = 0
 
     def _based(self, network: nn.Module, name: str) -> nn.Module:
         if self._settings.base:
@@ -187,9 +166,9 @@ class _Together:
             if settings.steps:
                 way = max(way, self.step / settings.steps)
             self._advance(min(1.0, way))
-            if self._pool and self.step % settings.refresh_every == 0:
+            if self._pool and self._drawn % settings.refresh_every == 0:
                 self._pool.refresh()
-            done = time.monotonic() - first >= limit or self.step == settings.steps
+            done = time.monotonic() - first >= limit or self.step >= (settings.steps or math.inf)
             if done or time.monotonic() - last >= settings.judge_every:
                 figures = self._figures(time.monotonic() - first)
                 say("  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
@@ -202,36 +181,32 @@ class _Together:
         return {name: learner.average for name, learner in {**self._students, "estimator": self._estimator}.items()}
 
     def _figures(self, passed: float) -> dict[str, Any]:
-        pixels = self.step * sum(self._settings.counts) * self._settings.side**2
+        pixels = self._drawn * sum(self._settings.counts) * self._settings.side**2
         figures: dict[str, Any] = {"seconds": passed, "step": self.step, "megapixels": pixels / 1e6}
         figures |= {"shots": self._pool.made} if self._pool else {}
-        figures |= {f"loss {name}": float(loss) for name, loss in self._losses.items()}
+        learners = self._students if self._settings.keep_estimator else {"estimator": self._estimator, **self._students}
+        figures |= {f"loss {name}": float(learner.loss) for name, learner in learners.items()}
         return figures | self._judged.judge(self._averages(), self._device)
 
     def _advance(self, way: float) -> None:
-        self.step += 1
+        """Draw crops, and learn from them, part after part."""
         settings = self._settings
         rate = min(1.0, way / settings.warmup)
         if way > settings.fall:
             rate = (1 + math.cos(math.pi * (way - settings.fall) / (1 - settings.fall))) / 2
         with torch.no_grad():
-            crops = draw_crops(self._store, self._pool, self._settings.counts, self._rng)
+            crops = draw_crops(self._store, self._pool, settings.counts, self._rng)
             told = self._told(crops, way)
-        if not self._settings.keep_estimator:
-            self._estimator.learn(self._estimator_loss(crops), rate)
-        image = crops.noisy.contiguous(memory_format=torch.channels_last)
-        for name, learner in self._students.items():
-            with torch.autocast(torch.device(self._device).type, torch.float16, enabled=self._device != "cpu"):
-                estimate = learner.network(image, told)
-            loss = student_loss(estimate.float(), crops)
-            learner.learn(loss, rate)
-            self._keep(name, loss)
-
-    def _keep(self, name: str, loss: torch.Tensor) -> None:
-        # Now and then a loss in half precision is none; the scaler leaves that step out.
-        value = loss.detach()
-        before = self._losses.get(name, value)
-        self._losses[name] = torch.where(value.isfinite(), torch.lerp(before, value, 0.02), before)
+        self._drawn += 1
+        for part in range(settings.parts):
+            # Every so-many-th: crops of one kind lie side by side.
+            mine = slice(part, None, settings.parts)
+            if not settings.keep_estimator:
+                self._estimator.learn((crops.noisy[mine], crops.levels[mine]), rate)
+            given = crops.noisy[mine].contiguous(memory_format=torch.channels_last)
+            for learner in self._students.values():
+                learner.learn((given, crops.clean[mine], crops.sharp[mine], crops.known[mine], told[mine]), rate)
+            self.step += 1
 
     def _told(self, crops: Crops, way: float) -> torch.Tensor:
         """What a student is told of each crop (B, 4, 8)."""
@@ -245,19 +220,35 @@ class _Together:
             told = torch.where(kind < ESTIMATED, tell_tables(self._estimator.average, crops.noisy), told)
         return torch.where(kind > 1 - UNKNOWN_SHARE, torch.full_like(told, UNKNOWN), told)
 
-    def _estimator_loss(self, crops: Crops) -> torch.Tensor:
-        truth = 0.5 * torch.log(avg_pool2d(crops.levels**2, BLOCK // PATCH) + FAINTEST_LEVEL**2)
-        loss = levels_loss(self._estimator.network(crops.noisy), truth, POOLED_WEIGHT)
-        self._keep("estimator", loss)
-        return loss
+    def _student_loss(
+        self,
+        network: nn.Module,
+        noisy: torch.Tensor,
+        clean: torch.Tensor,
+        sharp: torch.Tensor,
+        known: torch.Tensor,
+        told: torch.Tensor,
+    ) -> torch.Tensor:
+        kind = torch.device(self._device).type
+        with torch.autocast(kind, torch.float16, enabled=kind != "cpu", cache_enabled=False):
+            estimate = network(noisy, told)
+        return student_loss(estimate.float(), noisy, clean, sharp, known)
 
 
-def student_loss(estimate: torch.Tensor, crops: Crops) -> torch.Tensor:
+def estimator_loss(network: nn.Module, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    """How far the network is from the true levels of pictures (B, 3, S, S): (B, 4, S/16, S/16), by its own doubt."""
+    truth = 0.5 * torch.log(avg_pool2d(levels**2, BLOCK // PATCH) + FAINTEST_LEVEL**2)
+    return levels_loss(network(noisy), truth, POOLED_WEIGHT)
+
+
+def student_loss(
+    estimate: torch.Tensor, noisy: torch.Tensor, clean: torch.Tensor, sharp: torch.Tensor, known: torch.Tensor
+) -> torch.Tensor:
     """Mean and root-mean-square error in parts of each crop's own noise; that of the finer picture counts a little."""
-    weight = 1 / (FAINTEST + ((crops.noisy - crops.clean) ** 2).mean((1, 2, 3)).sqrt())
-    coarse = halved(estimate) - crops.clean
+    weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3)).sqrt())
+    coarse = halved(estimate) - clean
     error = (coarse.abs().mean((1, 2, 3)) + ((coarse**2).mean((1, 2, 3)) + 1e-8).sqrt()) / 2
-    fine = (crops.known * (estimate - crops.sharp).abs()).mean((1, 2, 3))
+    fine = (known * (estimate - sharp).abs()).mean((1, 2, 3))
     return (weight * (error + SHARP_WEIGHT * fine)).mean()
 
 

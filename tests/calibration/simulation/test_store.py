@@ -44,6 +44,14 @@ def test_an_interrupted_store_ends_as_an_undisturbed_one(tmp_path: Path, scenes:
         assert np.array_equal(getattr(whole, name), getattr(mended, name), equal_nan=name == "told")
 
 
+def test_shots_are_the_same_however_many_processes_make_them(tmp_path: Path, scenes: Scenes) -> None:
+    make_store(tmp_path / "one", RECIPE, scenes)
+    make_store(tmp_path / "three", RECIPE, scenes, workers=3)
+    one, three = ShotStore(tmp_path / "one"), ShotStore(tmp_path / "three")
+    for name in RECIPE.arrays:
+        assert np.array_equal(getattr(one, name), getattr(three, name), equal_nan=name == "told")
+
+
 def test_a_store_of_another_recipe_is_not_overwritten(tmp_path: Path, scenes: Scenes) -> None:
     make_store(tmp_path, RECIPE, scenes)
     with pytest.raises(UsageError, match="another recipe"):

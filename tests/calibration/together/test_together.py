@@ -12,9 +12,11 @@ torch = pytest.importorskip("torch")
 from nsp_pipeline.calibration.estimator.objective import told_table  # noqa: E402
 from nsp_pipeline.calibration.student.pictures import PictureStore  # noqa: E402
 from nsp_pipeline.calibration.together.crops import MARGIN, draw_crops  # noqa: E402
+from nsp_pipeline.calibration.together.learner import Learner  # noqa: E402
 from nsp_pipeline.calibration.together.pool import ShotPool  # noqa: E402
 from nsp_pipeline.calibration.together.tell import tell_tables  # noqa: E402
 from nsp_pipeline.calibration.together.train import TogetherSettings, train_together  # noqa: E402
+from nsp_pipeline.errors import UsageError  # noqa: E402
 from nsp_pipeline.models.noise_net import NoiseNet  # noqa: E402
 
 SIDE = 64
@@ -96,8 +98,9 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
             )
 
     settings = TogetherSettings(
-        steps=5,
+        steps=6,
         counts=(2, 2, 2),
+        parts=2,
         side=SIDE,
         workers=1,
         pooled=64,
@@ -107,7 +110,8 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
         refresh_every=1,
     )
     train_together(_scenes(), _scenes(2), settings, "cpu", save=save, say=lambda message: None)
-    assert saved[-1]["step"] == 5
+    assert saved[-1]["step"] == 6
+    assert saved[-1]["megapixels"] == pytest.approx(3 * 6 * SIDE**2 / 1e6), "three batches of six crops, in halves"
     assert np.isfinite(saved[-1]["loss fast"])
     assert {path.stem for path in tmp_path.iterdir()} == {"fast", "estimator"}
     again = TogetherSettings(
@@ -124,6 +128,29 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
     first = saved[-1]["fast white10"]
     train_together(_scenes(), _scenes(2), again, "cpu", save=save, say=lambda message: None)
     assert saved[-1]["fast white10"] == pytest.approx(first, abs=0.02), "it started from the saved weights"
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made() -> None:
+    settings = TogetherSettings(counts=(3, 2, 0), parts=2)
+    with pytest.raises(UsageError, match="5 crops cannot be learnt from in 2 equal parts"):
+        train_together([], [], settings, "cpu", save=lambda *_: None, say=lambda message: None)
+
+
+def test_a_step_goes_down_the_loss_and_one_that_is_not_finite_changes_nothing() -> None:
+    torch.manual_seed(8)
+    network = torch.nn.Linear(3, 1)
+    learner = Learner(network, lambda net, given, wanted: (net(given) - wanted).square().mean(), 0.1, 0.99, "cpu")
+    given, wanted = torch.randn(64, 3), torch.randn(64, 1)
+    first = float((network(given) - wanted).square().mean())
+    for _ in range(30):
+        learner.learn((given, wanted), 1.0)
+    assert float((network(given) - wanted).square().mean()) < first
+    assert float(learner.loss) < first
+    before = {key: part.clone() for key, part in network.state_dict().items()}
+    mean = float(learner.loss)
+    learner.learn((given, torch.full_like(wanted, float("nan"))), 0.0)
+    assert all(torch.equal(part, before[key]) for key, part in network.state_dict().items())
+    assert float(learner.loss) == mean
 
 
 def test_mixed_weights_lie_on_the_way_and_become_a_profile_that_denoises(tmp_path: Path) -> None:

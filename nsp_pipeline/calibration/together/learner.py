@@ -1,0 +1,96 @@
+"""A network that learns: its weights, their running average, and a step of the optimizer, which a GPU replays.
+
+Small networks wait for the processor that launches their kernels. So a GPU records a step once, as a CUDA graph, and
+replays it with other crops: nothing in a step may ask the GPU for a value.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+CLIP = 0.5
+SCALE = 2.0**12
+"""Losses are multiplied by it, so that gradients of half precision are not too small."""
+
+BETAS, SMOOTHED = (0.9, 0.99), 0.02
+REHEARSALS = 3
+"""Steps before the one that is recorded: memory and algorithms are settled by then."""
+
+
+class Learner:
+    """A network, its running average, and its optimizer."""
+
+    def __init__(
+        self, network: nn.Module, loss: Callable[..., torch.Tensor], rate: float, decay: float, device: str
+    ) -> None:
+        """`loss` gives the loss of the network, which is its first argument, on what `learn` is given."""
+        self.network = network.to(device)
+        self.average = deepcopy(self.network).eval().requires_grad_(False)
+        self.loss = torch.full((), float("nan"), device=device)
+        """Running mean of the losses."""
+        self._loss_of, self._rate, self._decay, self._steps = loss, rate, decay, 0
+        self._on_gpu = device.startswith("cuda")
+        self._scale = SCALE if self._on_gpu else 1.0
+        self._parameters: list[torch.Tensor] = list(self.network.parameters())
+        # A graph reads them anew each time, where a number would be recorded for good.
+        self._rate_now, self._moved = torch.zeros((), device=device), torch.ones((), device=device)
+        rates: Any = self._rate_now
+        self._optimizer = torch.optim.Adam(
+            self._parameters, lr=rates, betas=BETAS, fused=self._on_gpu, capturable=self._on_gpu
+        )
+        self._inputs: list[torch.Tensor] = []
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def learn(self, inputs: Sequence[torch.Tensor], rate_share: float) -> None:
+        """Take one step down the loss on these inputs, at this share of the highest rate; shapes stay the same."""
+        self._steps += 1
+        self._rate_now.fill_(self._rate * rate_share)
+        self._moved.fill_(1 - min(self._decay, (1 + self._steps) / (10 + self._steps)))
+        if not self._on_gpu:
+            self._step(inputs)
+            return
+        if self._graph is None:
+            self._record(inputs)
+            return
+        for held, new in zip(self._inputs, inputs, strict=True):
+            held.copy_(new)
+        self._graph.replay()
+
+    def _record(self, inputs: Sequence[torch.Tensor]) -> None:
+        self._inputs = [part.clone() for part in inputs]
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(REHEARSALS):
+                self._step(self._inputs)
+        torch.cuda.current_stream().wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._step(self._inputs)
+
+    def _step(self, inputs: Sequence[torch.Tensor]) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = self._loss_of(self.network, *inputs)
+        (loss * self._scale).backward()
+        with torch.no_grad():
+            self._tame()
+            self._optimizer.step()
+            averaged: Any = list(self.average.parameters())
+            moves: Any = torch._foreach_sub(self._parameters, averaged)
+            torch._foreach_mul_(moves, self._moved)
+            torch._foreach_add_(averaged, moves)
+            value = loss.detach()
+            mean = torch.where(self.loss.isnan(), value, torch.lerp(self.loss, value, SMOOTHED))
+            self.loss.copy_(torch.where(value.isfinite(), mean, self.loss))
+
+    def _tame(self) -> None:
+        """Undo the scale, and shorten the gradient to CLIP, or to nothing where half precision did not hold it."""
+        gradients = [part.grad for part in self._parameters if part.grad is not None]
+        torch._foreach_mul_(gradients, 1 / self._scale)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        for gradient in gradients:
+            gradient.nan_to_num_(0.0, 0.0, 0.0)
+        torch._foreach_mul_(gradients, torch.where(norm.isfinite(), (CLIP / (norm + 1e-6)).clamp(max=1), 0.0))
