@@ -37,7 +37,7 @@ def profile_card(fields: Mapping[str, Any]) -> str:
 
 {_scores(scores)}
 
-{"No clean photo was seen, in training or in choosing anything." if pairs else ""}
+{_clean(pairs)}
 
 ## Limits
 
@@ -57,6 +57,11 @@ def _isos(least: int | None, most: int | None) -> str:
 
 
 def _kind(fields: Mapping[str, Any], camera: str, isos: str) -> str:
+    if fields["pairs"] and fields["pairs"].get("clean_targets"):
+        return (
+            "A blind-spot network that calibrations start from (`nsp calibrate`). It learnt Next-Scale Prediction from "
+            "simulated shots of clean pictures, and belongs to no camera."
+        )
     if fields["pairs"]:
         trained = "trained from noisy photos alone by Next-Scale Prediction"
         return f"A denoiser for photos of **{camera}**, {isos}, {trained}."
@@ -70,10 +75,17 @@ def _kind(fields: Mapping[str, Any], camera: str, isos: str) -> str:
     return f"A small and fast denoiser (a student that sees every pixel) for {made_for}."
 
 
+def _clean(pairs: Mapping[str, Any] | None) -> str:
+    if pairs and not pairs.get("clean_targets"):
+        return "No clean photo was seen, in training or in choosing anything."
+    return ""
+
+
 def _pairs(pairs: Mapping[str, Any] | None) -> str:
     if pairs is None:
         return "none: it learnt from clean pictures made noisy, and from a teacher where there was one"
-    return f"s {pairs['s']}, t {pairs['t']}, n {pairs['n']}, {pairs['strategy']}"
+    targets = ", targets from the clean pictures" if pairs.get("clean_targets") else ""
+    return f"s {pairs['s']}, t {pairs['t']}, n {pairs['n']}, {pairs['strategy']}{targets}"
 
 
 def _inference(fields: Mapping[str, Any]) -> str:

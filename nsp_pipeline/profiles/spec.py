@@ -31,6 +31,8 @@ class PairSpec(_Strict):
     t: int
     n: int
     strategy: str
+    clean_targets: bool = False
+    """Whether targets came from clean pictures: of a base that was trained on simulated shots."""
 
 
 class InferenceSpec(_Strict):

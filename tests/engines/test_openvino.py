@@ -39,7 +39,7 @@ def has_bf16() -> bool:
 needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this CPU has no instructions for bfloat16")
 
 
-@pytest.mark.parametrize("name", ["standard", "quality", "dbsn-noncommercial"])
+@pytest.mark.parametrize("name", ["standard", "quality", "dbsn"])
 @pytest.mark.parametrize("mode", list(MODEL_FILES))
 def test_float32_is_the_reference_s_picture(name: str, mode: str) -> None:
     profile = find_profile(name)
@@ -51,7 +51,7 @@ def test_float32_is_the_reference_s_picture(name: str, mode: str) -> None:
 
 
 @needs_bf16
-@pytest.mark.parametrize("name", ["standard", "fast", "dbsn-noncommercial"])
+@pytest.mark.parametrize("name", ["standard", "fast", "dbsn"])
 def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_cpu, "computes_in_bf16", lambda: True)
     photo = add_camera_noise(night_street(200, 280), shot=0.01, read=0.005, seed=0)
@@ -65,7 +65,7 @@ def test_bfloat16_changes_no_photo_visibly(name: str, monkeypatch: pytest.Monkey
 
 
 @needs_bf16
-@pytest.mark.parametrize(("name", "least"), [("standard", 65), ("dbsn-noncommercial", 62)])
+@pytest.mark.parametrize(("name", "least"), [("standard", 65), ("dbsn", 62)])
 @pytest.mark.parametrize("mode", ["sr", "sr-direct"])
 def test_an_enlarged_photo_is_not_rounded_to_bfloat16(
     name: str, least: int, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -93,7 +93,7 @@ def test_shifted_grids_round_no_picture_to_bfloat16() -> None:
 
 
 @needs_bf16
-@pytest.mark.parametrize("name", ["standard", "quality", "fast", "dbsn-noncommercial"])
+@pytest.mark.parametrize("name", ["standard", "quality", "fast", "dbsn"])
 def test_the_network_sees_the_image_in_more_than_eight_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     image = add_camera_noise(night_street(160, 200), shot=0.01, read=0.005, seed=0).transpose(2, 0, 1)[None]
     exact = open_engine(find_profile(name), mode="denoise", engine="onnx").run(np.ascontiguousarray(image))

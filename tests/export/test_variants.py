@@ -64,7 +64,7 @@ def test_the_same_graph_gives_the_same_float16_file() -> None:
 
 
 @pytest.mark.parametrize("mode_file", ["model.onnx", "model-sr-direct.onnx"])
-@pytest.mark.parametrize("name", ["fast", "dbsn-noncommercial"])
+@pytest.mark.parametrize("name", ["fast", "dbsn"])
 def test_float16_of_what_ships(name: str, mode_file: str) -> None:
     _, psnr = variant(find_profile(name).read(mode_file), Variant("fp16"))
     assert psnr >= LEAST_PSNR

@@ -97,5 +97,5 @@ def test_recipes_and_shipped_profiles_are_found(how: str, tmp_path: Path, reques
     assert ended.returncode == 0, ended.stderr
     recipes, profiles, builtin = json.loads(ended.stdout)
     assert recipes == sorted(path.stem for path in (ROOT / "recipes").glob("*.toml"))
-    assert profiles == ["standard", "dbsn-noncommercial", "fast", "quality"]
+    assert profiles == ["standard", "dbsn", "fast", "quality"]
     assert builtin

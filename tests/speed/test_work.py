@@ -11,7 +11,7 @@ from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.speed.work import macs_per_pixel
 
 
-@pytest.mark.parametrize("name", ["fast", "dbsn-noncommercial"])
+@pytest.mark.parametrize("name", ["fast", "dbsn"])
 def test_counts_what_pytorch_counts(name: str) -> None:
     profile = find_profile(name)
     backbone = profile.spec.backbone

@@ -113,9 +113,10 @@ def make_base(
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
     trained = train(ShotsObjective(shots, held, settings, run.torch_device), settings, run=run)
+    pairs = {"s": settings.s, "t": settings.t, "n": settings.n, "strategy": str(settings.strategy)}
     fields = {
         **about_photos([]),
-        "pairs": {"s": settings.s, "t": settings.t, "n": settings.n, "strategy": str(settings.strategy)},
+        "pairs": pairs | {"clean_targets": True},
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(shots)},
     }
     inference = InferenceSpec(pd_factor=settings.pd_factor or settings.t)

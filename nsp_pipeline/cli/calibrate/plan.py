@@ -68,7 +68,7 @@ def read_settings(
     if start and not BACKBONES[start.spec.backbone.name].blind:
         raise UsageError(
             f"--base {base} is a student, which sees every pixel and cannot learn from noisy photos alone: start from "
-            "a blind-spot network such as dbsn-noncommercial, or train a student further with nsp distill --base"
+            "a blind-spot network such as dbsn, or train a student further with nsp distill --base"
         )
     if start and "backbone" not in fields:
         sizes = {key: value for key, value in start.spec.backbone.sizes.items() if key != "scale"}

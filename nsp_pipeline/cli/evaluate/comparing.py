@@ -26,7 +26,7 @@ from nsp_pipeline.profiles.choose import find_profile
 
 ALL, PAPER = "all", "paper"
 
-NEXT_SCALE = "dbsn-noncommercial"
+NEXT_SCALE = "dbsn"
 """The profile that stands for the paper's method where the one that is measured is a student."""
 
 

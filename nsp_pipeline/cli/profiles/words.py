@@ -14,10 +14,10 @@ PURPOSES = {
     DEFAULT: "any photo",
     "fast": "large archives",
     "quality": "best results",
-    "dbsn-noncommercial": "nsp calibrate",
+    "dbsn": "nsp calibrate",
 }
 """Of those that ship."""
-GAINS = {DEFAULT: 2.4, "fast": 2.2, "quality": 2.4, "dbsn-noncommercial": 2.0}
+GAINS = {DEFAULT: 2.4, "fast": 2.2, "quality": 2.4, "dbsn": 1.7}
 """PSNR that they gain, in dB, on the mean of seven noisy photos with ground truth (docs/quality.md)."""
 LONGEST_LICENCE = 24
 LABEL, WIDTH = 13, 80
@@ -69,9 +69,11 @@ def described(profile: Profile) -> str:
     name = profile.path.name.removesuffix(".nsp")
     typed = name if installed_profiles().get(name) == profile.path else printable(profile.path)
     second = profile.unsmoothed
-    kind = (
-        "a student: fast, sees every pixel" if spec.pairs is None else "a blind-spot network, from noisy photos alone"
-    )
+    if spec.pairs is None:
+        kind = "a student: fast, sees every pixel"
+    else:
+        taught_by = "simulated shots" if spec.pairs.clean_targets else "noisy photos alone"
+        kind = f"a blind-spot network, from {taught_by}"
     lines = [
         ("for", purpose_of(name, spec)),
         ("camera", f"{camera_of(spec)}, ISO {isos_of(spec)}"),

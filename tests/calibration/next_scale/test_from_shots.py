@@ -74,7 +74,13 @@ def test_the_command_writes_a_profile_for_any_camera_and_resumes(folder: Path, t
     recipe, target = str(folder / "small.toml"), tmp_path / "dbsn.nsp"
     asked = ["base", str(folder), str(target), "--recipe", recipe, "--licence", "CC0-1.0"]
     assert CliRunner().invoke(main, asked, catch_exceptions=False).exit_code == 0
-    spec = load_profile(target).spec
+    profile = load_profile(target)
+    spec, card = profile.spec, profile.read("CARD.md").decode()
+    assert spec.pairs
+    assert spec.pairs.clean_targets
+    assert "simulated shots of clean pictures" in card
+    assert "noisy photos alone" not in card
+    assert "No clean photo was seen" not in card
     assert (spec.camera_make, spec.backbone.name, spec.data.licence) == (None, "dbsn", "CC0-1.0")
     assert spec.inference.pd_factor == 1
     assert (folder / BASE_TRAINING / CHECKPOINT_FILE).exists()

@@ -33,7 +33,7 @@ def test_the_cameras_recipes_leave_pd_to_the_noise(name: str) -> None:
 
 
 def test_cameras_start_from_what_ships_unless_they_start_from_scratch() -> None:
-    assert stated("camera")["base"] == "dbsn-noncommercial"
+    assert stated("camera")["base"] == "dbsn"
     assert "base" not in stated("camera-scratch")
 
 

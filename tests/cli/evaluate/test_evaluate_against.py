@@ -78,7 +78,7 @@ def test_the_papers_way_is_pd_and_the_plain_mean(
     arguments = ["--noisy", noisy, "--clean", clean, "--engine", "onnx", "--json"]
     rows = json.loads(real_nsp("evaluate", asked, *arguments, "--against", "paper").out)
     # A student has no PD: there the built-in next-scale network stands for the paper.
-    network = asked if profile == "tiny" else "dbsn-noncommercial"
+    network = asked if profile == "tiny" else "dbsn"
     assert [row["denoiser"] for row in rows] == ["noisy", f"paper ({network})", asked]
     assert [row["setting"] for row in rows] == ["", "strength 1", ""]
     engine = EngineWithPd(
