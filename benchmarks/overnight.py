@@ -10,7 +10,7 @@ planning: a run over photos that are all finished, and `nsp status` of them; wal
 worked. overhead: a whole run, with reading, writing and record, against the bare engine on the same tiles, by the wall
 and by the processor time that a photo more takes; beside it an engine that only waits, as for a GPU. memory: peak
 resident memory of 200 photos against 20. large: the same of one TIFF of 16 bits under --memory 2GiB, written back as it
-is, which takes no time for a network. cluster: two Ray nodes of one processor each against one such node, both after
+is, which takes no time for a network. cluster: two Ray nodes, each kept to a processor of its own, against one, when
 their workers have started.
 """
 
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
@@ -240,17 +241,30 @@ def make_large(path: Path, side: int) -> None:
     tifffile.imwrite(path, strips(), shape=shape, dtype=np.uint16, photometric="rgb", rowsperstrip=STRIP, metadata=None)
 
 
+@contextmanager
+def on_processor(number: int) -> Iterator[None]:
+    """What is started meanwhile stays on one processor, as on a machine that has no other."""
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(all_of_them)[number]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
 def cluster(folder: Path, count: int, profile: str) -> None:
     """One node, then two; each is timed from the first photo that came home to the last."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
     photos = make_photos(folder / "photos", count)
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    with on_processor(0):
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     rates = []
     for machines in (1, 2):
         if machines == 2:
-            nodes.add_node(num_cpus=1)
+            with on_processor(1):
+                nodes.add_node(num_cpus=1)
         log = folder / f"log{machines}"
         run_json(
             *("denoise", photos, folder / f"out{machines}", "--profile", profile, "--json"),
