@@ -4,14 +4,16 @@
     python benchmarks/overnight.py overhead [--photos 100] [--profile fast] [--sides 1200 1600]
     python benchmarks/overnight.py memory [--sides 1200 1600]
     python benchmarks/overnight.py large [--megapixels 400]
+    python benchmarks/overnight.py several [--photos 8] [--megapixels 100] [--profile fast]
     python benchmarks/overnight.py cluster [--photos 60]        (needs Ray: extra cluster)
 
 planning: a run over photos that are all finished, and `nsp status` of them; wall time, and what of it a processor
-worked. overhead: a whole run, with reading, writing and record, against the bare engine on the same tiles, by the wall
-and by the processor time that a photo more takes; beside it an engine that only waits, as for a GPU. memory: peak
-resident memory of 200 photos against 20. large: the same of one TIFF of 16 bits under --memory 2GiB, written back as it
-is, which takes no time for a network. cluster: two Ray nodes, each kept to a processor of its own, against one, when
-their workers have started.
+worked. overhead: a whole run, with reading, writing and record, against the bare engine on the same tiles, by the
+wall and by the processor time that a photo more takes; beside it an engine that only waits, as for a GPU. memory:
+peak resident memory of 200 photos against 20. large: the same of one TIFF of 16 bits under --memory 2GiB, written
+back as it is, which takes no time for a network. several: the same of several at once, one for each of as many
+workers, denoised. cluster: two Ray nodes, each kept to a processor of its own, against one, when their workers have
+started.
 """
 
 import argparse
@@ -60,18 +62,19 @@ STRIP = 128
 def main() -> None:
     """Measure one promise and print it."""
     parser = argparse.ArgumentParser(description="Measure what a night of work promises.")
-    parser.add_argument("promise", choices=["planning", "overhead", "memory", "large", "cluster"])
+    parser.add_argument("promise", choices=["planning", "overhead", "memory", "large", "several", "cluster"])
     parser.add_argument("--photos", type=int)
     parser.add_argument("--profile", default="fast")
     parser.add_argument("--sides", type=int, nargs=2, default=SIDES)
-    parser.add_argument("--megapixels", type=int, default=400)
+    parser.add_argument("--megapixels", type=int)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure: dict[str, Callable[[], None]] = {
             "planning": lambda: planning(Path(folder), asked.photos or 20_000),
             "overhead": lambda: overhead(Path(folder), asked.photos or 100, asked.profile, asked.sides),
             "memory": lambda: memory(Path(folder), asked.profile, asked.sides),
-            "large": lambda: large(Path(folder), asked.megapixels),
+            "large": lambda: large(Path(folder), asked.megapixels or 400),
+            "several": lambda: several(Path(folder), asked.photos or 8, asked.megapixels or 100, asked.profile),
             "cluster": lambda: cluster(Path(folder), asked.photos or 60, asked.profile),
         }
         measure[asked.promise]()
@@ -216,6 +219,19 @@ def large(folder: Path, megapixels: int) -> None:
     found = peak("denoise", folder / "large.tif", folder / "out", "--strength", "0", "--memory", "2GiB")
     size = (folder / "large.tif").stat().st_size / 2**20
     print(f"{side}x{side} pixels of 16 bits, {size:.0f} MiB: peak {found:.0f} MiB under --memory 2GiB")
+
+
+def several(folder: Path, count: int, megapixels: int, profile: str) -> None:
+    """Large photos wait for each other rather than take more memory than was allowed."""
+    (folder / "photos").mkdir()
+    side = int((megapixels * 1e6) ** 0.5)
+    for number in range(count):
+        make_large(folder / "photos" / f"{number}.tif", side)
+    asked = "--profile", profile, "--workers", count, "--memory", "2GiB"
+    found = peak("denoise", folder / "photos", folder / "out", *asked)
+    print(
+        f"{count} photos of {side}x{side} pixels of 16 bits, {count} workers: peak {found:.0f} MiB under --memory 2GiB"
+    )
 
 
 def peak(*args: object) -> float:
