@@ -229,9 +229,7 @@ def several(folder: Path, count: int, megapixels: int, profile: str) -> None:
         make_large(folder / "photos" / f"{number}.tif", side)
     asked = "--profile", profile, "--workers", count, "--memory", "2GiB"
     found = peak("denoise", folder / "photos", folder / "out", *asked)
-    print(
-        f"{count} photos of {side}x{side} pixels of 16 bits, {count} workers: peak {found:.0f} MiB under --memory 2GiB"
-    )
+    print(f"{count} photos of {side}x{side} of 16 bits, as many workers: peak {found:.0f} MiB under --memory 2GiB")
 
 
 def peak(*args: object) -> float:
