@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_runs import save_photo
-from fake_engine import FakeEngine, fake_sources
+from fake_engine import FakeEngine, fake_profile, fake_sources
+from night_photos import night_photo
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,8 +19,10 @@ from nsp_pipeline.batch.ahead import forecast as forecasts
 from nsp_pipeline.batch.ahead import probe as probes
 from nsp_pipeline.batch.ahead.forecast import Forecast, Share
 from nsp_pipeline.batch.folder import plan_folder
+from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.cli.dry_run import size_in_words, total_lines
 from nsp_pipeline.cli.main import main
+from nsp_pipeline.core.blend import MEAN_RADIUS
 
 
 class Clock:
@@ -82,6 +85,17 @@ def said(capsys: pytest.CaptureFixture[str], *args: object, **others: Any) -> tu
         main([str(arg) for arg in args], given=fake_sources(**others))
     captured = capsys.readouterr()
     return captured.out, captured.err
+
+
+def test_a_night_photo_s_tiles_read_as_far_as_its_brightening_looks(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(night_photo()[0]).save(tmp_path / "in" / "a-night.png")
+    Image.fromarray(night_photo()[1]).save(tmp_path / "in" / "b-clean.png")
+    _, tasks = plan_folder([tmp_path / "in"], tmp_path / "out", fake_sources(), profile="fake").foresee()
+    profile = fake_profile()
+    night, clean = (probes.probe(task, RunSettings(), FakeEngine(profile, "denoise")) for task in tasks)
+    assert night.reach == clean.reach + MEAN_RADIUS
+    assert night._read_by_tiles(24) > clean._read_by_tiles(24)
 
 
 def test_a_dry_run_ends_with_the_whole_and_names_photos_with_v_alone(

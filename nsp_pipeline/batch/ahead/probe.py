@@ -39,7 +39,8 @@ class Probe:
     """What photos like one that was tried take, by one profile and engine.
 
     Reading, developing and writing are in seconds a megapixel, computing in seconds a megapixel that tiles read,
-    `each` in seconds a photo. `written` is in bytes: a photo's, and those of each megapixel.
+    `each` in seconds a photo. `written` is in bytes: a photo's, and those of each megapixel. `reach` is how many
+    pixels blending looks at around its own, on top of the network's halo: more where a tone curve has bent the noise.
     """
 
     info: EngineInfo
@@ -48,6 +49,7 @@ class Probe:
     computing: float
     each: float
     written: tuple[float, float]
+    reach: int
 
     def seconds(self, megapixels: float) -> float:
         """For a photo of that size."""
@@ -65,8 +67,8 @@ class Probe:
         # Most photos are 3:2.
         wide = round(1000 * math.sqrt(1.5 * megapixels))
         width, height = (max(multiple, side // multiple * multiple) for side in (wide, wide * 2 // 3))
-        shape = tile_shape(self.info, self.settings.tile, self.settings.reach, (height, width))
-        halo = (0 if self.info.tiling == "blended" else self.settings.reach) + self.info.halo
+        shape = tile_shape(self.info, self.settings.tile, self.reach, (height, width))
+        halo = (0 if self.info.tiling == "blended" else self.reach) + self.info.halo
         tiles = plan_tiles(height, width, tile=shape, halo=halo, multiple=multiple)
         return sum((tile.rows.stop - tile.rows.start) * (tile.cols.stop - tile.cols.start) for tile in tiles) / 1e6
 
@@ -78,9 +80,11 @@ def probe(task: Task, settings: RunSettings, engine: Engine) -> Probe:
     """
     frame, reading = _timed(lambda: read_to_denoise(task, settings, read_frame))
     megapixels = frame.pixels.shape[0] * frame.pixels.shape[1] / 1e6
-    _, estimating = _timed(lambda: estimate_noise(_as_picture(frame).pixels))
-    halo = engine.info.halo + settings.inference.reach
-    piece = _middle(_as_picture(frame), _side(engine.info, settings.inference) + 2 * halo)
+    noise, estimating = _timed(lambda: estimate_noise(_as_picture(frame).pixels))
+    reach = settings.inference.reach_for(noise)
+    # A tile that tells how fast tiles are: those of a whole photo may be larger, and take longer.
+    side = tile_side(engine.info, settings.inference.tile, reach)
+    piece = _middle(_as_picture(frame), side + 2 * (engine.info.halo + reach))
     denoise_frame(_middle(piece, WARM_SIDE), engine, settings.inference)
     made, computing = _timed(lambda: denoise_frame(piece, engine, settings.inference))
     computing = max(0.0, computing - TWICE * estimating * _windows(piece) / _windows(frame))
@@ -96,12 +100,8 @@ def probe(task: Task, settings: RunSettings, engine: Engine) -> Probe:
         computing=computing * 1e6 / (piece.pixels.shape[0] * piece.pixels.shape[1]),
         each=TWICE * estimating,
         written=(written[0], written[1] * area),
+        reach=reach,
     )
-
-
-def _side(info: EngineInfo, settings: InferenceSettings) -> int:
-    """Of a tile that tells how fast tiles are: those of a whole photo may be larger, and take longer."""
-    return tile_side(info, settings.tile, settings.reach)
 
 
 def _timed(step: Callable[[], Value]) -> tuple[Value, float]:
