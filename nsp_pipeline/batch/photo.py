@@ -23,6 +23,7 @@ from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.batch.raw_photo import finished, read_to_denoise
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.denoise.known_noise import known_noise
 from nsp_pipeline.denoise.photo import noise_left
 from nsp_pipeline.denoise.trusted import InferenceContext, denoise_trusted
 from nsp_pipeline.engines.engine import EngineInfo
@@ -271,16 +272,21 @@ def read_photo(task: Task, settings: RunSettings, allocate: Allocate) -> Ready:
     frame = with_sidecars(frame, task.job)
     _require_same(path, before)
     assert before is not None
-    noise = _noise_of(frame, settings)
+    noise = _noise_of(frame, task, settings)
     return Ready(task, frame, replace(before, sha256=digest), time.monotonic() - began, noise)
 
 
-def _noise_of(frame: Frame, settings: RunSettings) -> NoiseLevel | None:
-    """The noise of a photo that networks see as it is; None for others, and where rows to look at are still to come."""
+def _noise_of(frame: Frame, task: Task, settings: RunSettings) -> NoiseLevel | None:
+    """The noise of a photo that networks see as it is; None for others, and where rows to look at are still to come.
+
+    What the profile knows of the camera's noise is part of it.
+    """
     is_whole = frame.rows is None or looks_at_windows()
     if frame.pixels.dtype.kind != "u" or not is_whole or tone_for(frame, settings.inference.light):
         return None
-    return estimate_noise(frame.pixels)
+    assert task.profile is not None
+    known = known_noise(task.profile, frame.kind, frame.camera, settings.domain_of(task))
+    return estimate_noise(frame.pixels, prior=known)
 
 
 def _require_same(path: Path, before: Stamp | None) -> None:
@@ -339,6 +345,8 @@ def infer_photo(ready: Ready, settings: RunSettings, context: InferenceContext, 
         strength=inferred.strength,
         noise_before=inferred.noise_before,
         noise_after=None if inferred.seen[1] is frame.pixels else noise_left(inferred),
+        noise_known=inferred.noise_known,
+        brightened=255 * inferred.most_brightened or None,
         damaged=ready.frame.damage,
     )
     return Made(ready.task, ready.source, frame, made, early.write)

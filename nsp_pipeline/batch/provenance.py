@@ -34,13 +34,18 @@ class Provenance:
     noise_before: float | None = None
     """Sigma in 8-bit steps, as is `noise_after`."""
     noise_after: float | None = None
-
     damaged: str | None = None
     """What is wrong with the picture in the photo's file, whether it was made all the same or failed of it."""
 
     lost: str | None = None
     """What the photo's file says and its output does not (see frames/inventory.py), joined by LOST_BETWEEN;
     empty where nothing is lost."""
+
+    noise_known: float | None = None
+    """How much of `noise_before` is what the profile knows of the camera's noise, 0 to 1; 0 where the photo's own is
+    too unlike that. None where the profile knows none of such photos."""
+    brightened: float | None = None
+    """By how many 8-bit steps values became brighter at most, since a tone curve had bent the noise."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, with as many digits as mean something; what is not known is left out."""

@@ -17,12 +17,14 @@ from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.calibration.training.photos import Photo
 from nsp_pipeline.calibration.training.settings import TrainingSettings
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
+from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.metadata.camera_names import camera_name
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import build_backbone, load_backbone
 from nsp_pipeline.models.widening import can_widen, widen
 from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
+from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file
 from nsp_pipeline.profiles.spec import BackboneSpec, InferenceSpec
 
 MakeOnnx = Callable[[Backbone, str, InferenceSpec, Mapping[str, str]], bytes]
@@ -60,6 +62,7 @@ def publish(
     base: Profile | None,
     shot_pairs: ShotPairs | None,
     make_onnx: MakeOnnx,
+    camera_noise: CameraNoise | None = None,
 ) -> Profile:
     """Write a profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
@@ -69,6 +72,7 @@ def publish(
     Args:
         fields: what `profile.json` says of photos, data and pairs.
         choose: says how a network of this training should be run.
+        camera_noise: what the photos say of their camera's noise; it serves wherever the profile does.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -111,6 +115,8 @@ def publish(
     modes = {mode: file for mode, file in MODEL_FILES.items() if network.blind or mode != "sr"}
     files = {file: make_onnx(network, mode, choice.inference, metadata) for mode, file in modes.items()}
     files[WEIGHTS_FILE] = weights
+    if camera_noise:
+        files[NOISE_FILE] = noise_file(camera_noise)
     files[CARD_FILE] = profile_card(everything).encode()
     return write_profile(target, everything, files)
 

@@ -57,7 +57,8 @@ class NoiseLevel:
     the variances that a noise table has the roots of. `unsure` (K, 4) is the relative error to be expected of those
     roots; None where it was not estimated. `share` (K,) says how much of the photo has each brightness; None: alike.
     `brightening` (65,) is by how much values of 0 to 1, in equal steps, are too dark because a tone curve has bent the
-    noise (see bent_noise.py); None: they are not.
+    noise (see bent_noise.py); None: they are not. `known_share` is how much of it is what was known of the camera
+    beforehand, 0..1 (see noise_prior.py); None: nothing was.
     """
 
     brightness: NDArray[np.float32]
@@ -66,6 +67,7 @@ class NoiseLevel:
     unsure: NDArray[np.float32] | None = None
     share: NDArray[np.float32] | None = None
     brightening: NDArray[np.float32] | None = None
+    known_share: float | None = None
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""

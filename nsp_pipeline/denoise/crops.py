@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Span, Tile
 from nsp_pipeline.denoise.mosaic import noises_of
@@ -18,6 +19,7 @@ from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.dng.mosaic import as_rgb
 from nsp_pipeline.frames.frame import Frame, RawSource
 from nsp_pipeline.frames.light import tone_for
+from nsp_pipeline.noise.estimate import estimate_noise
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,13 @@ class CropSource:
         """The noise of the whole photo, in 8-bit steps."""
         return float(np.mean([noise.sigma for noise in self._noises]))
 
-    def denoised(self, crops: Sequence[Crop], engine: Engine, wanted: Sequence[InferenceSettings]) -> DenoisedCrops:
+    def denoised(
+        self,
+        crops: Sequence[Crop],
+        engine: Engine,
+        wanted: Sequence[InferenceSettings],
+        known: NoisePrior | None = None,
+    ) -> DenoisedCrops:
         """Denoise parts of the photo in several ways.
 
         Each is what `denoise_frame` makes of that part, pixel by pixel; of networks that look everywhere (`tiling`
@@ -75,12 +83,14 @@ class CropSource:
         Args:
             crops: inside the photo; for a Bayer mosaic, inside its planes.
             engine: of mode "denoise".
+            known: what the profile knows of the photo's noise; only where networks see the photo as it is.
 
         Raises as `denoise_frame` does; memory that runs out is not helped by smaller tiles.
         """
+        noises = self._noises_with(known)
         windows = [
             [_Window(seen, crop, engine, max(way.reach_for(noise) for way in wanted), noise) for crop in crops]
-            for (seen, _), noise in zip(self._pictures, self._noises, strict=True)
+            for (seen, _), noise in zip(self._pictures, noises, strict=True)
         ]
         pixels = tuple(
             tuple(
@@ -91,6 +101,12 @@ class CropSource:
         )
         fastest = min(window.seconds_per_megapixel for row in windows for window in row)
         return DenoisedCrops(pixels, fastest)
+
+    def _noises_with(self, known: NoisePrior | None) -> list[NoiseLevel]:
+        """The noise of each picture, by what is known as well where it is of the photo as networks see it."""
+        if known is None or self._tone or len(self._pictures) > 1:
+            return self._noises
+        return [estimate_noise(self._stored, prior=known)]
 
     def _crop(self, crop: Crop, made: Sequence[NDArray[Any]]) -> Pixels:
         """One crop as the photo stores it, from what was made of each picture."""

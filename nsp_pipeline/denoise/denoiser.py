@@ -11,13 +11,15 @@ from nsp_pipeline.core.blend import SMOOTH
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.denoise.arrays import frame_of, image_of
+from nsp_pipeline.denoise.known_noise import known_noise
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.trusted import InferenceContext, denoise_trusted
 from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.engines.of_profile import Open, open_profile_engine
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.frame import Camera, Frame, Kind
+from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.noise.estimate import estimate_noise
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import choose_profile, find_profile
@@ -37,7 +39,7 @@ class EngineOptions(TypedDict, total=False):
     precision: str
     threads: int | None
     camera: Camera | None
-    """Make, model and ISO, by which profile "auto" chooses; None: unknown."""
+    """Make, model and ISO, by which profile "auto" chooses, and a profile knows the noise; None: unknown."""
 
 
 class StrengthOptions(TypedDict, total=False):
@@ -124,7 +126,9 @@ class Denoiser:
         look = options.get("look", SMOOTH)
         settings = InferenceSettings(self._mode, strength, options.get("tile"), *shares, self._pd, look=look)
         with self._guard:
-            context = InferenceContext(self._opened(), self._stand_in, lambda done, total: None, lambda line: None)
+            context = InferenceContext(
+                self._opened(), self._stand_in, lambda done, total: None, lambda line: None, noise=self._noise_of(frame)
+            )
             inferred, _ = denoise_trusted(frame, settings, context, "the image")
         return image_of(inferred.frame, image)
 
@@ -143,6 +147,12 @@ class Denoiser:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _noise_of(self, frame: Frame) -> NoiseLevel | None:
+        """With what the profile knows of the camera's noise; None leaves it to the estimate from the picture alone."""
+        camera = self._options.get("camera")
+        known = known_noise(self.profile, Kind.JPEG, camera) if camera else None
+        return estimate_noise(frame.pixels, prior=known) if known and not tone_for(frame) else None
 
     def _opened(self) -> Engine:
         if self._engine is None:

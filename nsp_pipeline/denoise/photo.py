@@ -114,6 +114,8 @@ class Inferred:
     seen: tuple[Pixels, Pixels]
     most_brightened: float = 0.0
     """By how much values may have become brighter because a tone curve had bent the noise, 0..1."""
+    noise_known: float | None = None
+    """How much of the noise was known of the camera beforehand, 0..1 (see NoiseLevel.known_share)."""
 
 
 def noise_left(inferred: Inferred) -> float:
@@ -206,6 +208,7 @@ def denoise_frame(
         noise_after=None,
         seen=(pixels, result),
         most_brightened=noise.most_brightened,
+        noise_known=noise.known_share,
     )
 
 

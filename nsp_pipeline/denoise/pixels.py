@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
+from nsp_pipeline.frames.light import tone_for
+from nsp_pipeline.noise.estimate import estimate_noise
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,12 @@ class Denoised:
     seconds: float
 
 
-def denoise_pixels(pixels: NDArray[np.generic], engine: Engine, settings: InferenceSettings) -> Denoised:
-    """Denoise (or enlarge) pixels (H, W, C) uint8, uint16 or float32 in 0..1."""
+def denoise_pixels(
+    pixels: NDArray[np.generic], engine: Engine, settings: InferenceSettings, known: NoisePrior | None = None
+) -> Denoised:
+    """Denoise (or enlarge) pixels (H, W, C) uint8, uint16 or float32 in 0..1; `known` is of their noise beforehand."""
     frame = Frame(pixels, None, Kind.PNG, Metadata(), Camera())
     begun = time.perf_counter()
-    result = denoise_frame(frame, engine, settings)
+    noise = estimate_noise(pixels, prior=known) if known and not tone_for(frame, settings.light) else None
+    result = denoise_frame(frame, engine, settings, noise=noise)
     return Denoised(result.frame.pixels, result.strength, time.perf_counter() - begun)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
@@ -62,12 +63,14 @@ def measure_pairs(
     settings: InferenceSettings,
     on_pair: Callable[[int, int], None] = lambda done, total: None,
     on_failure: Callable[[PhotoError], None] | None = None,
+    known: Callable[[NoisyAndClean], NoisePrior | None] = lambda pair: None,
 ) -> Iterator[Measured]:
     """Denoise the noisy photo of every pair in memory, as `nsp denoise` would, and compare with the clean one.
 
     Args:
         on_pair: called with (pairs done, pairs in all).
         on_failure: called with the reason for a pair that cannot be read; without it, the first one ends it all.
+        known: what the profile knows of a pair's noise beforehand.
 
     Raises:
         PhotoError: a photo cannot be read.
@@ -83,7 +86,7 @@ def measure_pairs(
             on_failure(error)
             continue
         require_aligned(pair, noisy, clean, engine.info.scale)
-        yield _measure(pair, noisy, clean, engine, settings)
+        yield _measure(pair, (noisy, clean), engine, settings, known(pair))
     on_pair(len(pairs), len(pairs))
 
 
@@ -94,12 +97,13 @@ def mean(scores: Sequence[Score]) -> Score:
 
 def _measure(
     pair: NoisyAndClean,
-    noisy: NDArray[np.generic],
-    clean: NDArray[np.generic],
+    pixels: tuple[NDArray[np.generic], NDArray[np.generic]],
     engine: Engine,
     settings: InferenceSettings,
+    known: NoisePrior | None,
 ) -> Measured:
-    result = denoise_pixels(noisy, engine, settings)
+    noisy, clean = pixels
+    result = denoise_pixels(noisy, engine, settings, known)
     truth = to_eight_bit(clean)
     return Measured(
         name=pair.name,

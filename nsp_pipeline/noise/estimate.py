@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
 from nsp_pipeline.core.noise_kind import as_unsmoothed
+from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.even import measured_where_even
-from nsp_pipeline.noise.pooling import Blocks, nearness, pooled
+from nsp_pipeline.noise.pooling import Blocks, likely_error, nearness, pooled
 from nsp_pipeline.noise.runtime import Network, load_estimator
 from nsp_pipeline.noise.windows import BLOCK, MOST, cut_windows
-
-FAINTEST = 0.1 / 255
-"""The network tells log √(σ² + FAINTEST²)."""
 
 WARY = 0.15
 """So many times its own uncertainty is taken from what is told: too little costs less than too much."""
@@ -47,7 +45,9 @@ Strong noise in the dark is half cut off at black everywhere, and yet tells how 
 END = 1 / 255
 
 
-def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, most: int = MOST) -> NoiseLevel:
+def estimate_noise(
+    pixels: NDArray[np.generic], network: Network | None = None, most: int = MOST, prior: NoisePrior | None = None
+) -> NoiseLevel:
     """Estimate the noise of a photo by brightness, grey and colour, fine and coarse, with its uncertainty.
 
     Takes a bounded time: of large photos a fixed number of windows is looked at, spread evenly. Without ONNX Runtime
@@ -57,6 +57,7 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
         pixels: (H, W, C) uint8, uint16 or float32 in 0..1.
         network: None takes the one that ships.
         most: windows that are looked at; FEW of them tell the noise of a whole photo in a third of the time.
+        prior: what is known of the noise beforehand, from other photos of the camera.
 
     Returns:
         The noise level; that of an unknown photo where a side is shorter than 16 pixels, or all is black or white.
@@ -64,7 +65,8 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
     if network is None:
         estimator = load_estimator()
         if estimator is None:
-            return measure_noise(pixels)
+            measured = measure_noise(pixels)
+            return with_prior(measured, prior) if prior else measured
         network = estimator.network
     channels = pixels.shape[2]
     windows = cut_windows(pixels, most)
@@ -80,7 +82,7 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
     elif not spotless.all():
         blocks = Blocks(*(part[~spotless] for part in _parts(blocks)))
     level, unsure = pooled(blocks)
-    sigma = np.sqrt(np.maximum(np.exp(2 * (level - WARY * unsure)) - FAINTEST**2, 0))
+    sigma = sigma_of(level - WARY * unsure)
     if all(window.grey for window in seen):
         sigma[TABLE_ROWS // 2 :] = 0
     share = even / (even + others)
@@ -92,9 +94,11 @@ def estimate_noise(pixels: NDArray[np.generic], network: Network | None = None, 
     variance = (kinds[:, 0] + kinds[:, TABLE_ROWS // 2])[:, None].repeat(channels, axis=1)
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
-    found = NoiseLevel(nodes, variance, kinds, unsure.T.astype(np.float32), share)
+    found = NoiseLevel(nodes, variance, kinds, likely_error(blocks).T, share)
     if overlooked := measured_where_even(windows, found):
         found = _at_nodes(overlooked, found)
+    if prior:
+        found = with_prior(found, prior)
     brightening = brightening_of(windows, found)
     if brightening is not None:
         assert found.kinds is not None

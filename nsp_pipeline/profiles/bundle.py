@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.atomic_file import require_writable as require_place
+from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.core.modes import MODES
 from nsp_pipeline.errors import OutputError, ProfileError
+from nsp_pipeline.profiles.noise_file import NOISE_FILE, read_noise
 from nsp_pipeline.profiles.shared_weights import with_weights, without_weights
 from nsp_pipeline.profiles.spec import SCHEMA_VERSION, ProfileSpec
 
@@ -86,6 +88,19 @@ class Profile:
             raise ProfileError(f"{path}: it is another kind of network than the profile around it; get a fresh copy")
         return inner
 
+    @cached_property
+    def camera_noise(self) -> CameraNoise | None:
+        """What is known of the camera's noise, if the bundle says it; raises ProfileError where that is no noise."""
+        if NOISE_FILE not in self.content:
+            return None
+        try:
+            return read_noise(self.content[NOISE_FILE])
+        except ValueError as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            raise ProfileError(
+                f"{self.path}: {NOISE_FILE}: it does not say a camera's noise ({reason}); get a fresh copy"
+            ) from None
+
     def read(self, file: str) -> bytes:
         """Return one file of the bundle; raises ProfileError when the bundle has no such file."""
         try:
@@ -119,7 +134,9 @@ def _checked(path: Path, content: dict[str, bytes]) -> Profile:
     unknown = sorted(set(content) - set(spec.files))
     if unknown:
         raise ProfileError(f"{path}: the profile holds files that {SPEC_FILE} does not vouch for: {', '.join(unknown)}")
-    return Profile(path, spec, hashlib.sha256(spec_bytes).hexdigest(), _with_whole_graphs(path, content))
+    profile = Profile(path, spec, hashlib.sha256(spec_bytes).hexdigest(), _with_whole_graphs(path, content))
+    _ = profile.camera_noise  # refused now, and not in the middle of a run
+    return profile
 
 
 def _with_whole_graphs(path: Path, content: dict[str, bytes]) -> dict[str, bytes]:

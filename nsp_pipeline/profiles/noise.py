@@ -1,19 +1,67 @@
-"""A profile's measured noise, as the table that networks are told."""
+"""A profile's measured noise: as the table that networks are told, and as what is known of a photo beforehand."""
 
 import numpy as np
 
+from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.core.noise_curve import BrokenLine, NoiseCurve
+from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.core.noise_table import StatedNoise, table_from_curves
-from nsp_pipeline.errors import ProfileError
+from nsp_pipeline.errors import ProfileError, UsageError
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.profiles.bundle import SPEC_FILE, Profile
 from nsp_pipeline.profiles.spec import NoiseSpec
 
 
-def measured_noise(profile: Profile) -> StatedNoise | None:
-    """Return the noise of the photos that a profile was calibrated on; None where its `profile.json` says none.
+def measured_noise(profile: Profile, iso: int | None = None) -> StatedNoise | None:
+    """Return the noise of the photos that a profile was calibrated on; None where it does not say any.
 
-    Raises ProfileError where what it says is no noise of pixels in 0..1.
+    Args:
+        iso: of a profile that knows several; None takes that of the photo in the middle.
+
+    Raises:
+        ProfileError: what its `profile.json` says is no noise of pixels in 0..1.
+        UsageError: the profile knows nothing of this ISO.
     """
+    if known := profile.camera_noise:
+        return _stated(profile, known, iso)
+    if iso is not None and profile.spec.noise:
+        raise UsageError(f"--iso {iso}: profile {profile.name} knows one level of noise, of no stated ISO")
+    return _from_curves(profile)
+
+
+def prior_for(profile: Profile, camera: Camera) -> NoisePrior | None:
+    """What a profile knows of the noise of a photo by this camera, at the photo's ISO.
+
+    None where it knows nothing, for other cameras, without an ISO, and for one outside the photos that it knows.
+    """
+    known, spec = profile.camera_noise, profile.spec
+    if known is None:
+        return None
+    aliases = read_aliases(aliases_file())
+    own = camera_name(Camera(spec.camera_make, spec.camera_model), aliases)
+    return known.at(camera.iso) if camera_name(camera, aliases) == own else None
+
+
+def isos_in_words(known: CameraNoise) -> str:
+    """The ISO whose noise is known, such as "ISO 800 to 3200"."""
+    low, high = known.isos[0], known.isos[-1]
+    if low is None:
+        return "any ISO"
+    return f"ISO {low}" if low == high else f"ISO {low} to {high}"
+
+
+def _stated(profile: Profile, known: CameraNoise, iso: int | None) -> StatedNoise:
+    asked = known.usual_iso if iso is None else iso
+    prior = known.at(asked)
+    if (known.isos[0] is None and iso is not None) or prior is None:
+        of = "photos that state none" if known.isos[0] is None else isos_in_words(known)
+        raise UsageError(f"--iso {iso}: profile {profile.name} knows the noise of {of}")
+    return StatedNoise(f"profile {profile.name}" + (f", ISO {asked}" if asked else ""), prior.table)
+
+
+def _from_curves(profile: Profile) -> StatedNoise | None:
+    """Of profiles of before, which know the noise of flat places, channel by channel."""
     spec = profile.spec
     if not spec.noise:
         return None

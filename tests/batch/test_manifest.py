@@ -27,7 +27,8 @@ def test_the_tables_have_the_columns_of_a_record(tmp_path: Path) -> None:
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     row = Row(
         "a.jpg", "/in/a.jpg", Status.DONE, 1, 2**62, "aa", "bb", "fake", "cc", "why", None, False, "0.1.0",
-        3, 2**61, "dd", 1, 1e9, Provenance("onnx", "CPU", "fp32", "slow", 1.5, 24.1, 0.7, 6.1, 1.2, "cut off", "a; b"),
+        3, 2**61, "dd", 1, 1e9,
+        Provenance("onnx", "CPU", "fp32", "slow", 1.5, 24.1, 0.7, 6.1, 1.2, "cut off", "a; b", 0.6, 3.5),
     )  # fmt: skip
     with Manifest.open(tmp_path) as manifest:
         manifest.published(row)
@@ -101,7 +102,7 @@ def made_by_an_older_nsp(tmp_path: Path) -> Path:
         manifest.published(Row("a.jpg", "/in/a.jpg", Status.DONE))
     connection = sqlite3.connect(tmp_path / "old" / ".nsp" / "manifest.sqlite")
     for table in ("photos", "publishing", "unmade"):
-        for column in ("fallback", "damaged", "lost"):
+        for column in ("fallback", "damaged", "lost", "noise_known", "brightened"):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     for column in ("total", "unchecked", "wanted"):
         connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
-from nsp_pipeline.noise.pooling import Blocks, pooled
+from nsp_pipeline.noise.pooling import Blocks, likely_error, pooled
 
 
 def blocks(*said: tuple[float, float, float]) -> Blocks:
@@ -33,3 +33,11 @@ def test_what_no_block_has_is_filled_from_its_neighbours_and_less_sure_the_furth
 def test_many_blocks_of_one_photo_are_not_surer_than_what_they_share() -> None:
     _, unsure = pooled(blocks(*[(0.5, -4.0, 0.05)] * 5000))
     assert unsure.min() > 0.03
+
+
+def test_what_is_hard_about_a_photo_is_so_in_all_of_its_blocks() -> None:
+    few, many = (likely_error(blocks(*[(3 / 7, -4.0, 0.4)] * count)) for count in (10, 5000))
+    assert many[:, 3] == pytest.approx(few[:, 3], rel=0.05)
+    assert many[:, 3] == pytest.approx(0.41, abs=0.02)
+    assert np.all(np.diff(many[0, 3:]) > 0)
+    assert likely_error(blocks(*[(3 / 7, -4.0, 0.05)] * 100))[0, 3] < 0.12

@@ -1,5 +1,6 @@
-"""The noise that a profile was calibrated on, as a table."""
+"""The noise that a profile was calibrated on, as a table, and as what is known of a photo beforehand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,14 @@ import numpy as np
 import pytest
 from small_bundle import FIELDS
 
-from nsp_pipeline.errors import ProfileError
-from nsp_pipeline.profiles.bundle import write_profile
-from nsp_pipeline.profiles.noise import measured_noise
+from nsp_pipeline.core.camera_noise import CameraNoise
+from nsp_pipeline.core.noise_prior import NoisePrior, level_of
+from nsp_pipeline.denoise.known_noise import known_noise
+from nsp_pipeline.errors import ProfileError, UsageError
+from nsp_pipeline.frames.frame import Camera, Kind
+from nsp_pipeline.profiles.bundle import Profile, load_profile, write_profile
+from nsp_pipeline.profiles.noise import measured_noise, prior_for
+from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file
 
 STRAIGHT = {"a": 1e-3, "b": 1e-4, "straight": True, "brightness": [0.1, 0.9], "variance": [2e-4, 1e-3]}
 BENT = {"a": 0.0, "b": 0.0, "straight": False, "brightness": [0.0, 0.5, 1.0], "variance": [1e-4, 9e-4, 1e-4]}
@@ -59,3 +65,111 @@ def test_a_profile_without_measured_noise_says_so(tmp_path: Path, noise: list[An
 def test_what_is_no_noise_is_refused(tmp_path: Path, channel: dict[str, Any]) -> None:
     with pytest.raises(ProfileError, match=r"p\.nsp: profile\.json: the noise in it is not that of photos"):
         measured_noise(profile(tmp_path, noise=[channel] * 3))
+
+
+def prior(sigma: float) -> NoisePrior:
+    return NoisePrior(level_of(np.full((4, 8), sigma / 255)), np.full((4, 8), 0.1))
+
+
+KNOWN = CameraNoise((800, 3200), (prior(2), prior(4)), (1, 3))
+CAMERA = {"camera_make": "NIKON CORPORATION", "camera_model": "NIKON D800", "iso_min": 800, "iso_max": 3200}
+
+
+def knowing(folder: Path, content: bytes | None = None, **fields: Any) -> Profile:
+    return write_profile(
+        folder / "known.nsp", {**FIELDS, **CAMERA, **fields}, {NOISE_FILE: content or noise_file(KNOWN)}
+    )
+
+
+def test_a_camera_s_noise_is_that_of_the_photo_s_iso(tmp_path: Path) -> None:
+    found = prior_for(knowing(tmp_path), Camera("Nikon", "D800", 1600))
+    assert found is not None
+    np.testing.assert_allclose(255 * found.table, 8**0.5, rtol=1e-3)
+    np.testing.assert_allclose(found.unsure, 0.1)
+
+
+@pytest.mark.parametrize(
+    "camera", [Camera("Nikon", "D810", 1600), Camera("Nikon", "D800", 25600), Camera("Nikon", "D800"), Camera(iso=1600)]
+)
+def test_of_other_cameras_and_iso_and_of_photos_that_state_none_nothing_is_known(
+    tmp_path: Path, camera: Camera
+) -> None:
+    assert prior_for(knowing(tmp_path), camera) is None
+    assert prior_for(profile(tmp_path), camera) is None
+
+
+def test_photos_that_state_no_camera_are_like_others_that_state_none(tmp_path: Path) -> None:
+    unnamed = CameraNoise((None,), (prior(3),), (5,))
+    found = knowing(tmp_path, noise_file(unnamed), camera_make=None, camera_model=None)
+    assert prior_for(found, Camera()) is not None
+    assert prior_for(found, Camera("Nikon", "D800", 1600)) is None
+
+
+def test_a_camera_s_pictures_say_nothing_of_its_raw_and_raw_nothing_of_pictures(tmp_path: Path) -> None:
+    shot = Camera("Nikon", "D800", 1600)
+    (tmp_path / "raw").mkdir()
+    pictures, raw = knowing(tmp_path), knowing(tmp_path / "raw", development={"colour_space": "camera"})
+    assert known_noise(pictures, Kind.JPEG, shot) is not None
+    assert known_noise(pictures, Kind.RAW, shot, "demosaiced") is None
+    assert known_noise(raw, Kind.JPEG, shot) is None
+    assert known_noise(raw, Kind.RAW, shot, "developed") is None
+    assert known_noise(raw, Kind.RAW, shot, "demosaiced") is not None
+
+
+def test_the_table_of_a_camera_is_at_the_iso_that_is_asked_for(tmp_path: Path) -> None:
+    found = knowing(tmp_path)
+    usual, asked = measured_noise(found), measured_noise(found, 800)
+    assert usual is not None
+    assert asked is not None
+    assert (usual.source, asked.source) == ("profile small, ISO 3200", "profile small, ISO 800")
+    np.testing.assert_allclose(255 * usual.table, 4, rtol=1e-3)
+    np.testing.assert_allclose(255 * asked.table, 2, rtol=1e-3)
+    with pytest.raises(UsageError, match="--iso 100: profile small knows the noise of ISO 800 to 3200"):
+        measured_noise(found, 100)
+    curves = write_profile(tmp_path / "curves.nsp", {**FIELDS, "noise": [BENT] * 3}, {})
+    with pytest.raises(UsageError, match="knows one level of noise, of no stated ISO"):
+        measured_noise(curves, 100)
+
+
+def test_what_a_newer_nsp_adds_to_it_is_left_alone(tmp_path: Path) -> None:
+    document = json.loads(noise_file(KNOWN)) | {"sensor": "blue"}
+    document["camera"][0]["lens"] = "35 mm"
+    assert prior_for(knowing(tmp_path, json.dumps(document).encode()), Camera("Nikon", "D800", 800)) is not None
+
+
+def changed(**entry: Any) -> bytes:
+    document = json.loads(noise_file(KNOWN))
+    document["camera"][1] |= entry
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"{}",
+        b'{"camera": []}',
+        changed(iso=800),
+        changed(iso=None),
+        changed(photos=0),
+        changed(table=[[0.1] * 8] * 3),
+        changed(table=[[0.1] * 7] * 4),
+        changed(table=[[2.0] * 8] * 4),
+        changed(table=[[float("nan")] * 8] * 4),
+        changed(unsure=[[0.0] * 8] * 4),
+        changed(unsure=[[float("inf")] * 8] * 4),
+        b" " * (2 << 20),
+    ],
+)
+def test_a_file_that_says_no_camera_s_noise_is_refused_when_the_profile_is_opened(
+    tmp_path: Path, content: bytes
+) -> None:
+    with pytest.raises(ProfileError, match=r"noise\.json: it does not say a camera's noise"):
+        knowing(tmp_path, content)
+    assert not (tmp_path / "known.nsp").exists()
+
+
+def test_an_nsp_that_knows_nothing_of_the_file_reads_the_rest(tmp_path: Path) -> None:
+    loaded = load_profile(knowing(tmp_path).path)
+    assert set(loaded.spec.files) == {NOISE_FILE}
+    assert "camera_noise" not in type(loaded.spec).model_fields

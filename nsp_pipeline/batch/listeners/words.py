@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nsp_pipeline.batch.outcome import Ended, Outcome, Result, Summary
+from nsp_pipeline.batch.provenance import Provenance
 from nsp_pipeline.engines.engine import EngineInfo
 from nsp_pipeline.engines.words import engine_in_words
 from nsp_pipeline.file_names import printable
@@ -29,10 +30,22 @@ def result_line(result: Result) -> str:
     made = result.made
     parts = [f"{made.megapixels or 0:.1f} MP", f"{made.seconds or 0:.1f} s"]
     parts.append(f"noise {made.noise_before or 0:.1f} -> {made.noise_after or 0:.1f} of 255")
+    parts += noise_notes(made)
     parts += [f"strength {100 * made.strength:.0f} %"] if made.strength is not None else []
     parts += [f"profile {result.profile} ({result.why})"] if result.profile else []
     parts += [made.damaged] if made.damaged else []
     return f"{result.name}: {', '.join(parts)}"
+
+
+def noise_notes(made: Provenance) -> list[str]:
+    """Where the noise of a photo was known from, and what it asked for, where either is out of the ordinary."""
+    notes = []
+    if made.noise_known is not None:
+        known = f"{100 * made.noise_known:.0f} % of it known from the camera's other photos"
+        notes.append(known if made.noise_known else "unlike the camera's other photos: estimated from this one alone")
+    if made.brightened is not None:
+        notes.append(f"brightened by up to {made.brightened:.1f} of 255, as its noise lies under a tone curve")
+    return notes
 
 
 def summary_lines(summary: Summary) -> list[str]:

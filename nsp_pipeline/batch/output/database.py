@@ -12,7 +12,7 @@ from typing import TypeVar
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_names import printable
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 APPLICATION_ID = 0x6E73706D  # "nspm"
 SILENT_SECONDS = 3.0
 """How long another program may hold the file before the user is told what nsp waits for."""
@@ -31,7 +31,7 @@ settings TEXT, profile TEXT, profile_sha256 TEXT, why TEXT, engine TEXT, provide
 error TEXT, lasting INTEGER, version TEXT, seconds REAL, megapixels REAL,
 strength REAL, noise_before REAL, noise_after REAL,
 output_size INTEGER, output_mtime_ns INTEGER, output_sha256 TEXT, run INTEGER, finished REAL, fallback TEXT,
-damaged TEXT, lost TEXT
+damaged TEXT, lost TEXT, noise_known REAL, brightened REAL
 """
 _DEATHS = """
 CREATE TABLE deaths (output TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, count INTEGER NOT NULL,
@@ -57,6 +57,11 @@ _SINCE = {
     + f"ALTER TABLE runs ADD COLUMN wanted TEXT;{_DEATHS}",
     4: "".join(f"ALTER TABLE {table} ADD COLUMN damaged TEXT;" for table in ("photos", "publishing", "unmade")),
     5: "".join(f"ALTER TABLE {table} ADD COLUMN lost TEXT;" for table in ("photos", "publishing", "unmade")),
+    6: "".join(
+        f"ALTER TABLE {table} ADD COLUMN {column} REAL;"
+        for table in ("photos", "publishing", "unmade")
+        for column in ("noise_known", "brightened")
+    ),
 }
 """What each version of the schema changed in the one before it."""
 

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.archive.groups import Group
+from nsp_pipeline.core.camera_noise import CameraNoise, camera_noise
 from nsp_pipeline.core.noise_field import NoiseField, measure_field
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.core.patches import Patches, cut_patches
 from nsp_pipeline.errors import PhotoError
+from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import camera_name
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.noise.estimate import estimate_noise
 
@@ -21,6 +24,9 @@ Item = TypeVar("Item")
 
 MOST_PATCHES = 10_000
 """Patches that a measurement rests on at most: about 120 MB of them in colour."""
+
+MOST_ESTIMATED = 40
+"""Photos whose noise is estimated for a camera: a quarter of a second each."""
 
 READERS = 2
 """Photos decoded at once: each takes its whole size in memory."""
@@ -109,6 +115,20 @@ def measure_pixels(photos: Sequence[NDArray[np.generic]], samples: int) -> Noise
     """Measure the noise that photos (H, W, C) of as many channels have in common, on some of them, evenly chosen."""
     chosen = _evenly(photos, samples)
     return measure_patches([cut_patches(pixels, MOST_PATCHES // len(chosen)) for pixels in chosen])
+
+
+def camera_noise_of(photos: Sequence[tuple[Camera, NDArray[np.generic]]]) -> CameraNoise | None:
+    """What photos of one camera say of its noise, by ISO, as it is known of its next photo.
+
+    Args:
+        photos: who made them, and their pixels (H, W, 3) as stored. Of many, some are looked at, evenly chosen.
+
+    Returns None where they are of several cameras, or show no noise, as values beyond 0..1 and light do.
+    """
+    if len({camera_name(camera, {}) for camera, _ in photos}) > 1:
+        return None
+    seen = [(camera.iso, pixels) for camera, pixels in photos if pixels.dtype.kind == "u"]
+    return camera_noise([(iso, estimate_noise(pixels)) for iso, pixels in _evenly(seen, MOST_ESTIMATED)])
 
 
 def measure_patches(cut: Sequence[Patches]) -> NoiseField | None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nsp_pipeline.calibration.archive.survey import noise_spec
+from nsp_pipeline.calibration.archive.survey import camera_noise_of, noise_spec
 from nsp_pipeline.calibration.next_scale.inference_choice import choose_inference
 from nsp_pipeline.calibration.next_scale.objective import NextScaleObjective
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
@@ -84,4 +84,5 @@ def calibrate(
         base=base,
         shot_pairs=shot_pairs,
         make_onnx=make_onnx,
+        camera_noise=camera_noise_of([(photo.camera, photo.pixels) for photo in [*photos.training, *photos.held_out]]),
     )

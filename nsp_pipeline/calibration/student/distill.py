@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nsp_pipeline.calibration.archive.survey import camera_noise_of
 from nsp_pipeline.calibration.publish import (
     InferenceChoice,
     MakeOnnx,
@@ -25,6 +26,7 @@ from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.loop import Objective, RunOptions, train
 from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
+from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.models.self_ensemble import FLIPS
@@ -105,6 +107,7 @@ def distill(
         base=base,
         shot_pairs=shot_pairs,
         make_onnx=make_onnx,
+        camera_noise=_camera_noise(sources.noisy),
     )
 
 
@@ -135,6 +138,13 @@ def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSetting
     if settings.least_sigma:
         most = max(least, most)
     return settings.model_copy(update={"least_sigma": min(least, most), "most_sigma": most})
+
+
+def _camera_noise(noisy: PhotoSet | None) -> CameraNoise | None:
+    """What noisy photos say of their camera; nothing where some are RAW, for a student does not say how developed."""
+    if noisy is None or noisy.development:
+        return None
+    return camera_noise_of([(photo.camera, photo.pixels) for photo in [*noisy.training, *noisy.held_out]])
 
 
 def _material(sources: Sources, settings: StudentSettings) -> Material:

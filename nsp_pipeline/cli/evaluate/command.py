@@ -22,7 +22,6 @@ from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.cli.shared.strength_options import inference_settings, strength_options
 from nsp_pipeline.core.modes import MODES
-from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
@@ -148,7 +147,7 @@ def _measure(asked: Asked, truth: Truth, as_json: bool) -> None:
     pairs = truth.open(console)
     failed = truth.unreadable
     with opened(asked.open) as engine:
-        measured = _measured(console, pairs, engine, asked.inference, failed)
+        measured = _measured(console, pairs, engine, asked, failed)
         for error in failed:
             say(console, f"left out: {error}", style="yellow")
         document = score_document(measured, failed)
@@ -164,7 +163,7 @@ def _measured(
     console: Console,
     pairs: Sequence[NoisyAndClean],
     engine: Engine,
-    settings: InferenceSettings,
+    asked: Asked,
     failed: list[PhotoError],
 ) -> list[Measured]:
     with Progress(console=console, transient=True) as progress:
@@ -173,9 +172,10 @@ def _measured(
             measure_pairs(
                 pairs,
                 engine,
-                settings,
+                asked.inference,
                 on_pair=lambda done, total: progress.update(bar, completed=done),
                 on_failure=failed.append,
+                known=asked.known,
             )
         )
 

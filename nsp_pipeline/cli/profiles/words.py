@@ -8,6 +8,7 @@ from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import DEFAULT, installed_profiles, shipped_profiles
+from nsp_pipeline.profiles.noise import isos_in_words
 from nsp_pipeline.profiles.spec import ProfileSpec
 
 PURPOSES = {
@@ -63,6 +64,15 @@ def licence_of(spec: ProfileSpec) -> str:
     return short if len(short) <= LONGEST_LICENCE else f"{short[: LONGEST_LICENCE - 1]}…"
 
 
+def noise_lines(profile: Profile) -> list[tuple[str, str]]:
+    """What it knows of its camera's noise, as a labelled line; none where it knows nothing."""
+    known = profile.camera_noise
+    if known is None:
+        return []
+    photos = sum(known.photos)
+    return [("noise", f"known at {isos_in_words(known)} from {photos} photo{'s' * (photos > 1)}, and used with it")]
+
+
 def described(profile: Profile) -> str:
     """The profile in a paragraph of labelled lines: for what, from what, how good, how to use it."""
     spec = profile.spec
@@ -79,6 +89,7 @@ def described(profile: Profile) -> str:
         ("camera", f"{camera_of(spec)}, ISO {isos_of(spec)}"),
         ("network", kind),
         *[("", "and another for developed RAW, scans and grain, whose noise nobody has smoothed")] * bool(second),
+        *noise_lines(profile),
         ("made from", f"{spec.data.photos} photos: {spec.data.origin}"),
         ("licence", spec.data.licence),
         *[("judged", line) for line in _scores(spec)],

@@ -76,6 +76,7 @@ function card(number) {
   if (photo.before !== undefined) {
     const strength = photo.strength === undefined ? "" : `, strength ${Math.round(100 * photo.strength)} %`;
     made.append(element("p", `noise ${photo.before.toFixed(1)} → ${photo.after.toFixed(1)} of 255${strength}`));
+    if (photo.notes) made.append(element("p", photo.notes, "soft"));
   }
   if (photo.engine) {
     made.append(element("p", `profile ${photo.profile} (${photo.why}); ${photo.engine}; ${photo.seconds.toFixed(1)} s`, "soft"));

@@ -15,6 +15,7 @@ from nsp_pipeline.batch.raw_photo import read_to_denoise
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
 from nsp_pipeline.denoise.crops import CropSource, DenoisedCrops
+from nsp_pipeline.denoise.known_noise import known_noise
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.file_names import printable
@@ -82,7 +83,7 @@ def preview_photo(
         how = _how(path, profile)
         photo = next((known for known in photos if known.is_read_as(how)), None) or _Photo(path, how, spots)
         photos.append(photo)
-        made = photo.denoised(engines.get(profile), own)
+        made = photo.denoised(engines.get(profile), own, profile)
         for variant, pixels in zip(own, made.pixels, strict=True):
             seconds = made.seconds_per_megapixel * photo.megapixels
             label, command = variant.label(profile.name), variant.command(printable(path))
@@ -161,9 +162,10 @@ class _Photo:
         """Of the photo."""
         return self._geometry.size[0] * self._geometry.size[1] / 1e6
 
-    def denoised(self, engine: Engine, variants: Sequence[Variant]) -> DenoisedCrops:
+    def denoised(self, engine: Engine, variants: Sequence[Variant], profile: Profile) -> DenoisedCrops:
         """The places, by each variant."""
-        return self._source.denoised(self._crops, engine, [variant.settings for variant in variants])
+        known = known_noise(profile, self.frame.kind, self.frame.camera, self._how.domain)
+        return self._source.denoised(self._crops, engine, [variant.settings for variant in variants], known)
 
     def pictures(self, made: Sequence[NDArray[Any]] | None) -> tuple[Image.Image, ...]:
         """The places as they are seen: as they are (None), or denoised."""

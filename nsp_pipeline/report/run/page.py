@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from nsp_pipeline.batch.listeners.words import duration
+from nsp_pipeline.batch.listeners.words import duration, noise_notes
 from nsp_pipeline.batch.output.record import Status
 from nsp_pipeline.engines.words import engine_in_words
 from nsp_pipeline.report.page import whole_page
@@ -178,6 +178,7 @@ def _line(entry: Entry, with_pictures: bool) -> dict[str, Any]:
         "before": _rounded(made.noise_before),
         "after": _rounded(made.noise_after),
         "strength": _rounded(made.strength),
+        "notes": ", ".join(noise_notes(made)) or None,
         "megapixels": _rounded(made.megapixels),
         "seconds": _rounded(made.seconds),
         "profile": row.profile,

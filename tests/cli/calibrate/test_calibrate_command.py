@@ -134,6 +134,14 @@ def test_noise_decides_what_a_recipe_leaves_open(quick_nsp: Nsp, recipe: Path, t
     assert len(spec["noise_correlation"]) == 10
     shown = quick_nsp("profiles", "show", tmp_path / "m.nsp", "-v")
     assert "noise σ, green" in shown.out
+    known = load_profile(tmp_path / "m.nsp").camera_noise
+    assert known is not None
+    assert (known.isos, known.photos) == ((800, 900, 1000), (1, 1, 1))
+    level = known.priors[1].table[0]
+    # A JPEG halves the resolution of colour, and takes some of the 15 with it.
+    assert 8 < 255 * float(level[0, 3] ** 2 + level[2, 3] ** 2) ** 0.5 < 15
+    told = quick_nsp("profiles", "show", tmp_path / "m.nsp").out
+    assert "known at ISO 800 to 1000 from 3 photos" in " ".join(told.split())
     page = tmp_path / "m.html"
     assert quick_nsp("profiles", "show", tmp_path / "m.nsp", "--report", page).code == 0
     html = page.read_text()
