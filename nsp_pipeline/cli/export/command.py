@@ -18,6 +18,7 @@ from nsp_pipeline.cli.shared.exporting import (
     export_engine,
     export_onnx,
     require_training,
+    with_own_noise,
 )
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import HeightWidthType, OrWord
@@ -65,8 +66,14 @@ DARKTABLE_SUFFIX = ".dtmodel"
     help="What the network is told of how noisy every image is. input: it is a second input, for programs that "
     "measure. inside: the file estimates it and gives the picture of nsp denoise; for whole photos, not for tiles. A "
     "level baked in: SIGMA of camera noise in 8-bit steps, TABLE (a .json file, as of nsp scan --noise --json), or the "
-    "PROFILE whose photos were as noisy. unknown: it judges by what it sees.  [default: input; "
-    "tensorrt and tensorrt-rtx: unknown; darktable: that of the profile's own photos, else unknown]",
+    "PROFILE whose photos were as noisy. unknown: it judges by what it sees.  [default: that of the camera that the "
+    "profile was calibrated for; of others input, where the target is onnx, and unknown]",
+)
+@click.option(
+    "--iso",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The ISO whose noise is told, of a profile that knows several.  [default: that of the photo in its middle]",
 )
 @click.option(
     "--precision",
@@ -133,8 +140,11 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     def on_line(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    request = with_own_noise(bundle, request)
     made = _made(bundle, request, out, on_line)
     write_atomically(out, [made.content])
+    if request.own_noise and request.noise:
+        on_line(f"{out}: told the noise of {request.noise.source}, so programs need no table; --noise changes that")
     size = len(made.content)
     on_line(f"{out}: {request.mode}, {request.precision}, {made.facts['size']}, {size / 1e6:.1f} MB, {made.agreement}")
     if as_json:
@@ -155,7 +165,7 @@ def _request(
     out: Path, min_size: tuple[int, int] | None, max_size: tuple[int, int] | None, **options: Any
 ) -> ExportRequest:
     """Read the options, and refuse those that would silently do nothing."""
-    target, size, noise = options["target"], options["size"], options.pop("noise")
+    target, size, noise, iso = options["target"], options["size"], options.pop("noise"), options.pop("iso")
     if options["pd"] != "auto" and options["mode"] != "denoise":
         raise UsageError(f"--pd works with --mode denoise only, not with {options['mode']}")
     if options["pd"] != "auto" and target.startswith("tensorrt"):
@@ -172,6 +182,8 @@ def _request(
         raise UsageError(
             f"--noise input works with --target onnx only: {target} gives a network the picture and nothing else"
         )
+    if iso is not None and noise in (INPUT, INSIDE):
+        raise UsageError(f"--iso {iso}: with --noise {noise} no level is told; leave one of them out")
     if noise == INSIDE:
         _require_whole_picture(target, options["mode"])
     if target == "darktable":
@@ -182,8 +194,14 @@ def _request(
     def sizes(multiple: int, tile: int | None) -> SizeRange:
         return fixed_size(size, multiple) if size else chosen_range(min_size, max_size, multiple, tile)
 
-    stated = stated_noise(noise) if noise not in (None, INPUT, INSIDE) else None
-    return ExportRequest(sizes=sizes, noise=stated, noise_inside=noise == INSIDE, **options)
+    return ExportRequest(
+        sizes=sizes,
+        noise=None if noise in (None, INPUT, INSIDE) else stated_noise(noise, iso),
+        noise_inside=noise == INSIDE,
+        own_noise=noise is None,
+        iso=iso,
+        **options,
+    )
 
 
 def _require_whole_picture(target: str, mode: str) -> None:

@@ -19,11 +19,13 @@ WORDS = f"{INPUT}|{INSIDE}|{UNKNOWN}|SIGMA|TABLE|PROFILE"
 STRONGEST = 255.0
 
 
-def stated_noise(text: str) -> StatedNoise:
-    """Read a level of noise: "unknown", a standard deviation in 8-bit steps, a .json file, or a profile.
+def stated_noise(text: str, iso: int | None = None) -> StatedNoise:
+    """Read a level of noise: "unknown", a standard deviation in 8-bit steps, a .json file, or a profile, at an ISO.
 
     Raises UsageError where it is none of them, and where there is no noise in it.
     """
+    if iso is not None and (text == UNKNOWN or _number(text) is not None or text.lower().endswith(".json")):
+        raise UsageError(f"--iso {iso}: --noise {text} is of no ISO; leave one of them out")
     if text == UNKNOWN:
         return StatedNoise.unknown()
     sigma = _number(text)
@@ -38,7 +40,7 @@ def stated_noise(text: str) -> StatedNoise:
         profile = find_profile(text)
     except ProfileError as error:
         raise UsageError(f"--noise {text}: not a number, not a .json file, and no profile: {error}") from None
-    found = measured_noise(profile)
+    found = measured_noise(profile, iso)
     if found is None:
         raise UsageError(f"--noise {text}: profile {profile.name} holds no measured noise; nsp calibrate measures it")
     return found

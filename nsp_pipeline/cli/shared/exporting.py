@@ -1,7 +1,7 @@
 """The one place where the commands reach for the export package, which may use all of ours and never the reverse."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -82,7 +82,7 @@ class ExportRequest:
     """What file to make of a profile; see the options of `nsp export`.
 
     `noise` is what the network is told of every image; None leaves it to the target. With `noise_inside` the file
-    estimates it.
+    estimates it; with `own_noise` it is to be that of the profile's photos, at an `iso` where they have several.
     """
 
     target: str
@@ -95,6 +95,23 @@ class ExportRequest:
     capabilities: tuple[str, ...]
     noise: StatedNoise | None = None
     noise_inside: bool = False
+    own_noise: bool = False
+    iso: int | None = None
+
+
+def with_own_noise(profile: Profile, request: ExportRequest) -> ExportRequest:
+    """Let the network be told the noise of the profile's own photos, where that is asked for and known.
+
+    Raises UsageError for an ISO whose noise the profile does not know.
+    """
+    if not request.own_noise:
+        return request
+    takes_noise = bool(profile.spec.backbone.sizes.get("noise_conditioned"))
+    noise = measured_noise(profile, request.iso) if takes_noise else None
+    if noise is None and request.iso is not None:
+        why = "knows no noise; nsp calibrate measures it" if takes_noise else "has a network that is not told the noise"
+        raise UsageError(f"--iso {request.iso}: profile {profile.name} {why}")
+    return replace(request, noise=noise)
 
 
 @dataclass(frozen=True)
@@ -126,8 +143,7 @@ def export_onnx(profile: Profile, request: ExportRequest) -> Exported:
 def export_darktable(profile: Profile, request: ExportRequest, stem: str) -> Exported:
     """Export the network of a profile's weights as a model package of darktable; raises what `darktable_package` does.
 
-    A network that takes a noise table is told what the request states, else what the profile's own photos had, else
-    that nothing is known.
+    A network that takes a noise table is told what the request states, else that nothing is known.
 
     Args:
         stem: the file's name without `.dtmodel`.
@@ -138,7 +154,7 @@ def export_darktable(profile: Profile, request: ExportRequest, stem: str) -> Exp
     identity = model_id(stem)
     noise = request.noise
     if profile.spec.backbone.sizes.get("noise_conditioned") and noise is None:
-        noise = measured_noise(profile) or StatedNoise.unknown()
+        noise = StatedNoise.unknown()
     profile, _ = _suiting(profile, noise)
     graph = _graph(profile, request)
     require_tiles(graph)
