@@ -71,14 +71,12 @@ def user_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     """The user's own profile folder: an empty one, in place of the real one."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home" / "data"))
-    choose._installed.cache_clear()
-    choose._loaded.cache_clear()
+    choose.look_again()
     folder = choose.user_folder()
     assert folder.is_relative_to(tmp_path)
     folder.mkdir(parents=True)
     yield folder
-    choose._installed.cache_clear()
-    choose._loaded.cache_clear()
+    choose.look_again()
 
 
 def ships_only(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from nsp_pipeline.batch.ahead.forecast import Forecast, forecast
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.clashes import OnClash
+from nsp_pipeline.batch.engine_pool import engine_pool
 from nsp_pipeline.batch.job import Shard
 from nsp_pipeline.batch.listeners.callback import Callback, FolderProgress
 from nsp_pipeline.batch.listeners.listener import Reporter
@@ -28,6 +29,7 @@ from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.development import DOMAINS, development_asked
 from nsp_pipeline.frames.light import LIGHT_WORDS
 from nsp_pipeline.frames.write import OutputKind
+from nsp_pipeline.profiles.choose import BUILTIN
 from nsp_pipeline.profiles.spec import PD_WORDS
 
 USUAL_MEMORY = 768 << 20
@@ -116,6 +118,16 @@ class FolderRun:
         if not self.plan.jobs and not self.plan.refused:
             return Summary(self.plan.root, (), 0, 0.0, Ended.COMPLETE)
         return run_batch(self.plan, self.settings, reporter, self.sources, cancel)
+
+    def require_engine(self, say: Callable[[str], None]) -> None:
+        """Open the built-in profile's engine and close it, to be asked before other work that takes long.
+
+        Raises MissingCapabilityError where this machine lacks what the settings ask for. Engines of other processes are
+        left to these.
+        """
+        if not self.settings.in_other_processes:
+            with engine_pool(self.settings, self.sources, say) as engines:
+                engines.get(self.sources.find_profile(BUILTIN))
 
     def require_photos(self) -> None:
         """Raise UsageError where an INPUT has no photo.

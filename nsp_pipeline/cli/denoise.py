@@ -1,9 +1,10 @@
 """`nsp denoise`: noisy photos in, clean photos out."""
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.console import Console
@@ -42,6 +43,9 @@ from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name,
 from nsp_pipeline.frames.write import OutputKind
 from nsp_pipeline.machine.cpus import limit_libraries
 
+if TYPE_CHECKING:
+    from nsp_pipeline.cli.night.before import Before
+
 
 @click.command(
     name="denoise",
@@ -50,11 +54,12 @@ from nsp_pipeline.machine.cpus import limit_libraries
         "nsp denoise photos clean",
         "nsp denoise photos clean --dry-run",
         "nsp denoise photos clean --look natural --report report.html",
+        "nsp denoise photos clean --calibrate 30m --max-duration 8h",
         "nsp denoise photo.jpg clean.jpg --strength 0.6",
     ),
     groups={
         "How much is removed": ("strength", "look", "chroma", "detail"),
-        "By which network": ("profile", "on_missing_profile", "mode", "pd"),
+        "By which network": ("profile", "on_missing_profile", "calibrate", "mode", "pd"),
         "Before, meanwhile, afterwards": ("dry_run", "report", "max_duration", "watch", "log_json", "as_json"),
         "Which photos": ("include", "exclude", "recursive", "retry_failed", "damaged", "max_megapixels", "shard"),
         "What is written": ("kind", "bit_depth", "quality", "suffix", "on_name_clash", "overwrite"),
@@ -79,6 +84,13 @@ from nsp_pipeline.machine.cpus import limit_libraries
     default="nearest",
     show_default=True,
     help="What to do with a photo if no profile fits its camera and ISO.",
+)
+@click.option(
+    "--calibrate",
+    type=DurationType(),
+    metavar="TIME",
+    help="First make profiles of the cameras and ISO that have none, in at most this time together: 30m, 2h. Needs "
+    "PyTorch; --dry-run says which.",
 )
 @click.option(
     "--mode", type=click.Choice(MODES), default="denoise", show_default=True, help="sr, sr-direct: double the size too."
@@ -213,13 +225,20 @@ def command(
     Originals are never changed, and OUTPUT gets the same subfolders. Run the same command again to continue a run that
     stopped: finished photos are skipped. With another profile or other settings, photos are made again and replaced.
 
+    With --calibrate, cameras that have three photos or more and no profile get one first, by how many photos they have
+    and how noisy they are. It is kept in your profile folder if it is better than the built-in profile on photos held
+    out; what gained nothing is remembered. A run that was killed goes on where it was, calibrations too.
+
     Hidden files and folders (.name) and those of systems and network disks (@eaDir, #recycle, $RECYCLE.BIN, __MACOSX,
     ._name) are skipped, unless they are INPUT themselves. Links are followed, and no photo is made twice.
 
     Exit codes: 0 all done; 1 some photos failed; 2 wrong usage, or an INPUT without any photo; 3 this machine cannot do
     it; 4 OUTPUT cannot be written; 5 the time of --max-duration was up and photos are left; 130 interrupted.
     """
+    began = time.monotonic()
     limit_libraries(options["threads"], over_environment=True)
+    if options["calibrate"]:
+        _refuse_with_calibrate(options)
     run = plan_folder(inputs, output, sources or Sources(), **_folder_options(options))
     plan = run.plan
     console = PatientConsole(stderr=True)
@@ -233,11 +252,20 @@ def command(
         return
     report = _report_path(options["report"], plan, dry_run=dry_run)
     _say_all(console, [*search_lines(plan.found), *_ignored_lines(plan)])
+    before = _calibrations(inputs, output, run, options, began) if options["calibrate"] else None
     if dry_run:
-        tell_ahead(run, console, as_json=as_json)
+        calibration = before.tell_ahead(as_json=as_json) if before else None
+        tell_ahead(run, console, calibration, as_json=as_json)
         run.require_photos()
         return
-    summary, facts = _work(run, console, _log_path(options["log_json"], plan))
+    log_path = _log_path(options["log_json"], plan)
+    with EventLog(log_path) if log_path else nullcontext() as log:
+        told = None
+        if before:
+            run, told = before.work(console, log)
+        summary, facts = _work(run, console, log)
+    if before and summary.ended == Ended.COMPLETE:
+        before.close()
     if plan.jobs or plan.refused:
         _close(summary, facts, console, reported=report is not None)
     else:
@@ -245,15 +273,28 @@ def command(
     if report:
         _write_report(plan, report, console)
     if as_json:
-        print_json({**summary.as_json(), "search": search_document(plan.found)})
+        known = {"calibration": told} if told else {}
+        print_json({**summary.as_json(), **known, "search": search_document(plan.found)})
     _exit(summary, run)
 
 
-def _work(run: FolderRun, console: Console, log_path: Path | None) -> tuple[Summary, Callable[[str], Facts | None]]:
+def _refuse_with_calibrate(options: Mapping[str, Any]) -> None:
+    from nsp_pipeline.cli.night.before import refuse  # which most runs do without
+
+    refuse(options)
+
+
+def _calibrations(
+    inputs: Sequence[Path], output: Path, run: FolderRun, options: Mapping[str, Any], began: float
+) -> "Before":
+    from nsp_pipeline.cli.night.before import calibrations_before
+
+    return calibrations_before(inputs, output, run, options, began)
+
+
+def _work(run: FolderRun, console: Console, log: EventLog | None) -> tuple[Summary, Callable[[str], Facts | None]]:
     """Do it; the summary, and what photos' headers say by their names."""
-    log_context = EventLog(log_path) if log_path else nullcontext()
-    reporter = terminal_reporter(console, verbose=is_verbose(), quiet=is_quiet())
-    with log_context as log, reporter as terminal:
+    with terminal_reporter(console, verbose=is_verbose(), quiet=is_quiet()) as terminal:
         summary = run.work(Everybody(terminal, log) if log else terminal)
         if log:
             log.end(summary.as_json()["summary"])

@@ -1,7 +1,7 @@
 """What `--dry-run` says: photos, megapixels, time and disk by profile; each photo with -v or in JSON."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -21,11 +21,14 @@ from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
 from nsp_pipeline.file_names import printable
 
 
-def tell_ahead(run: FolderRun, console: Console, *, as_json: bool) -> None:
-    """Print what a run would do, and what it would take."""
+def tell_ahead(
+    run: FolderRun, console: Console, calibration: Mapping[str, Any] | None = None, *, as_json: bool
+) -> None:
+    """Print what a run would do, and what it would take; a JSON document has what is said of calibrations as well."""
     foreseen, tasks = run.foresee()
     if as_json:
-        print_json(_document(run, foreseen, _forecast(run, tasks, console) if tasks else None))
+        known = {"calibration": calibration} if calibration else {}
+        print_json({**_document(run, foreseen, _forecast(run, tasks, console) if tasks else None), **known})
         return
     if is_verbose():
         for entry in foreseen:

@@ -147,6 +147,12 @@ def _installed() -> tuple[Entry, ...]:
     return tuple(user_entries())
 
 
+def look_again() -> None:
+    """Forget what the user's folder held: a profile has come to it."""
+    _installed.cache_clear()
+    _loaded.cache_clear()
+
+
 @cache
 def _loaded(path: Path) -> Profile:
     return load_profile(path)

@@ -50,6 +50,10 @@ class EventLog:
         """See Reporter."""
         self._write("message", text=text, **facts)
 
+    def note(self, event: str, **facts: Any) -> None:
+        """Write an event that is no photo's."""
+        self._write(event, **facts)
+
     def end(self, summary: dict[str, Any]) -> None:
         """The run is over."""
         self._write("end", **summary)

@@ -85,8 +85,12 @@ class Group:
     @property
     def slug(self) -> str:
         """The name as a file may be called: letters, digits, dots and dashes, whatever cameras call themselves."""
-        name = self.name.replace("×", "x").replace("ISO ?", "ISO unknown").casefold()
-        return re.sub(r"[^\w.]+", "-", name).strip("-._")[:LONGEST_SLUG] or "photos"
+        return _as_a_file(self.name.replace("×", "x").replace("ISO ?", "ISO unknown"), LONGEST_SLUG)
+
+    @property
+    def camera_slug(self) -> str:
+        """The camera's name alone as a file may be called."""
+        return _as_a_file(self.camera or "", LONGEST_SLUG // 2)
 
 
 def group_photos(
@@ -98,8 +102,32 @@ def group_photos(
 
     Returns the groups, and the photos that cannot be read with the reason.
     """
+    known, refused = read_headers(paths, on_photo)
+    return group_known(known, aliases), refused
+
+
+def read_headers(
+    paths: Sequence[Path], on_photo: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[list[tuple[Path, Facts]], list[PhotoError]]:
+    """Return what each photo says of itself, several files read at once, and those that cannot be read."""
+    known, refused = [], []
+    readers = ThreadPoolExecutor(READERS)
+    try:
+        for done, (path, facts) in enumerate(readers.map(_facts, paths), 1):
+            on_photo(done, len(paths))
+            if isinstance(facts, PhotoError):
+                refused.append(facts)
+            else:
+                known.append((path, facts))
+    finally:
+        # At once, also on Ctrl-C with thousands of files to go.
+        readers.shutdown(wait=False, cancel_futures=True)
+    return known, refused
+
+
+def group_known(known: Sequence[tuple[Path, Facts]], aliases: Mapping[str, str]) -> list[Group]:
+    """Put photos whose headers were read into groups, sorted by camera, ISO and kind."""
     found: dict[tuple[str, str, tuple[int, int], bool, int], list[tuple[Path, Facts]]] = {}
-    known, refused = _all_facts(paths, on_photo)
     for path, facts in known:
         name = camera_name(facts.camera, aliases) or ""
         size = (max(facts.size), min(facts.size)) if facts.size else (0, 0)
@@ -111,7 +139,7 @@ def group_photos(
         isos = [facts.camera.iso for _, facts in photos if facts.camera.iso]
         iso = (min(isos), max(isos)) if isos else None
         groups.append(Group(name or None, kind, size if any(size) else None, edited, iso, tuple(p for p, _ in photos)))
-    return groups, refused
+    return groups
 
 
 def only(
@@ -121,7 +149,7 @@ def only(
 
     None asks for nothing. Photos that cannot be read are kept: opening them later gives the reason.
     """
-    known, refused = _all_facts(paths, lambda done, total: None)
+    known, refused = read_headers(paths)
     kept = {error.path for error in refused}
     for path, facts in known:
         called = (camera_name(facts.camera, aliases) or "").casefold()
@@ -183,23 +211,8 @@ def merge_alike(groups: Sequence[Group]) -> list[Group]:
     return merged
 
 
-def _all_facts(
-    paths: Sequence[Path], on_photo: Callable[[int, int], None]
-) -> tuple[list[tuple[Path, Facts]], list[PhotoError]]:
-    """What each photo says of itself, and those that cannot be read."""
-    known, refused = [], []
-    readers = ThreadPoolExecutor(READERS)
-    try:
-        for done, (path, facts) in enumerate(readers.map(_facts, paths), 1):
-            on_photo(done, len(paths))
-            if isinstance(facts, PhotoError):
-                refused.append(facts)
-            else:
-                known.append((path, facts))
-    finally:
-        # At once, also on Ctrl-C with thousands of files to go.
-        readers.shutdown(wait=False, cancel_futures=True)
-    return known, refused
+def _as_a_file(name: str, longest: int) -> str:
+    return re.sub(r"[^\w.]+", "-", name.casefold()).strip("-._")[:longest] or "photos"
 
 
 def _facts(path: Path) -> tuple[Path, Facts | PhotoError]:

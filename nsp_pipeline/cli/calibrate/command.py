@@ -35,7 +35,7 @@ from nsp_pipeline.profiles.bundle import require_writable
     examples=(
         "nsp calibrate photos/d800 --out d800.nsp",
         "nsp calibrate photos --camera d800 --iso 3200-6400 --out d800.nsp",
-        "nsp calibrate photos --split camera --out profiles --max-time 20m",
+        "nsp calibrate photos --split camera --out profiles --max-time 2h",
     ),
     groups={
         "Which photos": ("camera", "iso", "split", "include", "exclude"),
@@ -88,8 +88,9 @@ def command(
     judge by, so a base needs three photos, or a --pair. The noise of the photos is measured, and decides s and PD if
     the recipe says "auto". The log, pictures and the checkpoint for --resume go to the folder OUT.training.
 
-    For a folder with many cameras, --split camera makes a profile for each. It leaves out photos that were edited, and
-    cameras with fewer than three photos.
+    For a folder with many cameras, --split camera makes a profile for each, those with many and noisy photos first. It
+    leaves out photos that were edited, and cameras with fewer than three photos. nsp denoise --calibrate does so before
+    it denoises, and keeps what helps.
 
     Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
     Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate PHOTOS --out PROFILE
@@ -120,6 +121,12 @@ PLANNED = (
     "white_balance", "highlights", "colour_space", "exposure", "domain",
 )  # fmt: skip
 """The options that say how to train."""
+
+
+def usual_plan(photos: Sequence[Path], **changes: Any) -> Plan:
+    """Return how `nsp calibrate` trains where nobody says otherwise, but for the changes, by their options' names."""
+    usual = command.make_context("calibrate", [str(photos[0]), "--out", "unused"]).params
+    return _plan(photos, **{**{name: usual[name] for name in PLANNED}, **changes})
 
 
 def _plan(photos: Sequence[Path], **options: Any) -> Plan:

@@ -1,13 +1,16 @@
 """`nsp calibrate --split`: a profile for each camera, or each group, of an archive."""
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.calibration.archive.groups import Group, by_camera, group_photos, merge_alike
+from nsp_pipeline.calibration.archive.shares import LEAST_SECONDS, share_of, with_time_enough, worth
 from nsp_pipeline.calibration.archive.survey import measure_groups
 from nsp_pipeline.cli.calibrate.on_cluster import Where, train_on_cluster
 from nsp_pipeline.cli.calibrate.one import NOISE_SAMPLES, calibrate_one
@@ -16,9 +19,9 @@ from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.training import show_outcome
 from nsp_pipeline.cli.shared.training_folder import folder_of, has_checkpoint
-from nsp_pipeline.errors import ExitCode, UsageError
+from nsp_pipeline.errors import ExitCode, NspError, ProfileError, UsageError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
-from nsp_pipeline.profiles.bundle import Profile, load_profile
+from nsp_pipeline.profiles.bundle import Profile, load_profile, read_spec
 
 FEWEST_PHOTOS = 3
 """Of fewer none can be kept out, and nothing would speak for a profile."""
@@ -27,14 +30,19 @@ FEWEST_PHOTOS = 3
 def calibrate_each(
     plan: Plan, files: Sequence[Path], folder: Path, split: str, *, where: Where | None, as_json: bool
 ) -> None:
-    """Make one profile after the other, or several at a time on a cluster.
+    """Make one profile after the other, the most worthwhile first, or several at a time on a cluster.
+
+    One after the other they share the time of the plan by the number of their photos.
 
     What cannot be made is named, and the others are made all the same. Raises SystemExit with the exit code where the
     training was interrupted, or a profile could not be made.
     """
     console = Console(stderr=True)
-    targets = _targets(_groups(files, split, console), folder, console)
-    made, failed, stopped = _on_cluster(where, plan, list(targets), console) if where else _here(plan, targets, console)
+    targets, there = _targets(_groups(files, split, console), folder, console)
+    if where:
+        made, failed, stopped = _on_cluster(where, plan, targets, console)
+    else:
+        made, failed, stopped = _here(plan, targets, there if plan.resume else [], console)
     if as_json:
         print_json([profile.spec.model_dump(mode="json") for profile in made])
     if stopped:
@@ -43,23 +51,62 @@ def calibrate_each(
         raise SystemExit(ExitCode.SOME_FAILED)
 
 
-def _here(plan: Plan, targets: Iterable[tuple[Group, Path]], console: Console) -> tuple[list[Profile], int, bool]:
-    """The profiles made, how many could not be made, and whether somebody stopped it."""
+def _here(
+    plan: Plan, targets: Sequence[tuple[Group, Path]], there: Sequence[Path], console: Console
+) -> tuple[list[Profile], int, bool]:
+    """The profiles made, how many could not be made, and whether somebody stopped it.
+
+    Of the time that all have together, profiles that are `there` from earlier runs took their part.
+    """
     made, failed = [], 0
+    spent = {path: _trained_seconds(path) for path in there}
+    photos = _with_time_enough(plan, targets, spent, console)
     for group, target in targets:
-        say(console, f"{group.name}, {len(group.paths)} photos")
+        if target not in photos:
+            continue
+        began = time.monotonic()
+        seconds = share_of(target, photos, plan.max_time, spent) if plan.max_time else None
+        within = f", in {duration(seconds)} at most" if seconds is not None else ""
+        say(console, f"{group.name}, {len(group.paths)} photos{within}")
+        this = replace(plan, resume=plan.resume and has_checkpoint(target), max_time=seconds)
         try:
-            outcome = calibrate_one(replace(plan, resume=plan.resume and has_checkpoint(target)), group.paths, target)
-        except UsageError as error:
+            outcome = calibrate_one(this, group.paths, target)
+        except NspError as error:
             say(console, f"no profile for {group.name}: {error}", style="red")
             failed += 1
             continue
+        finally:
+            photos.pop(target)
+            spent[target] = time.monotonic() - began
         if outcome.profile:
             show_outcome(console, outcome.profile, outcome.folder, stopped=outcome.stopped, as_json=False)
             made.append(outcome.profile)
         if outcome.stopped:
             return made, failed, True
     return made, failed, False
+
+
+def _with_time_enough(
+    plan: Plan, targets: Sequence[tuple[Group, Path]], spent: Mapping[Path, float], console: Console
+) -> dict[Path, int]:
+    """How many photos each group has whose share of the time is worth a training; says which groups are left out."""
+    photos = {target: len(group.paths) for group, target in targets}
+    if plan.max_time is None:
+        return photos
+    enough = with_time_enough(photos, plan.max_time, spent)
+    for group, target in targets:
+        if target not in enough:
+            share = share_of(target, photos, plan.max_time, spent)
+            reason = f"its share of --max-time is {duration(share)}, at least {duration(LEAST_SECONDS)} are needed"
+            say(console, f"left out: {group.name}: {reason}", style="yellow")
+    return enough
+
+
+def _trained_seconds(path: Path) -> float:
+    try:
+        return read_spec(path).training.seconds
+    except ProfileError:
+        return 0.0  # something else that has the name
 
 
 def _on_cluster(
@@ -96,9 +143,13 @@ def _groups(files: Sequence[Path], split: str, console: Console) -> Sequence[Gro
     return groups
 
 
-def _targets(groups: Sequence[Group], folder: Path, console: Console) -> Iterator[tuple[Group, Path]]:
-    """Each group that a profile can be made of, and where; says what was left out."""
+def _targets(groups: Sequence[Group], folder: Path, console: Console) -> tuple[list[tuple[Group, Path]], list[Path]]:
+    """Each group that a profile can be made of, and where, the most worthwhile first; and the profiles that are there.
+
+    Says what was left out.
+    """
     taken: Counter[str] = Counter()
+    targets, there = [], []
     for group in groups:
         taken[group.slug] += 1
         target = folder / (f"{group.slug}-{taken[group.slug]}.nsp" if taken[group.slug] > 1 else f"{group.slug}.nsp")
@@ -106,5 +157,7 @@ def _targets(groups: Sequence[Group], folder: Path, console: Console) -> Iterato
             say(console, f"left out: {group.name}: {len(group.paths)} photos, at least {FEWEST_PHOTOS} are needed")
         elif target.exists():
             say(console, f"left out: {group.name}: {target} is there already")
+            there.append(target)
         else:
-            yield group, target
+            targets.append((group, target))
+    return sorted(targets, key=lambda entry: worth(entry[0]), reverse=True), there

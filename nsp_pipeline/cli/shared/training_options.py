@@ -16,7 +16,8 @@ HOW = (
         type=DurationType(),
         metavar="TIME",
         help="Read photos, train and judge for at most this time: 20m, 8h. Choosing PD and writing the profile come on "
-        "top: a minute or two, more with tbsn. With --split, each profile gets this time.",
+        "top: a minute or two, more with tbsn. With --split, all profiles share this time by the number of their "
+        "photos; with --cluster, each has it.",
     ),
     click.option(
         "--resume",

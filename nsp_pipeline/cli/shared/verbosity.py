@@ -1,6 +1,8 @@
 """`-v` and `-q`, which every command has: how much is said beside the results."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -43,6 +45,14 @@ def is_verbose() -> bool:
 def is_quiet() -> bool:
     """Whether it was asked to be quiet."""
     return _asked(QUIET)
+
+
+@contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Be as quiet as the command that this process works for."""
+    with click.Context(click.Command("nsp")) as context:
+        _set(context, QUIET, quiet)
+        yield
 
 
 def _asked(name: str) -> bool:

@@ -1,0 +1,144 @@
+"""What is remembered of a group's calibration from one run to the next, beside the user's profiles.
+
+Each group has a folder of its own, hidden among the profiles: its record, its lock, and what a training that was cut
+off left to go on from.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+
+from nsp_pipeline import __version__
+from nsp_pipeline.atomic_file import remove, write_atomically
+from nsp_pipeline.calibration.archive.verdict import time_in_words
+from nsp_pipeline.calibration.night.candidates import Candidate
+from nsp_pipeline.errors import OutputError
+from nsp_pipeline.file_lock import try_lock
+from nsp_pipeline.profiles.choose import user_folder
+
+FOLDER = ".calibration"
+RECORD_FILE, LOCK_FILE = "record.json", "lock"
+
+AGAIN = 2
+"""What gained nothing is tried again with so many times the photos, or the time."""
+
+
+class Outcome(StrEnum):
+    """What came of a group's calibration in a run."""
+
+    KEPT = "kept"
+    """It beat the built-in profile, and its own lies among the user's."""
+    NO_GAIN = "gained nothing"
+    FAILED = "failed"
+    CUT_OFF = "cut off"
+    """It goes on in the next run."""
+    BUSY = "busy"
+    """Another run calibrates this group."""
+    NO_TIME = "no time"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of a group's calibration: cut off (or under way), gained nothing, failed. A kept profile needs none."""
+
+    outcome: Outcome
+    reason: str
+    photos: int
+    iso: tuple[int, int]
+    seconds: float
+    """How long it was allowed to take."""
+    files: str
+    """Which photos they were (see fingerprint)."""
+    version: str = __version__
+
+
+def calibration_folder() -> Path:
+    """Where all groups' folders lie."""
+    return user_folder() / FOLDER
+
+
+def place_of(key: str) -> Path:
+    """The folder of a group."""
+    return calibration_folder() / key
+
+
+def recall(place: Path) -> Record | None:
+    """Read the record of a group; None where there is none that can be read."""
+    try:
+        fields = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))
+        low, high = fields.pop("iso")
+        return Record(**{**fields, "outcome": Outcome(fields["outcome"]), "iso": (int(low), int(high))})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def remember(place: Path, record: Record) -> None:
+    """Write the record of a group; raises OutputError."""
+    write_atomically(place / RECORD_FILE, [json.dumps(asdict(record)).encode()], "what came of the calibration")
+
+
+def forget(place: Path) -> None:
+    """Remove the record of a group."""
+    remove(place / RECORD_FILE)
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """Say in short which photos these are, and whether one has changed."""
+    digest = sha256()
+    for path in sorted(paths):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        digest.update(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def settled(candidate: Candidate, seconds: float) -> str | None:
+    """Say why a group is not calibrated again, by what is remembered of it; None where it may be.
+
+    What failed fails again with the same photos. What gained nothing may gain with more photos or more time, at another
+    ISO, or by another version.
+    """
+    record = recall(place_of(candidate.key))
+    group = candidate.group
+    assert group.iso
+    if record is None or record.version != __version__:
+        return None
+    if record.outcome is Outcome.FAILED and record.files == fingerprint(group.paths):
+        return f"it failed with these photos before: {record.reason}"
+    if record.outcome is not Outcome.NO_GAIN:
+        return None
+    more = len(group.paths) >= AGAIN * record.photos or seconds >= AGAIN * record.seconds
+    if more or group.iso[0] < record.iso[0] / AGAIN or group.iso[1] > record.iso[1] * AGAIN:
+        return None
+    return (
+        f"it gained nothing before, so the built-in profile stays ({record.reason}); it is tried again with "
+        f"{AGAIN * record.photos} photos, or {time_in_words(AGAIN * record.seconds)} for them"
+    )
+
+
+@contextmanager
+def held(place: Path) -> Iterator[bool]:
+    """Hold the lock of a group; gives False where another process has it. Raises OutputError.
+
+    The system lets go of it when a process dies. On a disk that knows no locks, it is had for the asking.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"{place}: calibrations cannot be kept there: {error.strerror or error}") from error
+    try:
+        try:
+            mine = try_lock(descriptor, 0, 1)
+        except OSError:
+            mine = True
+        yield mine
+    finally:
+        os.close(descriptor)
