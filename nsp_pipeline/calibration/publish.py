@@ -19,7 +19,7 @@ from nsp_pipeline.calibration.training.settings import TrainingSettings
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.frames.metadata.camera_names import camera_name
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import build_backbone, load_backbone
 from nsp_pipeline.models.widening import can_widen, widen
@@ -147,14 +147,23 @@ def _round(network: Backbone) -> None:
 def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
     """What `profile.json` says of the camera: make and model where all photos are of one, and the range of ISO."""
     isos = [photo.camera.iso for photo in photos if photo.camera.iso]
-    # Spellings of one camera are one; the first photo's stands for all.
-    one = len({camera_name(photo.camera, {}) for photo in photos}) == 1
+    # Spellings of one camera are one, the user's own among them; the first photo's stands for all.
+    aliases = _aliases()
+    one = len({camera_name(photo.camera, aliases) for photo in photos}) == 1
     return {
         "camera_make": photos[0].camera.make if one else None,
         "camera_model": photos[0].camera.model if one else None,
         "iso_min": min(isos, default=None),
         "iso_max": max(isos, default=None),
     }
+
+
+def _aliases() -> Mapping[str, str]:
+    """The user's names for cameras; a table that cannot be read is no reason to lose a training."""
+    try:
+        return read_aliases(aliases_file())
+    except UsageError:
+        return {}
 
 
 def base_network(base: Profile, settings: TrainingSettings) -> Backbone:

@@ -32,7 +32,8 @@ class Ledger:
         """Add to what a group has taken; on a full disk it is forgotten, which takes nothing from any photo."""
         spent = self.spent()
         spent[key] = round(spent.get(key, 0.0) + seconds, 1)
-        with suppress(OutputError):
+        with suppress(OutputError, OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, [json.dumps(spent).encode()], "the time spent")
 
     def close(self) -> None:

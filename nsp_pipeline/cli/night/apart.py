@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 
 from nsp_pipeline.calibration.night.memory import Outcome, place_of
@@ -90,12 +91,12 @@ def calibrate_apart(
 
 
 class Checkpoint:
-    """Whether a training has written its checkpoint since somebody looked."""
+    """Whether a training, or one of its stages, has written its checkpoint since somebody looked."""
 
     def __init__(self, task: GroupTask) -> None:
         group = task.candidate.group
         target = place_of(task.candidate.key) / f"{group.slug}{BUNDLE_SUFFIX}"
-        self._path = folder_of(target) / CHECKPOINT_FILE
+        self._folder = folder_of(target)
         self._seen = self._written()
 
     def look(self) -> None:
@@ -104,13 +105,14 @@ class Checkpoint:
 
     def is_new(self) -> bool:
         """Whether there is another one by now."""
-        return self._written() != self._seen
+        return bool(self._written() - self._seen)
 
-    def _written(self) -> int | None:
-        try:
-            return self._path.stat().st_mtime_ns
-        except OSError:
-            return None
+    def _written(self) -> set[tuple[Path, int]]:
+        found = set()
+        for path in self._folder.rglob(CHECKPOINT_FILE):
+            with suppress(OSError):  # another one takes its place
+                found.add((path, path.stat().st_mtime_ns))
+        return found
 
 
 def _hand_on(process: BaseProcess) -> int:

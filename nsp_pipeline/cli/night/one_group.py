@@ -32,7 +32,7 @@ from nsp_pipeline.cli.shared.training_folder import has_checkpoint
 from nsp_pipeline.errors import ExitCode, NspError, OutputError, UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
-from nsp_pipeline.profiles.choose import choose_profile, look_again, user_folder
+from nsp_pipeline.profiles.choose import BUILTIN, choose_profile, find_profile, look_again, user_folder
 
 GOES_ON = "the calibration was cut off; the same command goes on with it"
 
@@ -115,8 +115,8 @@ def _calibrate(task: GroupTask, place: Path, train: Train) -> tuple[Outcome, str
         return Outcome.FAILED, f"no profile, as {reason}", None
     if profile is None:
         return Outcome.CUT_OFF, GOES_ON, None
-    verdict = profile.spec.scores.verdict or "nothing could be said against it"
-    if not profile.spec.scores.accepted:
+    verdict = profile.spec.scores.verdict or "nothing was measured"
+    if not _beats_the_builtin(profile):
         remember(place, replace(begun, outcome=Outcome.NO_GAIN, reason=verdict))
         remove(target)
         return Outcome.NO_GAIN, f"nothing was gained, so the built-in profile stays: {verdict}", None
@@ -124,6 +124,12 @@ def _calibrate(task: GroupTask, place: Path, train: Train) -> tuple[Outcome, str
     forget(place)
     took = time_in_words(time.monotonic() - began)
     return Outcome.KEPT, f"better than the built-in profile after {took}: {verdict}; kept as {name}", name
+
+
+def _beats_the_builtin(profile: Profile) -> bool:
+    """Whether it was accepted against the profile that its photos would be made with otherwise, and no weaker one."""
+    scores = profile.spec.scores
+    return bool(scores.accepted) and scores.base == find_profile(BUILTIN).name
 
 
 def _trained(task: GroupTask, target: Path, train: Train) -> Profile | None:

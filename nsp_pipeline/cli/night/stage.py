@@ -26,6 +26,8 @@ from nsp_pipeline.profiles.choose import look_again
 
 SAVED_EVERY = 5.0
 """Seconds from one note of the time spent to the next."""
+SPENT = "this run's time for calibrations is spent; the next night has its own"
+
 LOOK_SECONDS = 0.5
 """From one look at what another run holds to the next."""
 
@@ -87,7 +89,7 @@ def survey(paths: Sequence[Path], night: Night) -> Survey:
         if candidate.key not in enough:
             share = share_of(candidate.key, photos, night.seconds, spent)
             reason = f"its share of the time is {duration(share)}, and {duration(LEAST_SECONDS)} are the least"
-            left_out.append(LeftOut(candidate.title, photos[candidate.key], reason))
+            left_out.append(LeftOut(candidate.title, photos[candidate.key], reason if share else SPENT))
     kept = [candidate for candidate in open_ if candidate.key in enough]
     return Survey(sorted(kept, key=lambda candidate: worth(candidate.group), reverse=True), left_out, spent)
 
@@ -165,7 +167,7 @@ class _Stage:
         photos = len(candidate.group.paths)
         if seconds <= 0:
             self._pending.pop(candidate.key)
-            return GroupEnd(candidate.title, photos, Outcome.NO_TIME, "no time is left for it; the next night may have")
+            return GroupEnd(candidate.title, photos, Outcome.NO_TIME, SPENT)
         say(self._console, f"calibrating {candidate.title}, {counted(photos)}, in {duration(seconds)} at most")
         noted = time.monotonic()
 

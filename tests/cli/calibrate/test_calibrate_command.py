@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from noisy_photos import noisy_scene, save_archive
 from PIL import Image
 from run_nsp import WITHOUT_EXPORT, Finished, finish, start_python, start_training
 
+from nsp_pipeline.cli.calibrate import each
+from nsp_pipeline.cli.calibrate.one import Made
+from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.profiles.bundle import load_profile
 
 Nsp = Callable[..., Finished]
@@ -110,6 +113,47 @@ def test_an_archive_gives_a_profile_for_each_camera(
     again = quick_nsp("calibrate", archive, *arguments)
     assert again.code == 0
     assert "is there already" in again.err
+
+
+def test_cameras_of_an_archive_share_the_time_and_the_noisiest_come_first(
+    quick_nsp: Nsp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds: dict[str, float | None] = {}
+
+    def at_once(plan: Plan, files: Sequence[Path], out: Path) -> Made:
+        seconds[files[0].parent.name] = plan.max_time
+        return Made(None, out, stopped=False)
+
+    monkeypatch.setattr(each, "calibrate_one", at_once)
+    save_archive(tmp_path / "in" / "low", 3, iso=100, camera=("Maker", "Low"))
+    save_archive(tmp_path / "in" / "high", 5, iso=6400, camera=("Maker", "High"))
+    arguments = ["--out", tmp_path / "made", "--split", "camera"]
+    made = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "8m")
+    assert made.code == 0, made.err
+    assert list(seconds) == ["high", "low"]
+    assert seconds["high"] == pytest.approx(8 * 60 * 5 / 8)
+    assert seconds["low"] == pytest.approx(8 * 60, abs=5.0), "what the first did not need is its"
+
+    seconds.clear()
+    made = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "2m")
+    assert list(seconds) == ["high"]
+    assert "left out: Maker Low, ISO 100-300, JPEG 64×48: its share of --max-time is 45 s" in made.err
+
+
+def test_a_camera_that_fails_does_not_end_the_others(
+    quick_nsp: Nsp, archive: Path, tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        black = Image.new("RGB", (64, 48))
+        exif = Image.Exif()
+        exif[271], exif[272] = b"Maker", b"Black"
+        exif.get_ifd(0x8769)[34855] = 12800
+        black.save(archive / f"black-{number}.jpg", exif=exif)
+    arguments = ["--out", tmp_path / "made", "--split", "camera", "--recipe", recipe]
+    made = quick_nsp("calibrate", archive, *arguments)
+    assert made.code == 1
+    assert "no profile for Maker Black, ISO 12800, JPEG 64×48: no photo to calibrate on" in made.err
+    assert [path.name for path in (tmp_path / "made").glob("*.nsp")] == ["maker-one-iso-800-1000-jpeg-64x48.nsp"]
 
 
 def test_a_pair_of_shots_says_nothing_of_many_cameras(quick_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
