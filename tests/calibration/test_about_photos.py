@@ -9,6 +9,7 @@ from nsp_pipeline.calibration import publish
 from nsp_pipeline.calibration.publish import about_photos
 from nsp_pipeline.calibration.training.photos import Photo
 from nsp_pipeline.frames.frame import Camera
+from nsp_pipeline.frames.metadata.camera_names import read_aliases
 
 SPELT = [Camera("NIKON CORPORATION", "NIKON D800", 800), Camera("Nikon", "D 800", 1600)]
 
@@ -21,7 +22,7 @@ def test_cameras_that_the_user_gave_one_name_are_one(tmp_path: Path, monkeypatch
     names = tmp_path / "cameras.toml"
     monkeypatch.setattr(publish, "aliases_file", lambda: names)
     assert about_photos(photos(SPELT))["camera_model"] is None
-    publish.read_aliases.cache_clear()
+    read_aliases.cache_clear()
     names.write_text('[aliases]\n"NIKON D800" = "Studio"\n"D 800" = "Studio"\n')
     said = about_photos(photos(SPELT))
     assert (said["camera_model"], said["iso_min"], said["iso_max"]) == ("NIKON D800", 800, 1600)

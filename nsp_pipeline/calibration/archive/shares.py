@@ -1,7 +1,7 @@
 """How groups of photos share the time that calibrations may take, and which of them comes first."""
 
 from collections.abc import Mapping
-from math import prod
+from math import sqrt
 from typing import TypeVar
 
 from nsp_pipeline.calibration.archive.groups import Group
@@ -18,8 +18,9 @@ def worth(group: Group) -> float:
     Noise is not measured for that: its standard deviation grows about as the root of ISO. A group of several ISO counts
     with the middle one, in stops.
     """
-    middle = float(prod(group.iso)) ** 0.5 if group.iso else 100.0
-    return len(group.paths) * (middle / 100) ** 0.5
+    low, high = group.iso or (100, 100)
+    middle = sqrt(low * high)
+    return len(group.paths) * sqrt(middle / 100)
 
 
 def share_of(key: Key, photos: Mapping[Key, int], seconds: float, spent: Mapping[Key, float]) -> float:
