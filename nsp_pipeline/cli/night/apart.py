@@ -160,6 +160,9 @@ def _serve(task: GroupTask, train: Train, quiet: bool, link: Connection) -> None
         ended = GroupEnd(title, photos, Outcome.FAILED, "no profile, as there is not enough memory to train")
     except NspError as error:
         ended = GroupEnd(title, photos, Outcome.FAILED, f"no profile, as {error}")
+    except OSError as error:  # a disk that is full where nobody foresaw it
+        why = f"{error.filename or 'the disk'}: {error.strerror or error}"
+        ended = GroupEnd(title, photos, Outcome.FAILED, f"no profile, as {why}")
     except Exception as error:
         traceback.print_exc()  # a fault of ours; the photos are made all the same
         ended = GroupEnd(title, photos, Outcome.FAILED, f"no profile, as nsp has a fault: {error!r}, see above")
