@@ -76,13 +76,15 @@ def installed_profiles() -> dict[str, Path]:
 
 
 def user_entries() -> list[Entry]:
-    """Look at everything in the user's folder but hidden files, by `profile.json` alone; what is no profile says why.
+    """Look at everything in the user's folder, by `profile.json` alone; what is no profile says why.
+
+    Hidden files are left out, and what a training left beside the profile that came of it.
 
     A folder that cannot be looked into is an entry itself.
     """
     folder = user_folder()
     try:
-        return [_entry(path) for path in _paths(folder, quietly=False)]
+        return [_entry(path) for path in _paths(folder, quietly=False) if not _is_beside_its_profile(path)]
     except OSError as error:
         return [Entry(folder.name, folder, None, f"{folder}: cannot be read: {error.strerror or error}")]
 
@@ -111,6 +113,11 @@ def _entry(path: Path) -> Entry:
         return Entry(name, path, read_spec(path))
     except ProfileError as error:
         return Entry(name, path, None, str(error))
+
+
+def _is_beside_its_profile(path: Path) -> bool:
+    made = path.with_name(path.name.removesuffix(TRAINING_SUFFIX))
+    return made != path and path.is_dir() and made.exists()
 
 
 def _name(path: Path) -> str:

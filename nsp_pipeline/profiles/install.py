@@ -3,10 +3,11 @@
 import shutil
 from pathlib import Path
 
+from nsp_pipeline.atomic_file import remove
 from nsp_pipeline.errors import OutputError, ProfileError, UsageError
 from nsp_pipeline.file_names import shown
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX
-from nsp_pipeline.profiles.choose import BUILTIN, installed_profiles, shipped_profiles, user_folder
+from nsp_pipeline.profiles.choose import BUILTIN, TRAINING_SUFFIX, installed_profiles, shipped_profiles, user_folder
 
 LONGEST_NAME = 100
 
@@ -31,7 +32,7 @@ def place_for(name: str) -> Path:
 
 
 def remove_profile(name: str) -> Path:
-    """Delete a profile from the user's folder, also a damaged one; returns where it was.
+    """Delete a profile from the user's folder, also a damaged one, and what its training left; returns where it was.
 
     Raises ProfileError when there is none of this name, OutputError when it cannot be deleted.
     """
@@ -51,4 +52,5 @@ def remove_profile(name: str) -> Path:
             going.unlink()
     except OSError as error:
         raise OutputError(f"{path}: cannot be removed: {error.strerror or error}") from error
+    remove(path.with_name(f"{path.name}{TRAINING_SUFFIX}"))
     return path

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.training import usable
-from nsp_pipeline.cli.shared.training_folder import has_checkpoint
+from nsp_pipeline.cli.shared.training_folder import folder_of, has_checkpoint
 from nsp_pipeline.errors import ExitCode, NspError, OutputError, UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
@@ -161,17 +162,22 @@ def _resumed(plan: Plan, paths: Sequence[Path], target: Path, train: Train) -> M
 
 
 def _keep(made: Path) -> str:
-    """Move a profile among the user's, under a name that is free, whole or not at all; returns the name."""
+    """Move a profile among the user's, under a name that is free, whole or not at all; returns the name.
+
+    The log and pictures of its training come along, as they lie beside any profile that `nsp calibrate` makes.
+    """
     number = 1
     while True:
         final = user_folder() / (f"{made.stem}-{number}{BUNDLE_SUFFIX}" if number > 1 else made.name)
-        if not os.path.lexists(final):
+        if not os.path.lexists(final) and not os.path.lexists(folder_of(final)):
             break
         number += 1
     try:
         made.rename(final)
     except OSError as error:
         raise OutputError(f"{final}: the profile cannot be kept there: {error.strerror or error}") from error
+    with suppress(OSError):
+        folder_of(made).rename(folder_of(final))
     return final.name.removesuffix(BUNDLE_SUFFIX)
 
 

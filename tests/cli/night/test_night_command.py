@@ -24,7 +24,7 @@ from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.night import before, stage
 from nsp_pipeline.cli.night.apart import calibrate_apart, heard
 from nsp_pipeline.cli.night.one_group import GroupTask
-from nsp_pipeline.profiles.choose import choose_profile
+from nsp_pipeline.profiles.choose import choose_profile, user_entries
 
 Nsp = Callable[..., Finished]
 
@@ -207,6 +207,8 @@ def test_a_night_that_is_stopped_in_a_calibration_goes_on_with_it_and_denoises(
     made = run_here(capfd, *arguments, given=sources)
     assert made.code == 0, made.err
     (profile,) = user_profiles.glob("*.nsp")
+    assert [entry.name for entry in user_entries()] == [profile.stem], "its training is beside it, and no entry itself"
+    assert list((user_profiles / f"{profile.name}.training").glob("held-out-*.png"))
     steps = [int(line.split(",")[0]) for line in next(user_profiles.rglob("log.csv")).read_text().splitlines()[1:]]
     assert steps == sorted(set(steps)), "no step was made twice"
     assert steps[-1] == 30

@@ -97,6 +97,8 @@ def test_removing_takes_the_named_profile_and_no_other(
     for name in ("gone", "kept"):
         real_nsp("profiles", "install", tiny_profile.path, "--name", name)
     (user_profiles / "damaged.nsp").write_bytes(b"")
+    (user_profiles / "gone.nsp.training").mkdir()
+    (user_profiles / "gone.nsp.training" / "log.csv").write_text("step")
     removed = real_nsp("profiles", "remove", "gone", "--json")
     assert (removed.code, json.loads(removed.out)["name"]) == (0, "gone")
     assert real_nsp("profiles", "remove", "damaged").code == 0
