@@ -17,7 +17,7 @@ from types import FrameType
 
 from nsp_pipeline.calibration.night.memory import Outcome, place_of
 from nsp_pipeline.cli.night.one_group import GOES_ON, GroupEnd, GroupTask, Train, calibrate_group
-from nsp_pipeline.cli.shared.stop_signals import SIGNALS
+from nsp_pipeline.cli.shared.stop_signals import handed_to
 from nsp_pipeline.cli.shared.training_folder import folder_of
 from nsp_pipeline.cli.shared.verbosity import is_quiet, quietly
 from nsp_pipeline.errors import NspError
@@ -40,18 +40,10 @@ class Interrupts:
 
 @contextmanager
 def heard() -> Iterator[Interrupts]:
-    """Count the signals that ask a process to end; those that are ignored, as nohup has it, stay ignored."""
+    """Count the signals that ask a process to end."""
     interrupts = Interrupts()
-    before = {
-        number: signal.signal(number, interrupts.receive)
-        for number in SIGNALS
-        if signal.getsignal(number) not in (signal.SIG_IGN, None)
-    }
-    try:
+    with handed_to(interrupts.receive):
         yield interrupts
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def calibrate_apart(

@@ -1,7 +1,7 @@
 """Ctrl-C, `kill` and a closed terminal: training ends with the profile so far, all else cleans up first."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -43,15 +43,22 @@ class StopSignals:
 
 @contextmanager
 def stop_signals(console: Console) -> Iterator[StopSignals]:
-    """Take the signals that ask a process to end. Those that are ignored, as nohup has it, stay ignored."""
+    """Take the signals that ask a process to end."""
     stop = StopSignals(console)
+    with handed_to(stop.receive):
+        yield stop
+
+
+@contextmanager
+def handed_to(receive: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Hand on the signals that ask a process to end. Those that are ignored, as nohup has it, stay ignored."""
     before = {
-        number: signal.signal(number, stop.receive)
+        number: signal.signal(number, receive)
         for number in SIGNALS
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
