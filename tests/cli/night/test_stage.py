@@ -115,7 +115,7 @@ def test_what_beat_another_profile_than_the_built_in_one_is_not_kept(user_profil
     def beats_another(plan: Plan, files: Sequence[Path], out: Path) -> Made:
         made = write_at_once(plan, files, out)
         assert made.profile
-        scores = made.profile.spec.scores.model_copy(update={"base": "dbsn-noncommercial"})
+        scores = made.profile.spec.scores.model_copy(update={"base": "dbsn"})
         spec = made.profile.spec.model_copy(update={"scores": scores})
         return replace(made, profile=replace(made.profile, spec=spec))
 
