@@ -47,13 +47,7 @@ def load_recipe(name_or_path: str, section: str, allowed: Iterable[str]) -> dict
     Raises:
         RecipeError: no such recipe, not TOML, or an unknown word; the message names the nearest known one.
     """
-    import tomllib  # most runs have no recipe, and all would wait for the import at every start
-
-    where, text = _recipe_text(name_or_path)
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"recipe {where} is not valid TOML: {error}") from None
+    where, document = _document(name_or_path)
     table = document.get(section)
     if not isinstance(table, dict):
         tables = ", ".join(shown(name) for name in document) or "nothing"
@@ -70,6 +64,22 @@ def load_recipe(name_or_path: str, section: str, allowed: Iterable[str]) -> dict
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
             raise RecipeError(f"recipe {where}, [{section}]: unknown setting '{shown(key)}'; {hint}")
     return settings
+
+
+def has_table(name_or_path: str, section: str) -> bool:
+    """Whether a recipe says anything of a section; raises RecipeError when there is no such recipe."""
+    return section in _document(name_or_path)[1]
+
+
+def _document(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    """What a recipe is called in messages, and its tables."""
+    import tomllib  # most runs have no recipe, and all would wait for the import at every start
+
+    where, text = _recipe_text(name_or_path)
+    try:
+        return where, tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"recipe {where} is not valid TOML: {error}") from None
 
 
 def _recipe_text(name_or_path: str) -> tuple[str, str]:

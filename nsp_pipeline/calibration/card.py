@@ -5,11 +5,25 @@ from typing import Any
 
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import camera_name
+from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 BARS = "▁▂▃▄▅▆▇█"
 SOME_COPIES = 2
 """A profile with a larger self-ensemble than this is not called fast."""
+
+
+SECOND = """
+## A second network
+
+It makes photos whose noise nobody has smoothed: developed RAW, scans, film grain, stars. It is a profile of its own,
+`unsmoothed.nsp`. Trained on {origin}. Licence: {licence}.
+"""
+
+
+def second_network(unsmoothed: Profile) -> str:
+    """What a card says of the second profile in a bundle."""
+    return SECOND.format(origin=unsmoothed.spec.data.origin, licence=unsmoothed.spec.data.licence)
 
 
 def profile_card(fields: Mapping[str, Any]) -> str:
@@ -83,7 +97,7 @@ def _clean(pairs: Mapping[str, Any] | None) -> str:
 
 def _pairs(pairs: Mapping[str, Any] | None) -> str:
     if pairs is None:
-        return "none: it learnt from clean pictures made noisy, and from a teacher where there was one"
+        return "none: it learnt from clean pictures with noise put onto them, and from a teacher where there was one"
     targets = ", targets from the clean pictures" if pairs.get("clean_targets") else ""
     return f"s {pairs['s']}, t {pairs['t']}, n {pairs['n']}, {pairs['strategy']}{targets}"
 
@@ -136,6 +150,11 @@ def _measured(scores: Mapping[str, Any]) -> list[str]:
         return [
             f"On crops of {scores['held_out_photos']} photos kept out of training, with simulated noise, "
             f"{scores['noise_left']:.3f} of the noise (RMS) is left; colour drift at most {scores['drift']:.2f}/255."
+        ]
+    if scores.get("gain") is not None:
+        return [
+            f"On {scores['held_out_photos']} photos kept out of training, with their own noise put onto clean pictures "
+            f"made of them: {scores['gain']:+.2f} ± {scores['gain_error']:.2f} dB over {scores['base']}."
         ]
     if "noisy_mse" not in scores:
         return ["No photo could be kept out of training, so there is no score."]

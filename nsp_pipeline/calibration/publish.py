@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 
 from nsp_pipeline import __version__
-from nsp_pipeline.calibration.card import profile_card
-from nsp_pipeline.calibration.training.judge import Verdict, compare, compare_errors
+from nsp_pipeline.calibration.card import profile_card, second_network
+from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement, Verdict, compare, compare_errors
 from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.calibration.training.photos import Photo
 from nsp_pipeline.calibration.training.settings import TrainingSettings
@@ -23,7 +23,7 @@ from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name,
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import build_backbone, load_backbone
 from nsp_pipeline.models.widening import can_widen, widen
-from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, write_profile
 from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file
 from nsp_pipeline.profiles.spec import BackboneSpec, InferenceSpec
 
@@ -78,7 +78,6 @@ def publish(
         OutputError: the target exists or cannot be written.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
-    student = fields["pairs"] is None
     _round(trained.network)
     start = base_network(base, settings) if base else None
     choice = choose(trained.network)
@@ -87,7 +86,7 @@ def publish(
     if start and shot_pairs and errors is not None:
         verdict = compare_errors(errors, shot_pairs.errors(start, choice.inference), "squared error on pairs of shots")
     elif start:
-        verdict = _verdict(trained, student=student)
+        verdict = _verdict(trained)
     network = trained.network
     if start and not (verdict and verdict.accepted):
         network, choice = start, choose(start)
@@ -105,7 +104,7 @@ def publish(
             "version": __version__,
         },
         "scores": {
-            **_scores(held_out_photos, trained, verdict, base, student=student),
+            **_scores(held_out_photos, trained, verdict, base),
             "inference_errors": choice.errors or None,
             "pair_gain": shot_pairs.gain(errors) if shot_pairs and errors is not None else None,
         },
@@ -117,7 +116,11 @@ def publish(
     files[WEIGHTS_FILE] = weights
     if camera_noise:
         files[NOISE_FILE] = noise_file(camera_noise)
-    files[CARD_FILE] = profile_card(everything).encode()
+    second = base.unsmoothed if base else None
+    if base and second:
+        # It was not trained: photos whose noise nobody has smoothed are made as before.
+        files[UNSMOOTHED_FILE] = base.content[UNSMOOTHED_FILE]
+    files[CARD_FILE] = (profile_card(everything) + (second_network(second) if second else "")).encode()
     return write_profile(target, everything, files)
 
 
@@ -186,26 +189,34 @@ def base_network(base: Profile, settings: TrainingSettings) -> Backbone:
     return wide
 
 
-def _verdict(trained: Trained, *, student: bool) -> Verdict:
+def _verdict(trained: Trained) -> Verdict:
     """Compare with the base. Without held-out photos the new weights are not accepted."""
     if trained.judgement is None or trained.base_judgement is None:
         return Verdict(False, 0.0, float("inf"), "no photo could be kept out of training to compare with the base")
-    what = "what is left of the noise (RMS share)" if student else "held-out squared error"
-    return compare(trained.judgement, trained.base_judgement, what)
+    return compare(trained.judgement, trained.base_judgement)
 
 
-def _scores(
-    held_out: int, trained: Trained, verdict: Verdict | None, base: Profile | None, *, student: bool
-) -> dict[str, object]:
+def _scores(held_out: int, trained: Trained, verdict: Verdict | None, base: Profile | None) -> dict[str, object]:
     scores: dict[str, object] = {"held_out_photos": held_out}
     scores["history"] = [(step, float(f"{error:.6g}")) for step, error in trained.history]
-    if found := trained.judgement:
+    found, first = trained.judgement, trained.base_judgement
+    if found:
         scores["drift"] = found.drift
-        scores |= {"noise_left": found.mean} if student else {"noisy_l1": found.l1, "noisy_mse": found.mean}
+        scores |= _errors(found)
         # JSON has no NaN: what could not be measured is left out.
         scores |= {name: value for name in ("leak", "edges") if math.isfinite(value := getattr(found, name))}
     if verdict and base:
         scores |= {"base": base.name, "accepted": verdict.accepted, "verdict": verdict.reason}
-        if trained.base_judgement:
-            scores["base_noise_left" if student else "base_noisy_mse"] = trained.base_judgement.mean
+        if first:
+            scores |= {f"base_{name}": value for name, value in _errors(first).items() if name != "noisy_l1"}
+    if found and found.relative and first:
+        gained = compare_errors(found.mse, first.mse, found.what)
+        scores |= {"gain": round(gained.gain, 3), "gain_error": round(gained.standard_error, 3)}
     return scores
+
+
+def _errors(found: Judgement) -> dict[str, object]:
+    """What `profile.json` calls a network's own errors; those in dB beside its base say nothing by themselves."""
+    if found.relative:
+        return {}
+    return {"noise_left": found.mean} if found.what == NOISE_LEFT else {"noisy_l1": found.l1, "noisy_mse": found.mean}

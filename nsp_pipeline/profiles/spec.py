@@ -140,6 +140,10 @@ class ScoreSpec(_Strict):
     """The base's `noisy_mse` on the same crops."""
     base_noise_left: float | None = None
     """The same of a student's base."""
+    gain: float | None = None
+    """Of a student calibrated to a camera: dB gained over its base on photos kept out, by the measure that is told."""
+    gain_error: float | None = None
+    """The standard error of that, in dB."""
     accepted: bool | None = None
     """Whether the network beat its base; where it did not, the profile holds the base's weights."""
     verdict: str | None = None
@@ -154,11 +158,13 @@ class ScoreSpec(_Strict):
     edges: float | None = None
     """Residual at the strongest edges over that in flat places."""
     history: list[tuple[int, float]] = Field(default=[], validation_alias=AliasChoices("history", "course"))
-    """Training step and held-out error (`noisy_mse`, or `noise_left` of a student) of each judged checkpoint."""
+    """Training step and held-out error (`noisy_mse`, `noise_left`, or dB beside the base) of each judged checkpoint."""
 
     @property
     def base_error(self) -> float | None:
         """Where the history of a training that had a base started."""
+        if self.gain is not None:
+            return 0.0
         return self.base_noise_left if self.base_noisy_mse is None else self.base_noisy_mse
 
 

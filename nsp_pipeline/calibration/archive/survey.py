@@ -153,6 +153,14 @@ def noise_spec(noise: NoiseField) -> list[dict[str, object]]:
     ]
 
 
+def noise_fields(noise: NoiseField | None) -> dict[str, object]:
+    """What `profile.json` says of measured noise: the channels, and what pixels share with others."""
+    return {
+        "noise": noise_spec(noise) if noise else None,
+        "noise_correlation": [round(float(shared), 4) for shared in noise.by_lag] if noise else None,
+    }
+
+
 def _look_at(path: Path, most: int) -> tuple[Patches, float] | PhotoError:
     """Patches of a photo, and the standard deviation of its noise (0..255)."""
     try:

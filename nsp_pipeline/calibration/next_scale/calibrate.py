@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nsp_pipeline.calibration.archive.survey import camera_noise_of, noise_spec
+from nsp_pipeline.calibration.archive.survey import camera_noise_of, noise_fields
 from nsp_pipeline.calibration.next_scale.inference_choice import choose_inference
 from nsp_pipeline.calibration.next_scale.objective import NextScaleObjective
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
@@ -60,8 +60,7 @@ def calibrate(
     fields = {
         **about_photos([*photos.training, *photos.held_out]),
         "pairs": {"s": settings.s, "t": settings.t, "n": settings.n, "strategy": str(settings.strategy)},
-        "noise": noise_spec(noise) if noise else None,
-        "noise_correlation": [round(float(shared), 4) for shared in noise.by_lag] if noise else None,
+        **noise_fields(noise),
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(photos.training)},
         "development": photos.development,
     }

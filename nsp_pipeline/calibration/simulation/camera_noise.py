@@ -78,7 +78,7 @@ class NoisyCamera:
         noisy, clean = maker(sharp, sigma, rng, generator)
         stronger = torch.ones_like(clean[:, :1])
         if sigma and rng.random() < chosen.adapted_share:
-            stronger = _kept_in_texture(clean, sigma, float(rng.uniform(0, chosen.most_kept)), rng)
+            stronger = kept_in_texture(clean, sigma, float(rng.uniform(0, chosen.most_kept)), rng)
             noisy = (clean + stronger * (noisy - clean)).clamp(0, 1)
         if rng.random() < chosen.jpeg_share:
             noisy = through_jpeg(noisy, int(rng.integers(*JPEG_QUALITY)), SUBSAMPLINGS[rng.integers(3)])
@@ -188,7 +188,7 @@ def level_by_brightness(brightness: torch.Tensor, rng: np.random.Generator) -> t
     return torch.from_numpy(strength.astype(np.float32))
 
 
-def _kept_in_texture(clean: torch.Tensor, sigma: float, most: float, rng: np.random.Generator) -> torch.Tensor:
+def kept_in_texture(clean: torch.Tensor, sigma: float, most: float, rng: np.random.Generator) -> torch.Tensor:
     """1 in flat places, towards 1 + most in texture: (1, 3, H, W) -> (1, 1, H, W); sigma in 0..1, as the picture.
 
     A camera's noise reduction takes for texture what rises above the noise, and spares it, its noise included.

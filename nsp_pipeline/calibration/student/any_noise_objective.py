@@ -17,7 +17,7 @@ from nsp_pipeline.calibration.student.any_noise import REACH, draw_levels, make_
 from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import SHRINKS, PictureStore, clean_copies
 from nsp_pipeline.calibration.student.settings import StudentSettings
-from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement
 from nsp_pipeline.calibration.training.precision import autocast
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
@@ -128,7 +128,7 @@ class AnyNoiseObjective:
                 psnr[kind] = float(-10 * square.log10().mean())
         drift = float(np.abs(np.mean(biases, 0)).max() * 255)
         shares = torch.cat(left).double().numpy()
-        return Judgement(shares, float(np.mean(absolute)), drift, float("nan"), float("nan"), psnr)
+        return Judgement(shares, float(np.mean(absolute)), drift, float("nan"), float("nan"), psnr, NOISE_LEFT)
 
     @torch.inference_mode()
     def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:

@@ -1,6 +1,7 @@
 """From clean photos, noisy photos and a teacher to a student's profile: load, train, export, write."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nsp_pipeline.calibration.archive.survey import camera_noise_of
+from nsp_pipeline.calibration.archive.survey import camera_noise_of, noise_fields
 from nsp_pipeline.calibration.publish import (
     InferenceChoice,
     MakeOnnx,
@@ -21,6 +22,7 @@ from nsp_pipeline.calibration.publish import (
 from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.calibration.student.any_noise_objective import AnyNoiseObjective
 from nsp_pipeline.calibration.student.objective import JUDGED, Material, StudentObjective, Teacher, shrunk_to_sharp
+from nsp_pipeline.calibration.student.own_noise import OwnNoiseObjective
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.apply import denoised
 from nsp_pipeline.calibration.training.loop import Objective, RunOptions, train
@@ -28,6 +30,8 @@ from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.models.self_ensemble import FLIPS
 from nsp_pipeline.noise.estimate import estimate_noise
@@ -70,13 +74,14 @@ def distill(
     make_onnx: MakeOnnx,
     base: Profile | None = None,
     shot_pairs: ShotPairs | None = None,
+    noise: NoiseField | None = None,
     run: RunOptions = RunOptions(),  # noqa: B008  frozen
     on_prepared: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile | None:
     """Train a student and write its profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
     With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
-    errors. Returns None in all processes of a training but the first, which writes.
+    errors; its second network, if it has one, stays. The profile says the measured `noise` of the photos. Returns None in all processes of a training but the first, which writes.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -87,7 +92,7 @@ def distill(
     held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
     require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more")
     settings = _fitted(settings, sources.noisy)
-    objective = _objective(sources, settings, run.torch_device, on_prepared)
+    objective = _objective(sources, settings, start, run.torch_device, on_prepared)
     trained = train(objective, settings, base=start, run=run)
     if not run.ranks.first:
         return None
@@ -95,7 +100,9 @@ def distill(
         # A student of one camera's photos is that camera's; one of clean photos serves any.
         **about_photos(sources.noisy.training if sources.noisy else []),
         "pairs": None,
+        **noise_fields(noise),
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(sources.photos())},
+        "development": sources.noisy.development if sources.noisy else None,
     }
     return publish(
         target,
@@ -112,7 +119,11 @@ def distill(
 
 
 def _objective(
-    sources: Sources, settings: StudentSettings, device: str, on_prepared: Callable[[int, int], None]
+    sources: Sources,
+    settings: StudentSettings,
+    start: Backbone | None,
+    device: str,
+    on_prepared: Callable[[int, int], None],
 ) -> Objective:
     """What the settings want to be learnt; raises UsageError when the photos do not suit it."""
     if settings.noise_kinds == "any":
@@ -123,11 +134,20 @@ def _objective(
         )
         return AnyNoiseObjective(training, held_out, settings, device, sources.shots)
     teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
+    if settings.noise_kinds == "photos":
+        if sources.clean or sources.shots or not sources.noisy or start is None:
+            raise UsageError(
+                'a recipe with noise_kinds = "photos" trains a --base further on noisy PHOTOS: give these and no others'
+            )
+        both = tuple([photo.pixels for photo in part] for part in (sources.noisy.training, sources.noisy.held_out))
+        return OwnNoiseObjective(both, settings, deepcopy(start), device, teacher, on_prepared)
     return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
 
 
 def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSettings:
     """Let the noise that is simulated surround the photos' own, where the settings leave it to them."""
+    if settings.noise_kinds == "photos":
+        return settings
     photos = noisy.training[:: -(-len(noisy.training) // MEASURED)] if noisy else []
     tables = [estimate_noise(photo.pixels).table[0] for photo in photos]
     levels = [255 * float(table[GREY].max()) for table in tables if table[GREY].max() > 0]

@@ -22,7 +22,7 @@ from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.calibration.student.dead_leaves import paint
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.crops import CropSampler, to_tensor
-from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement
 from nsp_pipeline.calibration.training.precision import autocast
 from nsp_pipeline.models.backbone import Backbone
 
@@ -53,6 +53,43 @@ class Material:
 
 Teacher = Callable[[torch.Tensor], torch.Tensor]
 """Denoises (1, 3, H, W) in 0..1; same shape out."""
+
+
+class Ahead:
+    """Draws the crops of a step while the network still learns from those of the one before."""
+
+    def __init__(self, draw: Callable[[int, int, int], list[torch.Tensor]]) -> None:
+        """`draw` takes the size of a batch, the step and the rank."""
+        self._draw = draw
+        self._next: dict[int, Future[list[torch.Tensor]]] = {}
+        # Crops are small: more threads would only keep each other, and the training, waiting.
+        self._pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+
+    def take(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
+        """The crops of a step; those of the next are begun."""
+        begun = self._next.pop(step, None)
+        self._next = {step + 1: self._pool.submit(self._draw, batch, step + 1, rank)}
+        return begun.result() if begun else self._draw(batch, step, rank)
+
+
+def student_loss(
+    network: nn.Module, crops: Sequence[torch.Tensor], settings: StudentSettings, device: str
+) -> torch.Tensor:
+    """L1 between a student's output and what it should be, in parts of each crop's own noise.
+
+    Args:
+        crops: noisy and clean (B, 3, H, W), sharp (B, 3, 2H, 2W), (B, 1, 1, 1) 1 where that is known, else 0, and the
+            noise tables.
+    """
+    noisy, clean, sharp, known, table = (part.to(device) for part in crops)
+    weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3), keepdim=True).sqrt())
+    with autocast(device, settings):
+        image = noisy.contiguous(memory_format=torch.channels_last)
+        estimate = network(image, table) if settings.noise_conditioned else network(image)
+    estimate = estimate.float()
+    fine = (weight * known * (estimate - sharp).abs()).mean()
+    coarse = (weight * (halved(estimate) - clean).abs()).mean()
+    return torch.add(coarse, fine, alpha=settings.sharp_weight)
 
 
 class StudentObjective:
@@ -99,9 +136,7 @@ class StudentObjective:
                 self._taught.append((crop, teacher(crop)))
                 on_prepared(settings.painted + done + 1, total)
         self._judged = self._held_out_crops(material.held_out, side)
-        self._ahead: dict[int, Future[list[torch.Tensor]]] = {}
-        # Crops are small: more threads would only keep each other, and the training, waiting.
-        self._pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+        self._ahead = Ahead(self._draw)
 
     def stepped(self, network: Backbone) -> nn.Module:
         """The network itself."""
@@ -109,15 +144,7 @@ class StudentObjective:
 
     def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
         """Mean loss on new crops."""
-        noisy, clean, sharp, known, table = (part.to(self._device) for part in self._crops(batch, step, rank))
-        weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3), keepdim=True).sqrt())
-        with autocast(self._device, self._settings):
-            image = noisy.contiguous(memory_format=torch.channels_last)
-            estimate = network(image, table) if self._settings.noise_conditioned else network(image)
-        estimate = estimate.float()
-        fine = (weight * known * (estimate - sharp).abs()).mean()
-        coarse = (weight * (halved(estimate) - clean).abs()).mean()
-        return torch.add(coarse, fine, alpha=self._settings.sharp_weight)
+        return student_loss(network, self._ahead.take(batch, step, rank), self._settings, self._device)
 
     @torch.inference_mode()
     def judge(self, network: Backbone) -> Judgement | None:
@@ -135,7 +162,7 @@ class StudentObjective:
             absolute.append(float(difference.abs().mean()))
             biases.append(difference.mean((0, 2, 3)).numpy())
         drift = float(np.abs(np.mean(biases, 0)).max() * 255)
-        return Judgement(np.array(left), float(np.mean(absolute)), drift, float("nan"), float("nan"))
+        return Judgement(np.array(left), float(np.mean(absolute)), drift, float("nan"), float("nan"), what=NOISE_LEFT)
 
     @torch.inference_mode()
     def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
@@ -151,12 +178,6 @@ class StudentObjective:
         noise = (table.to(self._device),) if self._settings.noise_conditioned else ()
         return network(noisy.to(self._device), *noise).float().cpu()
 
-    def _crops(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
-        """The crops of a step; those of the next are begun meanwhile."""
-        ahead = self._ahead.pop(step, None)
-        self._ahead = {step + 1: self._pool.submit(self._draw, batch, step + 1, rank)}
-        return ahead.result() if ahead else self._draw(batch, step, rank)
-
     def _draw(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
         """noisy, clean (B, 3, H, W), sharp (B, 3, 2H, 2W), (B, 1, 1, 1) whether that is known, and noise tables."""
         settings = self._settings
@@ -166,7 +187,7 @@ class StudentObjective:
         parts, told = [], []
         if self._shots and shots:
             noisy, clean, tables = self._shots.draw_batch(shots, rng, **settings.table_errors)
-            parts.append((noisy, clean, *_coarse_only(clean)))
+            parts.append((noisy, clean, *coarse_only(clean)))
             told.append(tables)
         if batch > taught + shots:
             sharp = torch.cat([self._sharp_crop(rng) for _ in range(batch - taught - shots)])
@@ -177,8 +198,8 @@ class StudentObjective:
             kept = torch.from_numpy(rng.random((1, 1, *noisy.shape[2:])) < 1 / settings.recharge)
             clean = torch.where(kept, noisy, target)
             turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-            noisy, clean = (_turned(part, turns, mirrored) for part in (noisy, clean))
-            parts.append((noisy, clean, *_coarse_only(clean)))
+            noisy, clean = (turned(part, turns, mirrored) for part in (noisy, clean))
+            parts.append((noisy, clean, *coarse_only(clean)))
         *columns, stronger = (torch.cat(column) for column in zip(*parts, strict=True))
         tables = noise_tables(columns[0][shots:], columns[1][shots:], stronger[shots:])
         told.append(with_measurement_error(tables, rng, **settings.table_errors))
@@ -220,12 +241,12 @@ def _shrunk(image: NDArray[np.generic], factor: float) -> NDArray[np.uint8]:
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
-def _coarse_only(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def coarse_only(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Targets (B, 3, 2H, 2W) of which finer detail than `clean` has is not known, that it is not, and even noise."""
     fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
     return fine, torch.zeros(len(clean), 1, 1, 1), torch.ones_like(clean[:, :1])
 
 
-def _turned(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+def turned(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
     turned = torch.rot90(image, turns, (2, 3))
     return turned.flip(3) if mirrored else turned

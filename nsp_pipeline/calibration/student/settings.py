@@ -24,9 +24,12 @@ class StudentSettings(TrainingSettings, NoiseRange):
     pairs: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 2)
     """Residual pairs of convolutions of each level on the way down."""
     scale: Annotated[int, Field(ge=2, le=2)] = 2
-    noise_kinds: Literal["cameras", "any"] = "cameras"
-    """What noise is put onto clean photos: that of cameras, or every kind of noise there is, drawn in a moment: then
-    only `clean` photos and stored shots are learnt from; cameras, painted pictures and teachers do not matter."""
+    noise_kinds: Literal["cameras", "any", "photos"] = "cameras"
+    """What noise is put onto clean photos: that of cameras; or every kind of noise there is, drawn in a moment: then
+    only `clean` photos and stored shots are learnt from; or that of the noisy photos themselves, cut out of their flat
+    places: then only they, and a teacher, are learnt from. Of the ranges below, only those of cameras make a choice."""
+    unshrunk_share: Share = 0.4
+    """With the noise of the photos: share of the crops whose pictures are as large as the photos, the others shrunk."""
     noise_conditioned: bool = True
     """Whether the network takes a table of the photo's noise as a second input."""
     unconditioned_share: Share = 0.15

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file
 
+from nsp_pipeline.calibration.card import second_network
 from nsp_pipeline.calibration.publish import InferenceChoice, MakeOnnx, Origin, publish
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.together.train import SIZES
@@ -14,13 +15,6 @@ from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.models.unet import UNet
 from nsp_pipeline.profiles.bundle import CARD_FILE, UNSMOOTHED_FILE, Profile, copy_profile, write_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
-
-SECOND = """
-## A second network
-
-It makes photos whose noise nobody has smoothed: developed RAW, scans, film grain, stars. It is a profile of its own,
-`unsmoothed.nsp`. Trained on {origin}. Licence: {licence}.
-"""
 
 
 def mixed(base: Path, others: Sequence[tuple[float, Path]]) -> dict[str, torch.Tensor]:
@@ -46,7 +40,7 @@ def paired(camera: Profile, unsmoothed: Profile, target: Path) -> Profile:
     files = {name: data for name, data in camera.content.items() if name != UNSMOOTHED_FILE}
     with TemporaryDirectory() as folder:
         files[UNSMOOTHED_FILE] = copy_profile(unsmoothed, Path(folder) / UNSMOOTHED_FILE).path.read_bytes()
-    files[CARD_FILE] += SECOND.format(origin=unsmoothed.spec.data.origin, licence=unsmoothed.spec.data.licence).encode()
+    files[CARD_FILE] += second_network(unsmoothed).encode()
     made = write_profile(target, camera.spec.model_dump(exclude={"schema_version", "files"}), files)
     assert made.unsmoothed
     return made

@@ -11,6 +11,9 @@ LEAK_BELOW = 0.85
 
 STANDARD_ERRORS = 2.0
 
+NOISE_LEFT = "what is left of the noise (RMS share)"
+"""What is said of students that learn from simulated cameras."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -29,6 +32,15 @@ class Judgement:
     edges: float
     psnr: Mapping[str, float] = field(default_factory=dict)
     """Mean PSNR in dB of crops with a known noise, by the column of the log that it goes into."""
+    what: str = "held-out squared error"
+    """What `mse` is, in words: a student's errors are not squared."""
+    others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Errors (M,) by other measures, and in words what they are; a network must win by each of them to be accepted."""
+
+    @property
+    def relative(self) -> bool:
+        """Whether the errors are in dB beside those of the network that training started from."""
+        return bool(self.others)
 
     @property
     def mean(self) -> float:
@@ -59,12 +71,16 @@ class Verdict:
     reason: str
 
 
-def compare(candidate: Judgement, base: Judgement, what: str = "held-out squared error") -> Verdict:
-    """Accept a candidate that beats its base by more than two standard errors, on the same crops; errors in `what`."""
-    verdict = compare_errors(candidate.mse, base.mse, what)
+def compare(candidate: Judgement, base: Judgement) -> Verdict:
+    """Accept a candidate that beats its base by more than two standard errors on the same crops, by every measure."""
+    verdict = compare_errors(candidate.mse, base.mse, candidate.what)
     if candidate.leaks:
         reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
         return replace(verdict, accepted=False, reason=reason)
+    for what, errors in candidate.others.items():
+        other = compare_errors(errors, base.others[what], what)
+        if verdict.accepted and not other.accepted:
+            return replace(verdict, accepted=False, reason=other.reason)
     return verdict
 
 

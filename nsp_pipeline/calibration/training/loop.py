@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
 from nsp_pipeline.calibration.training.checkpoint import load_checkpoint, save_checkpoint
-from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.calibration.training.judge import Judgement, Verdict, compare
 from nsp_pipeline.calibration.training.log import TrainingLog
 from nsp_pipeline.calibration.training.ranks import Ranks
 from nsp_pipeline.calibration.training.settings import TrainingSettings
@@ -68,6 +68,13 @@ class Progress:
     steps: int
     loss: float
     steps_per_second: float
+    gain: Verdict | None = None
+    """How the network last judged compares with the base, in dB; None where that is not known."""
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the other steps take at this pace."""
+        return (self.steps - self.step) / max(self.steps_per_second, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,8 @@ def train(
         training.advance()
         passed = time.monotonic() - begun
         training.seconds = earlier_seconds + passed
-        run.on_step(Progress(training.step, training.steps, training.loss, (training.step - at_start) / passed))
+        pace = (training.step - at_start) / passed
+        run.on_step(Progress(training.step, training.steps, training.loss, pace, training.gain))
         done = training.step - at_start
         if limit is not None and (done in FIRST_LOOKS or done % PACE_STEPS == 0):
             left = TIME_SHARE * limit - training.seconds - training.judge_seconds
@@ -275,6 +283,13 @@ class _Training:
         judgement = self._objective.judge(network)
         self.judge_seconds = time.monotonic() - begun
         return judgement
+
+    @property
+    def gain(self) -> Verdict | None:
+        """How the network compares with the base, where that is judged in dB."""
+        if self._judgement is None or self._base_judgement is None or not self._judgement.relative:
+            return None
+        return compare(self._judgement, self._base_judgement)
 
     def row(self, judged: bool) -> dict[str, float]:
         """The figures of this step, for the log."""

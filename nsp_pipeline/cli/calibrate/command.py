@@ -13,7 +13,7 @@ from nsp_pipeline.calibration.archive.groups import only
 from nsp_pipeline.cli.calibrate.each import calibrate_each
 from nsp_pipeline.cli.calibrate.on_cluster import Where
 from nsp_pipeline.cli.calibrate.one import calibrate_one
-from nsp_pipeline.cli.calibrate.plan import Plan, read_development, read_settings
+from nsp_pipeline.cli.calibrate.plan import Plan, read_development, read_settings, read_student
 from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
@@ -39,7 +39,10 @@ from nsp_pipeline.profiles.bundle import require_writable
     ),
     groups={
         "Which photos": ("camera", "iso", "split", "include", "exclude"),
-        "Training": ("recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "cluster"),
+        "Training": (
+            *("student", "max_steps", "max_time", "resume", "device", "threads", "cluster", "recipe"),
+            *("stop_at", "base", "backbone"),
+        ),
         "RAW": ("domain", "white_balance", "highlights", "colour_space", "exposure"),
     },
 )
@@ -49,11 +52,24 @@ from nsp_pipeline.profiles.bundle import require_writable
 )
 @click.option("--recipe", default="camera", show_default=True, help="Training settings: a name or a TOML file.")
 @click.option(
+    "--student",
+    metavar="standard|quality|fast|PROFILE",
+    help="Student to start from; the profile is as fast as it is.  [default: as the recipe says]",
+)
+@click.option(
+    "--stop-at",
+    type=click.Choice(["teacher"]),
+    help="teacher: end with a blind-spot network that has seen nothing but the photos (Next-Scale Prediction).",
+)
+@click.option(
     "--base",
     metavar="PROFILE|none",
-    help="Profile to start from; none starts with random weights.  [default: as the recipe says]",
+    help="With --stop-at teacher: blind-spot network to start from; none starts with random weights.  [default: as the "
+    "recipe says]",
 )
-@click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Network to train, instead of the recipe's.")
+@click.option(
+    "--backbone", type=click.Choice(["dbsn", "tbsn"]), help="With --stop-at teacher: network, instead of the recipe's."
+)
 @how_to_train
 @click.option(
     "--camera", metavar="NAME", help="Only photos of cameras whose name contains this; `nsp scan` lists the names."
@@ -83,10 +99,13 @@ def command(
 ) -> None:
     """Make a profile of a camera from its noisy PHOTOS (files or folders). No clean photo is needed.
 
-    One photo in ten is kept out of training, to judge the result. The new weights must beat those of the base on these
-    photos; if they do not, the profile keeps the base's weights and says so. Fewer than three photos leave none to
-    judge by, so a base needs three photos, or a --pair. The noise of the photos is measured, and decides s and PD if
-    the recipe says "auto". The log, pictures and the checkpoint for --resume go to the folder OUT.training.
+    The profile that ships is trained further to take the noise of these photos away: noise cut out of their flat
+    places is put onto clean pictures made of them. One photo in ten is kept out, to judge the result. Only if it is
+    better there is it taken; else the profile keeps the weights that ship, and says so. Fewer than three photos leave
+    none to judge by. The log, pictures before and after, and the checkpoint for --resume go to the folder OUT.training.
+
+    With --stop-at teacher (and recipes without a student, as paper-sidd-dbsn) the profile is a blind-spot network,
+    trained on the noisy photos alone; their noise decides s and PD if the recipe says "auto".
 
     For a folder with many cameras, --split camera makes a profile for each, those with many and noisy photos first. It
     leaves out photos that were edited, and cameras with fewer than three photos. nsp denoise --calibrate does so before
@@ -117,7 +136,7 @@ def command(
 
 
 PLANNED = (
-    "recipe", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence",
+    "recipe", "student", "stop_at", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence",
     "white_balance", "highlights", "colour_space", "exposure", "domain",
 )  # fmt: skip
 """The options that say how to train."""
@@ -133,6 +152,14 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
     """Read the options; raises UsageError for what cannot be trained, before any photo of the archive is opened."""
     from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
 
+    student = read_student(
+        options["recipe"], options["student"], options["max_steps"], teacher_only=options["stop_at"] == "teacher"
+    )
+    if student and (options["base"] or options["backbone"]):
+        raise UsageError(
+            "--base and --backbone are of a blind-spot network: with --stop-at teacher a calibration ends in one. Which "
+            "student it starts from, --student says"
+        )
     changes = {"backbone": options["backbone"], "steps": options["max_steps"]}
     settings, measured, start = read_settings(options["recipe"], options["base"], changes)
     return Plan(
@@ -147,6 +174,7 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
         origin=options["origin"] or ", ".join(map(printable, photos)),
         licence=options["licence"],
         development=_development(options),
+        student=student,
     )
 
 

@@ -16,6 +16,7 @@ from nsp_pipeline.cli.shared.stop_signals import stop_signals
 from nsp_pipeline.cli.shared.training import inherited_licence, progress
 from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
 from nsp_pipeline.cli.shared.training_run import Run
+from nsp_pipeline.core.noise_field import NoiseField
 from nsp_pipeline.profiles.bundle import Profile
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Made:
 
 
 def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
-    """Make one profile of some photos; raises what `training_folder`, `load_photos` and `calibrate` raise."""
+    """Make one profile of some photos; raises what `training_folder`, `load_photos`, `calibrate` and `distill` raise."""
     from nsp_pipeline.calibration.training.ranks import join_ranks
 
     begun = time.monotonic()
@@ -45,19 +46,22 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
             training_folder(out, resume=plan.resume, first=ranks.first, stopped=stop.asked) as folder,
         ):
             photos = _read(plan, files, folder, console)
-            profile = _train(plan, photos, out, Run(folder, ranks, stop, begun, console))
+            this = Run(folder, ranks, stop, begun, console)
+            noise = measure_pixels([photo.pixels for photo in photos.training], NOISE_SAMPLES)
+            profile = (_student if plan.student else _blind_spot)(plan, photos, noise, out, this)
             return Made(profile, folder, stop.asked())
 
 
 def _read(plan: Plan, files: Sequence[Path], folder: Path, console: Console) -> "PhotoSet":
     """Read the photos, and say which cannot serve."""
+    from nsp_pipeline.calibration.student.own_noise import smallest_side
     from nsp_pipeline.calibration.training.photos import load_photos
 
-    settings = plan.settings
+    settings = plan.student.settings if plan.student else plan.settings
     say(console, f"reading {len(files)} photos")
     photos = load_photos(
         files,
-        smallest_side=settings.crop,
+        smallest_side=smallest_side(plan.student.settings) if plan.student else plan.settings.crop,
         memory=settings.memory,
         seed=settings.seed,
         cache=settings.cache,
@@ -69,11 +73,37 @@ def _read(plan: Plan, files: Sequence[Path], folder: Path, console: Console) -> 
     return photos
 
 
-def _train(plan: Plan, photos: "PhotoSet", out: Path, this: Run) -> Profile | None:
+def _student(plan: Plan, photos: "PhotoSet", noise: NoiseField | None, out: Path, this: Run) -> Profile | None:
+    """Train the student that a calibration ends in."""
+    from nsp_pipeline.calibration.publish import Origin
+    from nsp_pipeline.calibration.student.distill import Sources, distill
+
+    assert plan.student
+    settings, start = plan.student.settings, plan.student.start
+    say(
+        this.console,
+        f"training on {len(photos.training)} photos, {len(photos.held_out)} held out, recipe {plan.recipe}, a student from "
+        f"{start.name}, {settings.steps} steps on {plan.device}; first, pieces of the photos are denoised",
+    )
+    with this.stop.finishing_first(), progress(this.console, settings.steps, start.name) as on_step:
+        return distill(
+            Sources(noisy=photos),
+            settings,
+            out,
+            origin=Origin(plan.origin, inherited_licence(plan.licence, start)),
+            make_onnx=make_onnx,
+            base=start,
+            shot_pairs=plan.shot_pairs,
+            noise=noise,
+            run=this.options(plan.device, plan.resume, plan.max_time, on_step),
+        )
+
+
+def _blind_spot(plan: Plan, photos: "PhotoSet", noise: NoiseField | None, out: Path, this: Run) -> Profile | None:
+    """Train the blind-spot network, and nothing after it."""
     from nsp_pipeline.calibration.next_scale.calibrate import calibrate
     from nsp_pipeline.calibration.publish import Origin
 
-    noise = measure_pixels([photo.pixels for photo in photos.training], NOISE_SAMPLES)
     settings = suited(plan, noise, this.console)
     say(
         this.console,

@@ -15,25 +15,45 @@ from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.frames.development import DEVELOPED, Development
 from nsp_pipeline.profiles.bundle import Profile
-from nsp_pipeline.profiles.choose import find_profile
-from nsp_pipeline.recipe import load_recipe
+from nsp_pipeline.profiles.choose import DEFAULT, find_profile
+from nsp_pipeline.recipe import has_table, load_recipe
 
 if TYPE_CHECKING:
     from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
+    from nsp_pipeline.calibration.student.settings import StudentSettings
     from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 
 NO_BASE = "none"
 AUTO, LEFT_TO_NOISE = "auto", ("s", "pd_factor")
 """In a recipe, a word instead of a number: the noise of the photos decides."""
 
-SECTION = "calibrate"
+SECTION, STUDENT_SECTION = "calibrate", "student"
+"""Tables of a recipe: how the blind-spot network is trained, and how the student; without the second there is none."""
+
+USUAL_RECIPE = "camera"
 DEVELOPING = tuple(field.name for field in dataclass_fields(Development))
 """The words of a recipe that say how RAW is developed."""
 
 
 @dataclass(frozen=True)
+class StudentPlan:
+    """How the student is trained that a calibration ends in, and which one it starts from."""
+
+    settings: "StudentSettings"
+    start: Profile
+
+    @property
+    def taught(self) -> bool:
+        """Whether it learns from a blind-spot network, which must be trained first."""
+        return self.settings.teacher_share > 0
+
+
+@dataclass(frozen=True)
 class Plan:
-    """How to train, whatever the photos. `measured` names the settings that their noise decides."""
+    """How to train, whatever the photos. `measured` names the settings that their noise decides.
+
+    Without a `student`, a calibration ends in the blind-spot network that the other settings are of.
+    """
 
     recipe: str
     settings: "NextScaleSettings"
@@ -46,6 +66,7 @@ class Plan:
     origin: str
     licence: str
     development: Development = DEVELOPED
+    student: StudentPlan | None = None
 
 
 def read_settings(
@@ -67,8 +88,8 @@ def read_settings(
     start = None if base == NO_BASE else find_profile(base)
     if start and not BACKBONES[start.spec.backbone.name].blind:
         raise UsageError(
-            f"--base {base} is a student, which sees every pixel and cannot learn from noisy photos alone: start from "
-            "a blind-spot network such as dbsn, or train a student further with nsp distill --base"
+            f"--base {base} is a student, which sees every pixel, and --base is what the blind-spot network starts from: "
+            f"to make a student for this camera that starts from {base}, say --student {base}"
         )
     if start and "backbone" not in fields:
         sizes = {key: value for key, value in start.spec.backbone.sizes.items() if key != "scale"}
@@ -76,6 +97,45 @@ def read_settings(
     measured = frozenset(name for name in LEFT_TO_NOISE if fields.get(name) == AUTO)
     fields = {name: value for name, value in fields.items() if name not in measured}
     return checked_settings(NextScaleSettings, fields, recipe, SECTION), measured, start
+
+
+def read_student(recipe: str, student: str | None, steps: int | None, *, teacher_only: bool) -> StudentPlan | None:
+    """How the recipe trains the student that a calibration ends in; None where it ends in the blind-spot network.
+
+    A recipe without a student makes one all the same when `student` names the one to start from: as the usual recipe
+    says.
+
+    Raises:
+        UsageError: what is named cannot be started from.
+        RecipeError: settings that cannot be trained with.
+    """
+    from nsp_pipeline.calibration.student.settings import StudentSettings
+    from nsp_pipeline.models.registry import BACKBONES
+
+    if teacher_only:
+        if student:
+            raise UsageError(
+                "--stop-at teacher ends with the blind-spot network, before any --student: give one of both"
+            )
+        return None
+    if not has_table(recipe, STUDENT_SECTION):
+        if not student:
+            return None
+        recipe = USUAL_RECIPE
+    fields = load_recipe(recipe, STUDENT_SECTION, [*StudentSettings.model_fields, "base"])
+    start = find_profile(student or str(fields.get("base", DEFAULT)))
+    spec = start.spec
+    if BACKBONES[spec.backbone.name].blind:
+        raise UsageError(
+            f"--student {start.name} is a blind-spot network, and a student is what is wanted: standard, quality, fast, or "
+            f"a profile made from one of them. To train {start.name} further: --stop-at teacher --base {start.name}"
+        )
+    fields = {name: value for name, value in fields.items() if name != "base"}
+    fields |= {"steps": steps} if steps else {}
+    ours = {"backbone": spec.backbone.name, "self_ensemble": spec.inference.self_ensemble, "noise_kinds": "photos"}
+    return StudentPlan(
+        checked_settings(StudentSettings, {**spec.backbone.sizes, **ours, **fields}, recipe, STUDENT_SECTION), start
+    )
 
 
 def read_development(recipe: str, asked: Mapping[str, Any]) -> Development:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
+from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.cli.shared.finding import blame_lines, search_lines
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
@@ -20,6 +22,8 @@ from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.profiles.bundle import Profile
 
 if TYPE_CHECKING:
+    from nsp_pipeline.calibration.training.judge import Verdict
+    from nsp_pipeline.calibration.training.loop import Progress
     from nsp_pipeline.calibration.training.settings import TrainingSettings
 
 SomeSettings = TypeVar("SomeSettings", bound="TrainingSettings")
@@ -54,7 +58,9 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
     from nsp_pipeline.calibration.training.judge import LEAK_BELOW
 
     scores = profile.spec.scores
-    if scores.accepted is not None:
+    if scores.gain is not None:
+        say(console, _gained(profile), style=None if scores.accepted else "yellow")
+    elif scores.accepted is not None:
         accepted = "accepted" if scores.accepted else f"not accepted, the weights of {scores.base} stay"
         say(console, f"{accepted}: {scores.verdict}")
     if scores.pair_gain is not None:
@@ -76,6 +82,17 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
         say(console, f"to train on, give {profile.path.name} another name and run the same command with --resume")
     if as_json:
         print_json(profile.spec.model_dump(mode="json"))
+
+
+def _gained(profile: Profile) -> str:
+    """What a calibration to a camera has come to, in a sentence."""
+    scores, training = profile.spec.scores, profile.spec.training
+    judged = f"{scores.held_out_photos} photo{'s' * (scores.held_out_photos != 1)} kept out of training"
+    measured = f"{scores.gain:+.2f} ± {scores.gain_error:.2f} dB over {scores.base} on {judged}"
+    learnt = f"learnt from {profile.spec.data.photos} photos in {duration(training.seconds)}"
+    if scores.accepted:
+        return f"calibrated: {measured}, {learnt}"
+    return f"nothing was gained, so the profile holds the weights of {scores.base}: {scores.verdict}; {learnt}"
 
 
 def inherited_licence(licence: str, *parents: Profile | None) -> str:
@@ -103,14 +120,25 @@ def usable(device: str, threads: int | None) -> str:
 
 
 @contextmanager
-def progress(console: Console, steps: int) -> Iterator[Any]:
-    """Draw a bar on a terminal; on anything else write a line now and then."""
-    if not sys.stderr.isatty():
+def progress(console: Console, steps: int, first: str = "") -> Iterator[Any]:
+    """Draw a bar on a terminal; on anything else write a line now and then.
 
-        def log(progress: Any) -> None:
-            if progress.step % LOG_EVERY == 0 or progress.step == progress.steps:
-                rate = f"{progress.steps_per_second:.2f} steps/s"
-                say(console, f"step {progress.step}/{progress.steps}  loss {progress.loss:.5f}  {rate}")
+    Args:
+        first: name of the profile that gains are beside, where there are any.
+    """
+    if not sys.stderr.isatty():
+        said: list["Verdict | None"] = [None]
+
+        def log(progress: "Progress") -> None:
+            new = progress.gain != said[0]
+            if progress.step % LOG_EVERY and progress.step != progress.steps and not new:
+                return
+            said[0] = progress.gain
+            rate = f"{progress.steps_per_second:.2f} steps/s"
+            parts = [f"step {progress.step}/{progress.steps}", f"loss {progress.loss:.5f}", rate]
+            parts += [f"{gain_in_words(progress.gain)} over {first} so far"] if progress.gain else []
+            parts += [f"{duration(progress.seconds_left)} left"] if progress.seconds_left else []
+            say(console, "  ".join(parts))
 
         yield log
         return
@@ -118,15 +146,21 @@ def progress(console: Console, steps: int) -> Iterator[Any]:
         TextColumn("training"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.5f}  {task.fields[rate]:.2f} steps/s"),
+        TextColumn("loss {task.fields[loss]:.5f}  {task.fields[rate]:.2f} steps/s{task.fields[gain]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=steps, loss=0.0, rate=0.0)
+    with Bar(*columns, console=console) as bar:
+        task = bar.add_task("training", total=steps, loss=0.0, rate=0.0, gain="")
         yield lambda progress: bar.update(
             task,
             total=progress.steps,
             completed=progress.step,
             loss=progress.loss,
             rate=progress.steps_per_second,
+            gain=f"  {gain_in_words(progress.gain)} over {first}" if progress.gain else "",
         )
+
+
+def gain_in_words(gain: "Verdict") -> str:
+    """A gain in dB with its standard error."""
+    return f"{gain.gain:+.2f} ± {gain.standard_error:.2f} dB"

@@ -1,0 +1,142 @@
+"""Whether a student calibrated to a camera beats the one that it started from, without a clean photo.
+
+Two measures that fail in different ways are put to photos kept out of training.
+
+With their own noise put onto clean pictures made of them, the error is known; but pictures and noise are not quite
+those of the camera. On the photos as they are, nothing is simulated but a small probe. For noise n, a photo y = x + n,
+the first student's D and the second's D + d
+
+    |D + d - x|² - |D - x|² = |d|² + 2·d·(D - y) + 2·d·n,    E[d·n] = E[z·(d(y + εz) - d(y))]/ε
+
+(Stein 1981; Monte Carlo after Ramani, Blu and Unser 2008), z being noise such as the photo's. But what flat places show
+is the least: cameras leave more noise in texture, and who takes that for detail seems to gain. So the fall must be one
+whether the noise is as in flat places everywhere, or up to MOST_IN_TEXTURE times its variance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.models.backbone import Backbone
+
+PROBE = 0.1
+"""ε: small against the noise, and large against rounding."""
+
+MOST_IN_TEXTURE = 5.0
+
+FAINTEST = (0.3 / 255) ** 2
+"""Of a piece with less noise than that, a share of the noise means nothing."""
+
+BORDER = 16
+"""Pixels at a crop's border that do not count."""
+
+
+SIMULATED, FLAT, TEXTURED = (
+    "dB on their own noise put onto clean pictures",
+    "dB on the photos themselves, their noise as in flat places",
+    "dB on the photos themselves, their noise stronger in texture",
+)
+"""What each measure says."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictured:
+    """A clean picture with a photo's noise on it: (1, 3, H, W) each in 0..1, and the photo's noise table."""
+
+    noisy: torch.Tensor
+    clean: torch.Tensor
+    table: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """A piece of a photo (1, 3, H, W), noise such as it has, and the photo's noise table."""
+
+    noisy: torch.Tensor
+    probe: torch.Tensor
+    table: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _First:
+    """What the first network makes of a piece, and of the piece with the probe on it."""
+
+    plain: torch.Tensor
+    moved: torch.Tensor
+
+
+class OwnJudge:
+    """Compares networks with the one that training starts from, on the same crops; all errors are in dB beside it."""
+
+    def __init__(self, first: Backbone, pictured: Sequence[Pictured], real: Sequence[Real]) -> None:
+        """Run the first network over all crops; there must be some of either kind."""
+        self._pictured, self._real = pictured, real
+        self._errors = np.array([_error(first, crop)[0] for crop in pictured])
+        self._first = [
+            _First(*(estimate(first, image, crop.table) for image in (crop.noisy, crop.noisy + PROBE * crop.probe)))
+            for crop in real
+        ]
+        # What the first network leaves of real photos nobody knows: as much of their noise as of simulated noise.
+        left = float(
+            np.mean([error / _power(c.noisy - c.clean) for error, c in zip(self._errors, pictured, strict=True)])
+        )
+        self._left = np.array([left * max(_power(crop.probe), FAINTEST) for crop in real])
+
+    def __len__(self) -> int:
+        return len(self._pictured) + len(self._real)
+
+    def judge(self, network: Backbone) -> Judgement:
+        """The errors of a network by all measures, in dB above those of the first."""
+        found = [_error(network, crop) for crop in self._pictured]
+        errors, absolute, biases = (np.array(part) for part in zip(*found, strict=True))
+        falls = np.array([self._falls(network, *pair) for pair in zip(self._real, self._first, strict=True)])
+        flat, textured = (_decibels(1 - (fall / self._left)) for fall in falls.T)
+        return Judgement(
+            mse=_decibels(errors / self._errors),
+            l1=float(absolute.mean()),
+            drift=float(np.abs(biases.mean(0)).max() * 255),
+            leak=float("nan"),
+            edges=float("nan"),
+            what=SIMULATED,
+            others={FLAT: flat, TEXTURED: textured},
+        )
+
+    @staticmethod
+    def _falls(network: Backbone, crop: Real, first: _First) -> tuple[float, ...]:
+        """By how much the squared error of a piece falls: with noise as in flat places, and with more of it."""
+        plain = estimate(network, crop.noisy, crop.table)
+        moved = estimate(network, crop.noisy + PROBE * crop.probe, crop.table)
+        d = plain - first.plain
+        follows = float(_inner(crop.probe * (moved - first.moved - d)).mean()) / PROBE
+        rest = float(_inner(d**2 + 2 * d * (first.plain - crop.noisy)).mean())
+        return tuple(-rest - 2 * share * follows for share in (1.0, MOST_IN_TEXTURE))
+
+
+def _error(network: Backbone, crop: Pictured) -> tuple[float, float, NDArray[np.float32]]:
+    """Mean squared and mean absolute error, and the mean of each channel."""
+    difference = _inner(estimate(network, crop.noisy, crop.table) - crop.clean)
+    return float((difference**2).mean()), float(difference.abs().mean()), difference.mean((0, 2, 3)).numpy()
+
+
+def _decibels(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(10 * np.log10(np.clip(shares, 0.1, 10)), dtype=np.float64)
+
+
+def _power(noise: torch.Tensor) -> float:
+    return float((_inner(noise) ** 2).mean())
+
+
+@torch.inference_mode()
+def estimate(network: Backbone, image: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """What a student makes of (1, 3, H, W), told a noise table: on its own device, from the CPU and back."""
+    device = next(network.parameters()).device
+    told = (table.to(device),) if network.noise_conditioned else ()
+    return network.cell_means(image.to(device), *told).float().cpu()
+
+
+def _inner(image: torch.Tensor) -> torch.Tensor:
+    return image[..., BORDER:-BORDER, BORDER:-BORDER]

@@ -1,0 +1,229 @@
+"""What a student learns of one camera: to take that camera's own noise off that camera's own pictures.
+
+The pictures are what the student that training starts from makes of the photos, partly shrunk, which makes them crisp.
+The noise is real: cut out of flat places of each photo and laid over the pictures (simulation/real_noise.py), with the
+noise table that networks are told of that photo. So the student learns what the estimator's words mean for this camera.
+A teacher, a blind-spot network that was trained on the photos, may make targets for pieces of the photos themselves.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import interpolate
+
+from nsp_pipeline.calibration.simulation.camera_noise import halved, kept_in_texture
+from nsp_pipeline.calibration.simulation.noise_tables import with_measurement_error
+from nsp_pipeline.calibration.simulation.real_noise import PhotoNoise
+from nsp_pipeline.calibration.student.any_noise import varied
+from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, turned
+from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real, estimate
+from nsp_pipeline.calibration.student.own_photos import OwnPhoto, look_at
+from nsp_pipeline.calibration.student.pictures import PictureStore
+from nsp_pipeline.calibration.student.settings import StudentSettings
+from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.backbone import Backbone
+
+WINDOWS, JUDGED_WINDOWS = 40, 12
+"""Pieces of the photos that serve as pictures, in training and in judging."""
+
+MARGIN, SOFTEST = 16, 2.4
+"""Pixels around a picture twice as large as its crop, and the most that it is softened by."""
+
+LOUDER = 0.15
+"""Spread (standard deviation of the logarithm) of how much stronger the noise is than in the photo, told and all."""
+
+ADAPTED, MOST_KEPT = 0.75, 1.5
+"""Share of the crops that have more noise in texture than in flat places, as cameras leave it, and how much more."""
+
+JUDGED_SIDE, JUDGED, PREVIEWS = 160, 48, 3
+"""Side of the crops that are judged, how many of either kind there are, and how many of the photo are shown."""
+
+NO_NOISE = (
+    "the noise of these photos cannot be measured: none has enough flat places that are neither black nor white. Add "
+    "photos with a wall, a sky or something else that is smooth, or use the profile that ships as it is"
+)
+
+
+def smallest_side(settings: StudentSettings) -> int:
+    """The shorter side that a photo must have at least, in pixels, to be learnt from."""
+    return 2 * settings.crop + MARGIN
+
+
+class OwnNoiseObjective:
+    """L1, in parts of each crop's own noise, between the student's output and what it should have been."""
+
+    def __init__(
+        self,
+        photos: tuple[Sequence[NDArray[np.generic]], Sequence[NDArray[np.generic]]],
+        settings: StudentSettings,
+        first: Backbone,
+        device: str = "cpu",
+        teacher: Teacher | None = None,
+        on_prepared: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Cut the noise out of the photos, and denoise pieces of them.
+
+        Args:
+            photos: to learn from, and others to judge by, of which there may be none; (H, W, 3) uint8, uint16 or
+                float32 in 0..1.
+            first: the student that training starts from.
+            device: torch device that the student is trained on.
+            teacher: makes targets for crops of the photos; None leaves them out.
+            on_prepared: called with (pieces denoised, all of them).
+
+        Raises UsageError where no photo shows its noise.
+        """
+        self._settings, self._device = settings, device
+        self.photos = [list(photo.shape) for part in photos for photo in part]
+        rng = np.random.default_rng([settings.seed, 1])
+        first = first.to(device).eval()
+        total = WINDOWS + JUDGED_WINDOWS * bool(photos[1])
+        seen = look_at(photos[0], first, WINDOWS, rng, lambda done: on_prepared(min(done, total), total))
+        kept = look_at(
+            photos[1], first, JUDGED_WINDOWS, rng, lambda done: on_prepared(min(total, WINDOWS + done), total)
+        )
+        self._noises = [photo.noise for photo in seen if photo.noise]
+        if not self._noises:
+            raise UsageError(NO_NOISE)
+        pictures = [picture for photo in seen for picture in photo.pictures()]
+        self._native = PictureStore(pictures, settings.crop, "cpu")
+        self._sharp = PictureStore(pictures, smallest_side(settings), "cpu")
+        self._taught = _teach(seen, teacher, settings, rng) if teacher else []
+        self._judge, self._shown = self._held_out(first, kept), _shown(kept)
+        self._ahead = Ahead(self._draw)
+
+    @property
+    def judged_crops(self) -> int:
+        """Crops that a network is judged by."""
+        return len(self._judge) if self._judge else 0
+
+    def stepped(self, network: Backbone) -> nn.Module:
+        """The network itself."""
+        return network
+
+    def loss(self, network: nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
+        """Mean loss on new crops."""
+        return student_loss(network, self._ahead.take(batch, step, rank), self._settings, self._device)
+
+    def judge(self, network: Backbone) -> Judgement | None:
+        """Compare with the student that training starts from, on photos kept out, in dB; see OwnJudge."""
+        return self._judge.judge(network) if self._judge else None
+
+    def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
+        """Rows of a piece of a photo kept out: as it is, by the student that training starts from, and by this one."""
+        rows = []
+        for noisy, before, table in self._shown:
+            after = estimate(network, noisy, table).clamp(0, 1)
+            rows.append([part[0].permute(1, 2, 0).numpy() for part in (noisy, before, after)])
+        return rows
+
+    def _draw(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
+        """See `student_loss`."""
+        settings = self._settings
+        rng = np.random.default_rng([settings.seed, 3, step, rank])
+        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        taught = int((rng.random(batch) < settings.teacher_share).sum()) if self._taught else 0
+        native = int((rng.random(batch - taught) < settings.unshrunk_share).sum())
+        parts = [self._with_target(rng) for _ in range(taught)]
+        if native:
+            clean = self._native.draw(native, generator)
+            parts += [(*self._with_noise(crop[None], rng), *coarse_only(crop[None])[:2]) for crop in clean]
+        if shrunk := batch - taught - native:
+            for sharp in varied(self._sharp.draw(shrunk, generator), generator, softest=SOFTEST, reach=MARGIN // 2):
+                noisy, clean, table = self._with_noise(halved(sharp[None]), rng)
+                parts.append((noisy, clean, table, sharp[None], torch.ones(1, 1, 1, 1)))
+        noisy, clean, tables, sharp, known = (torch.cat(column) for column in zip(*parts, strict=True))
+        return [noisy, clean, sharp, known, with_measurement_error(tables, rng, **settings.table_errors)]
+
+    def _with_noise(
+        self, clean: torch.Tensor, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A picture (1, 3, H, W) with the noise of any of the photos, rounded to 8 bits, the picture, and the table."""
+        noise = self._noises[int(rng.integers(len(self._noises)))]
+        gain = float(np.exp(rng.normal(0, LOUDER)))
+        drawn = gain * noise.draw(clean, rng)
+        if rng.random() < ADAPTED:
+            drawn = drawn * kept_in_texture(clean, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)
+        return ((clean + drawn).clamp(0, 1) * 255).round() / 255, clean, gain * noise.table
+
+    def _with_target(self, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        """A piece of a photo and what the teacher takes for clean in it, a share of whose pixels are the photo's own."""
+        noisy, target, table = self._taught[int(rng.integers(len(self._taught)))]
+        side = self._settings.crop
+        top, left = (int(rng.integers(length - side + 1)) for length in noisy.shape[2:])
+        noisy, target = (part[..., top : top + side, left : left + side] for part in (noisy, target))
+        kept = torch.from_numpy(rng.random((1, 1, side, side)) < 1 / self._settings.recharge)
+        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+        noisy, clean = (turned(part, turns, mirrored) for part in (noisy, torch.where(kept, noisy, target)))
+        return noisy, clean, table, *coarse_only(clean)[:2]
+
+    def _held_out(self, first: Backbone, kept: Sequence[OwnPhoto]) -> OwnJudge | None:
+        """What networks are judged by: other draws of noise, on photos kept out; None where none was."""
+        rng = np.random.default_rng([self._settings.seed, 2])
+        own = [photo.noise for photo in kept if photo.noise] or self._noises
+        pieces = [
+            (piece, clean, photo) for photo in kept for piece, clean in zip(photo.pieces, photo.denoised, strict=True)
+        ]
+        if not pieces:
+            return None
+        pictured, real = [], []
+        for number in range(JUDGED):
+            noise = own[int(rng.integers(len(own)))]
+            piece, clean, photo = pieces[number % len(pieces)]
+            picture = _shrunk(clean, rng) if number % 2 else clean
+            picture = _crop(picture, first.multiple, rng)
+            drawn = noise.draw(picture, rng)
+            stronger = kept_in_texture(picture, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)
+            noisy = ((picture + stronger * drawn).clamp(0, 1) * 255).round() / 255
+            pictured.append(Pictured(noisy, picture, noise.table))
+            both = _crop(torch.cat([piece, clean]), first.multiple, rng)
+            probe = (photo.noise or noise).draw(both[:, 3:], rng)
+            real.append(Real(both[:, :3], probe, photo.table))
+        return OwnJudge(first, pictured, real)
+
+
+def _teach(
+    seen: Sequence[OwnPhoto], teacher: Teacher, settings: StudentSettings, rng: np.random.Generator
+) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Pieces of the photos, what a teacher takes for clean in them, and the photo's noise table."""
+    pieces = [(piece, photo.table) for photo in seen for piece in photo.pieces]
+    taught = []
+    for number in range(settings.teacher_crops):
+        piece, table = pieces[number % len(pieces)]
+        side = min(2 * settings.crop, *piece.shape[1:])
+        top, left = (int(rng.integers(length - side + 1)) for length in piece.shape[1:])
+        noisy = piece[None, :, top : top + side, left : left + side].contiguous()
+        taught.append((noisy, teacher(noisy), table))
+    return taught
+
+
+def _shown(kept: Sequence[OwnPhoto]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """The middles of pieces of photos kept out, as they are and denoised, and their noise tables."""
+    shown = []
+    for photo in kept[:PREVIEWS]:
+        if photo.pieces:
+            side = min(JUDGED_SIDE, *photo.pieces[0].shape[1:])
+            top, left = ((length - side) // 2 // 16 * 16 for length in photo.pieces[0].shape[1:])
+            parts = (part[0][None, :, top : top + side, left : left + side] for part in (photo.pieces, photo.denoised))
+            shown.append((*parts, photo.table))
+    return shown
+
+
+def _shrunk(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """A picture (3, H, W) by a half to two thirds smaller, none below a crop that is judged."""
+    factor = max(1.0, min(float(rng.uniform(2, 3)), min(picture.shape[1:]) / JUDGED_SIDE))
+    size = [round(side / factor) for side in picture.shape[1:]]
+    return interpolate(picture[None], size=size, mode="area")[0]
+
+
+def _crop(picture: torch.Tensor, multiple: int, rng: np.random.Generator) -> torch.Tensor:
+    """(C, H, W) -> (1, C, JUDGED_SIDE, JUDGED_SIDE), or less of small pictures."""
+    height, width = (min(JUDGED_SIDE, side) // multiple * multiple for side in picture.shape[1:])
+    top, left = (
+        int(rng.integers(side - length + 1)) for side, length in zip(picture.shape[1:], (height, width), strict=True)
+    )
+    return picture[None, :, top : top + height, left : left + width].contiguous()
