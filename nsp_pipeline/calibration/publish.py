@@ -124,6 +124,23 @@ def publish(
     return write_profile(target, everything, files)
 
 
+def publish_base(target: Path, base: Profile, fields: Mapping[str, object], reason: str) -> Profile:
+    """Write a profile that holds a base as it is, where a training has not come to anything to be judged.
+
+    Args:
+        fields: what `profile.json` says of photos and data.
+        reason: why, as a verdict.
+
+    Raises OutputError: the target exists or cannot be written.
+    """
+    spec = base.spec.model_dump(mode="json", exclude={"schema_version", "files"})
+    scores = {"held_out_photos": 0, "base": base.name, "accepted": False, "verdict": reason}
+    everything = {**spec, **fields, "name": target.name.removesuffix(".nsp"), "scores": scores}
+    second = base.unsmoothed
+    card = profile_card(everything) + (second_network(second) if second else "")
+    return write_profile(target, everything, {**base.content, CARD_FILE: card.encode()})
+
+
 def require_judges(base: Profile | None, crops: int, shot_pairs: ShotPairs | None, fewest: str) -> None:
     """Raise UsageError where nothing could ever say that new weights beat the base's, before they are trained.
 

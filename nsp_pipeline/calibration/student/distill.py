@@ -29,8 +29,8 @@ from nsp_pipeline.calibration.training.loop import Objective, RunOptions, train
 from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.core.camera_noise import CameraNoise
-from nsp_pipeline.errors import UsageError
 from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.models.self_ensemble import FLIPS
@@ -81,7 +81,8 @@ def distill(
     """Train a student and write its profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
     With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
-    errors; its second network, if it has one, stays. The profile says the measured `noise` of the photos. Returns None in all processes of a training but the first, which writes.
+    errors; its second network, if it has one, stays. The profile says the measured `noise` of the photos. Returns None
+    in all processes of a training but the first, which writes.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -96,14 +97,7 @@ def distill(
     trained = train(objective, settings, base=start, run=run)
     if not run.ranks.first:
         return None
-    fields = {
-        # A student of one camera's photos is that camera's; one of clean photos serves any.
-        **about_photos(sources.noisy.training if sources.noisy else []),
-        "pairs": None,
-        **noise_fields(noise),
-        "data": {"origin": origin.description, "licence": origin.licence, "photos": len(sources.photos())},
-        "development": sources.noisy.development if sources.noisy else None,
-    }
+    fields = student_fields(sources, origin, noise)
     return publish(
         target,
         trained,
@@ -116,6 +110,18 @@ def distill(
         make_onnx=make_onnx,
         camera_noise=_camera_noise(sources.noisy),
     )
+
+
+def student_fields(sources: Sources, origin: Origin, noise: NoiseField | None = None) -> dict[str, object]:
+    """What `profile.json` says of the photos that a student is made from, and of their noise."""
+    return {
+        # A student of one camera's photos is that camera's; one of clean photos serves any.
+        **about_photos(sources.noisy.training if sources.noisy else []),
+        "pairs": None,
+        **noise_fields(noise),
+        "data": {"origin": origin.description, "licence": origin.licence, "photos": len(sources.photos())},
+        "development": sources.noisy.development if sources.noisy else None,
+    }
 
 
 def _objective(

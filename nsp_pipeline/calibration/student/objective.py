@@ -248,5 +248,6 @@ def coarse_only(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 
 def turned(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
-    turned = torch.rot90(image, turns, (2, 3))
-    return turned.flip(3) if mirrored else turned
+    """An image (B, C, H, W) by so many quarter turns, and mirrored after them."""
+    image = torch.rot90(image, turns, (2, 3))
+    return image.flip(3) if mirrored else image

@@ -16,7 +16,6 @@ from torch.nn.functional import interpolate
 
 from nsp_pipeline.calibration.simulation.camera_noise import halved, kept_in_texture
 from nsp_pipeline.calibration.simulation.noise_tables import with_measurement_error
-from nsp_pipeline.calibration.simulation.real_noise import PhotoNoise
 from nsp_pipeline.calibration.student.any_noise import varied
 from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, turned
 from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real, estimate
@@ -151,7 +150,7 @@ class OwnNoiseObjective:
         return ((clean + drawn).clamp(0, 1) * 255).round() / 255, clean, gain * noise.table
 
     def _with_target(self, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        """A piece of a photo and what the teacher takes for clean in it, a share of whose pixels are the photo's own."""
+        """A piece of a photo, and what the teacher takes for clean in it but for a share of pixels that stay noisy."""
         noisy, target, table = self._taught[int(rng.integers(len(self._taught)))]
         side = self._settings.crop
         top, left = (int(rng.integers(length - side + 1)) for length in noisy.shape[2:])

@@ -1,4 +1,4 @@
-"""What a camera's photos give to a student of their own: pieces of them, denoised, and the noise of their flat places."""
+"""What a camera's photos give to its student: pieces of them, denoised, and the noise of their flat places."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,11 @@ WINDOW = 640
 
 @dataclass(frozen=True, eq=False)
 class OwnPhoto:
-    """One photo: `pieces` of it (3, H, W) in 0..1 and the same `denoised`, its noise, None where flat places do not
-    show it, and the noise table (1, TABLE_ROWS, TABLE_NODES) that networks are told when it is denoised."""
+    """One photo: `pieces` of it (3, H, W) in 0..1, and the same `denoised`.
+
+    `noise` is None where flat places do not show it, and `table` (1, TABLE_ROWS, TABLE_NODES) what networks are told of
+    it when the photo is denoised.
+    """
 
     pieces: list[torch.Tensor]
     denoised: list[torch.Tensor]

@@ -136,7 +136,8 @@ def command(
 
 
 PLANNED = (
-    "recipe", "student", "stop_at", "base", "backbone", "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence",
+    "recipe", "student", "stop_at", "base", "backbone",
+    "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence",
     "white_balance", "highlights", "colour_space", "exposure", "domain",
 )  # fmt: skip
 """The options that say how to train."""
@@ -155,10 +156,10 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
     student = read_student(
         options["recipe"], options["student"], options["max_steps"], teacher_only=options["stop_at"] == "teacher"
     )
-    if student and (options["base"] or options["backbone"]):
+    if student and not student.taught and (options["base"] or options["backbone"]):
         raise UsageError(
-            "--base and --backbone are of a blind-spot network: with --stop-at teacher a calibration ends in one. Which "
-            "student it starts from, --student says"
+            "--base and --backbone are of a blind-spot network, which this recipe does without: add --stop-at teacher "
+            "to end in one. The student to start from is named by --student"
         )
     changes = {"backbone": options["backbone"], "steps": options["max_steps"]}
     settings, measured, start = read_settings(options["recipe"], options["base"], changes)

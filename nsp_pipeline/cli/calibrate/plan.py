@@ -88,8 +88,8 @@ def read_settings(
     start = None if base == NO_BASE else find_profile(base)
     if start and not BACKBONES[start.spec.backbone.name].blind:
         raise UsageError(
-            f"--base {base} is a student, which sees every pixel, and --base is what the blind-spot network starts from: "
-            f"to make a student for this camera that starts from {base}, say --student {base}"
+            f"--base {base} is a student, which sees every pixel, and --base is what the blind-spot network starts "
+            f"from. To make a student for this camera that starts from {base}: --student {base}"
         )
     if start and "backbone" not in fields:
         sizes = {key: value for key, value in start.spec.backbone.sizes.items() if key != "scale"}
@@ -127,8 +127,8 @@ def read_student(recipe: str, student: str | None, steps: int | None, *, teacher
     spec = start.spec
     if BACKBONES[spec.backbone.name].blind:
         raise UsageError(
-            f"--student {start.name} is a blind-spot network, and a student is what is wanted: standard, quality, fast, or "
-            f"a profile made from one of them. To train {start.name} further: --stop-at teacher --base {start.name}"
+            f"--student {start.name} is a blind-spot network, and a student is wanted: standard, quality, fast, or a "
+            f"profile made from one of them. To train {start.name} further: --stop-at teacher --base {start.name}"
         )
     fields = {name: value for name, value in fields.items() if name != "base"}
     fields |= {"steps": steps} if steps else {}

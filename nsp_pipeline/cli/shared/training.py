@@ -127,7 +127,7 @@ def progress(console: Console, steps: int, first: str = "") -> Iterator[Any]:
         first: name of the profile that gains are beside, where there are any.
     """
     if not sys.stderr.isatty():
-        said: list["Verdict | None"] = [None]
+        said: list[Verdict | None] = [None]
 
         def log(progress: "Progress") -> None:
             new = progress.gain != said[0]

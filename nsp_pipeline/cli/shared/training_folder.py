@@ -12,6 +12,9 @@ from nsp_pipeline.errors import OutputError, UsageError
 from nsp_pipeline.file_lock import try_lock
 from nsp_pipeline.profiles.choose import TRAINING_SUFFIX
 
+TEACHER_FILE, TEACHER_FOLDER = "teacher.nsp", "teacher"
+"""Where a training that ends in a student keeps its teacher, and the log and checkpoint of that one's training."""
+
 CACHE = "cache-"
 LOCK_FILE = "in-use"
 """Locked by the training whose cache it lies in: the system lets go of it when that dies."""
@@ -36,14 +39,13 @@ def training_folder(
         OutputError: it cannot be made.
     """
     from nsp_pipeline.calibration.training.log import clear_log
-    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
 
     folder = folder_of(out)
     cache = cache_of(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if first:
-            if not resume and (folder / CHECKPOINT_FILE).exists():
+            if not resume and has_checkpoint(out):
                 raise UsageError(
                     f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
                 )
@@ -57,6 +59,7 @@ def training_folder(
             raise UsageError(f"{folder}: another training is at work there; wait for it, or name another --out")
         if first and not resume:
             clear_log(folder)
+            clear_log(folder / TEACHER_FOLDER)
         try:
             yield folder
         finally:
@@ -67,14 +70,27 @@ def training_folder(
         os.close(lock)
         remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
     if first and not stopped():
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        forget_checkpoint(folder)
 
 
 def has_checkpoint(out: Path) -> bool:
-    """Whether a training of this profile was cut off, and can be resumed."""
+    """Whether a training of this profile, or of its teacher, was cut off, and can be resumed."""
+    folder = folder_of(out)
+    return is_half_trained(folder) or is_half_trained(folder / TEACHER_FOLDER)
+
+
+def is_half_trained(folder: Path) -> bool:
+    """Whether a training was cut off that kept its checkpoint in this very folder."""
     from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
 
-    return (folder_of(out) / CHECKPOINT_FILE).exists()
+    return (folder / CHECKPOINT_FILE).exists()
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a training that has come to its end."""
+    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
+
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def folder_of(out: Path) -> Path:
