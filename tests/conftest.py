@@ -103,6 +103,6 @@ def real_nsp(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
 @pytest.fixture
 def quick_nsp(real_nsp: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
     """`nsp` whose trainings put words where the graphs belong: a real export takes far longer than the training."""
-    for command in ("calibrate.one", "distill"):
+    for command in ("calibrate.stages", "distill"):
         monkeypatch.setattr(f"nsp_pipeline.cli.{command}.make_onnx", lambda network, mode, *_: mode.encode())
     return real_nsp

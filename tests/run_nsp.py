@@ -50,7 +50,9 @@ def start_python(
     )
 
 
-WITHOUT_EXPORT = "from nsp_pipeline.cli.calibrate import one; one.make_onnx = lambda network, mode, *_: mode.encode()"
+WITHOUT_EXPORT = (
+    "from nsp_pipeline.cli.calibrate import stages; stages.make_onnx = lambda network, mode, *_: mode.encode()"
+)
 """Words in the place of a profile's graphs: a real export takes far longer than the training of a test."""
 
 

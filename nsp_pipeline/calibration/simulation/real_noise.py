@@ -12,16 +12,17 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import avg_pool2d, fold
+from torch.nn.functional import avg_pool2d, fold, pad
 
 from nsp_pipeline.core.noise import NoiseLevel
 
 SIDE, STEP = 32, 24
-"""Side of a piece, and how far apart pieces are laid."""
+OVER = SIDE - STEP
+"""Side of a piece, how far apart pieces are laid, and how much of them lies over each other."""
 
-FLAT = 0.2, 0.3
+FLAT = 0.2, 0.3, 0.45, 0.6
 """A piece is flat where the denoised picture varies, about its best surface, by less than the first share of the noise;
-by less than the second where there are fewer than ENOUGH of these. Above it, noise seems coarser than it is."""
+by less than the next one where there are fewer than ENOUGH of these. The higher it is, the coarser noise seems."""
 
 CLIPPED_SHARE = 0.01
 FEWEST, ENOUGH, MOST = 24, 64, 1500
@@ -54,7 +55,7 @@ class PhotoNoise:
             return None
         parts = [_pieces(noisy.numpy(), clean.numpy()) for noisy, clean in windows]
         pieces, brightness, texture = (np.concatenate(part) for part in zip(*parts, strict=True))
-        flat = texture < (FLAT[0] if (texture < FLAT[0]).sum() >= ENOUGH else FLAT[1])
+        flat = texture < next((most for most in FLAT if (texture < most).sum() >= ENOUGH), FLAT[-1])
         if flat.sum() < FEWEST:
             return None
         pieces, brightness = pieces[flat], brightness[flat]
@@ -70,20 +71,18 @@ class PhotoNoise:
     def draw(self, clean: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Noise for a picture (1, 3, H, W) in 0..1, as strong as the photo has it at each brightness; same shape."""
         height, width = clean.shape[2:]
-        rows, columns = (-(-(side - SIDE) // STEP) + 1 if side > SIDE else 1 for side in (height, width))
+        # Pieces are faint at their borders: the outermost ones lie half beside the picture.
+        rows, columns = (-(-(side + 2 * OVER - SIDE) // STEP) + 1 for side in (height, width))
         size = SIDE + (rows - 1) * STEP, SIDE + (columns - 1) * STEP
         grey = _smooth(clean.mean(1, keepdim=True))
-        places = [
-            float(grey[..., top : top + SIDE, left : left + SIDE].mean())
-            for top in range(0, rows * STEP, STEP)
-            for left in range(0, columns * STEP, STEP)
-        ]
-        laid = self._turned(self._picked(np.array(places), rng), rng) * _WINDOW
-        noise = fold(laid.flatten(1).T[None], size, SIDE, stride=STEP)[..., :height, :width]
+        around = pad(grey, (OVER, size[1] - width - OVER, OVER, size[0] - height - OVER), mode="replicate")
+        places = avg_pool2d(around, SIDE, stride=STEP).flatten().numpy()
+        laid = self._turned(self._picked(places, rng), rng) * _WINDOW
+        noise = fold(laid.flatten(1).T[None], size, SIDE, stride=STEP)
         strength = np.sqrt(np.maximum(self.told.at(grey[0, 0].numpy()), 0))
-        return noise * torch.from_numpy(strength.astype(np.float32))
+        return noise[..., OVER : OVER + height, OVER : OVER + width] * torch.from_numpy(strength.astype(np.float32))
 
-    def _picked(self, places: NDArray[np.float64], rng: np.random.Generator) -> torch.Tensor:
+    def _picked(self, places: NDArray[np.float32], rng: np.random.Generator) -> torch.Tensor:
         """For each brightness (N,) a piece that is about as bright, its noise in parts of the photo's there."""
         most = min(NEAREST, len(self.brightness))
         first = np.clip(np.searchsorted(self.brightness, places) - most // 2, 0, len(self.brightness) - most)
@@ -138,9 +137,8 @@ def _smooth(grey: torch.Tensor) -> torch.Tensor:
 
 def _window() -> torch.Tensor:
     """Weights (SIDE, SIDE) of a piece, whose squares sum to one where pieces overlap."""
-    over = SIDE - STEP
-    rise = np.sin(np.pi / 2 * (np.arange(over) + 0.5) / over)
-    line = np.concatenate([rise, np.ones(STEP - over), rise[::-1]]).astype(np.float32)
+    rise = np.sin(np.pi / 2 * (np.arange(OVER) + 0.5) / OVER)
+    line = np.concatenate([rise, np.ones(STEP - OVER), rise[::-1]]).astype(np.float32)
     return torch.from_numpy(np.outer(line, line))
 
 

@@ -32,8 +32,9 @@ WINDOWS, JUDGED_WINDOWS = 40, 12
 MARGIN, SOFTEST = 16, 2.4
 """Pixels around a picture twice as large as its crop, and the most that it is softened by."""
 
-LOUDER = 0.15
-"""Spread (standard deviation of the logarithm) of how much stronger the noise is than in the photo, told and all."""
+OTHER, FAINTER, LOUDER = 0.6, 0.15, 1.4
+"""Share of the crops whose noise is not as strong as the photo's, and how strong it is then, in parts of it, told and
+all: else a student of strong noise forgets how little to do where there is hardly any."""
 
 ADAPTED, MOST_KEPT = 0.75, 1.5
 """Share of the crops that have more noise in texture than in flat places, as cameras leave it, and how much more."""
@@ -143,7 +144,7 @@ class OwnNoiseObjective:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A picture (1, 3, H, W) with the noise of any of the photos, rounded to 8 bits, the picture, and the table."""
         noise = self._noises[int(rng.integers(len(self._noises)))]
-        gain = float(np.exp(rng.normal(0, LOUDER)))
+        gain = float(np.exp(rng.uniform(*np.log((FAINTER, LOUDER))))) if rng.random() < OTHER else 1.0
         drawn = gain * noise.draw(clean, rng)
         if rng.random() < ADAPTED:
             drawn = drawn * kept_in_texture(clean, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)

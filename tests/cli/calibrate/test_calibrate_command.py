@@ -217,7 +217,7 @@ def until(process: Any, words: str) -> None:
     raise AssertionError(f"it ended without saying '{words}'")
 
 
-SLOW_EXPORT = "import time; one.make_onnx = lambda *_: time.sleep(100)"
+SLOW_EXPORT = "import time; stages.make_onnx = lambda *_: time.sleep(100)"
 
 
 @pytest.fixture

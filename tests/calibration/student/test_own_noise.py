@@ -1,0 +1,126 @@
+"""A camera's own noise: cut out of its photos, put onto other pictures, learnt from, and judged by."""
+
+import numpy as np
+import pytest
+import torch
+from noisy_photos import clean_scene, noisy_scene
+from small_student import SIZES
+from torch import nn
+
+from nsp_pipeline.calibration.simulation.real_noise import SIDE, PhotoNoise
+from nsp_pipeline.calibration.student import own_noise
+from nsp_pipeline.calibration.student.own_judge import FLAT, TEXTURED
+from nsp_pipeline.calibration.student.own_noise import OwnNoiseObjective
+from nsp_pipeline.calibration.student.settings import StudentSettings
+from nsp_pipeline.calibration.training.judge import compare
+from nsp_pipeline.errors import UsageError
+from nsp_pipeline.models.backbone import Backbone
+from nsp_pipeline.models.unet import UNet
+from nsp_pipeline.noise.estimate import estimate_noise
+
+SIGMA = 12.0
+PHOTOS = [noisy_scene(seed, 224, 256, SIGMA) for seed in range(2)]
+
+
+class Mixed(Backbone):
+    """Stands for a student: so much of a 9×9 mean, and the rest of the photo as it is."""
+
+    blind, noise_conditioned, scale, multiple, halo = False, True, 2, 4, 8
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = nn.Parameter(torch.tensor(share))
+
+    def cell_means(self, image: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
+        mean = nn.functional.avg_pool2d(image, 9, stride=1, padding=4, count_include_pad=False)
+        return self.share * mean + (1 - self.share) * image
+
+
+def settings(**changes: object) -> StudentSettings:
+    small = {"channels": SIZES["channels"], "pairs": SIZES["pairs"], "crop": 32, "batch": 4, "noise_kinds": "photos"}
+    return StudentSettings.model_validate({**small, "teacher_crops": 2, **changes})
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, count in {"WINDOWS": 4, "JUDGED_WINDOWS": 2, "JUDGED": 12, "JUDGED_SIDE": 96}.items():
+        monkeypatch.setattr(own_noise, name, count)
+
+
+@pytest.fixture(scope="module")
+def noise() -> PhotoNoise:
+    photo, clean = (
+        torch.from_numpy(part / np.float32(255)).permute(2, 0, 1).float() for part in (PHOTOS[0], clean_scene(224, 256))
+    )
+    found = PhotoNoise.of([(photo, clean)], estimate_noise(PHOTOS[0]))
+    assert found
+    return found
+
+
+def test_noise_out_of_a_photo_is_as_strong_and_as_white_as_the_photos_own(noise: PhotoNoise) -> None:
+    clean = torch.full((1, 3, 200, 168), 0.5)
+    drawn = noise.draw(clean, np.random.default_rng(0))
+    assert drawn.shape == clean.shape
+    assert 255 * float(drawn.std()) == pytest.approx(SIGMA, rel=0.06)
+    assert float((drawn[..., 1:] * drawn[..., :-1]).mean() / drawn.var()) == pytest.approx(0, abs=0.03)
+    for part, where in ((slice(SIDE - 8, SIDE), "where pieces overlap"), (slice(0, 4), "at the border")):
+        assert 255 * float(drawn[..., part].std()) == pytest.approx(SIGMA, rel=0.12), where
+
+
+def test_a_photo_without_a_flat_place_shows_no_noise() -> None:
+    stripes = np.repeat(np.random.default_rng(0).integers(0, 2, (256, 256, 1)) * np.uint8(200) + 20, 3, 2).astype(
+        np.uint8
+    )
+    piece = torch.from_numpy(stripes).permute(2, 0, 1).float() / 255
+    assert PhotoNoise.of([(piece, piece)], estimate_noise(stripes)) is None
+    with pytest.raises(UsageError, match="the noise of these photos cannot be measured: none has enough flat places"):
+        OwnNoiseObjective(([stripes], []), settings(), UNet(**SIZES))
+
+
+def test_crops_carry_the_noise_and_the_table_that_the_photo_is_told_by() -> None:
+    chosen = settings(unconditioned_share=0, noise_error=0, unshrunk_share=0.5)
+    made = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0))
+    noisy, clean, sharp, known, told = made._draw(16, 1, 0)
+    assert noisy.shape == clean.shape == (16, 3, 32, 32)
+    assert sharp.shape == (16, 3, 64, 64)
+    assert 0 < float(known.mean()) < 1, "some are shrunk, and have finer detail than their crop, and some are not"
+    # Grey and colour noise together, told for middle brightness; where it is faint, 8 bits add to it.
+    stated = (told[:, 0, 2:6].mean(1) ** 2 + told[:, 2, 2:6].mean(1) ** 2).sqrt()
+    ratios = ((noisy - clean) ** 2).mean((1, 2, 3)).sqrt() / stated
+    assert 0.85 < float(ratios.min()), "as strong as told, or stronger in texture"
+    assert float(ratios.max()) < 2.6
+    assert float(stated.max() / stated.min()) > 2, "faint noise is met as well"
+    again = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0))._draw(16, 1, 0)
+    assert all(torch.equal(one, other) for one, other in zip((noisy, told), (again[0], again[4]), strict=True))
+
+
+def test_a_teacher_makes_targets_for_the_photos_themselves() -> None:
+    chosen = settings(teacher_share=1.0, recharge=4)
+    made = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0), teacher=lambda crop: torch.full_like(crop, 2.0))
+    noisy, target, _, known, _ = made._draw(8, 1, 0)
+    assert known.eq(0).all()
+    assert float(target.ne(2.0).all(1).float().mean()) == pytest.approx(1 / 4, abs=0.04)
+    assert 255 * float((noisy - noisy.mean((2, 3), keepdim=True)).std()) > 0.9 * SIGMA
+
+
+@pytest.mark.parametrize(("share", "accepted"), [(0.6, False), (0.85, False), (0.97, True)])
+def test_who_takes_more_of_the_noise_away_is_better_and_who_leaves_it_is_not(share: float, accepted: bool) -> None:
+    made = OwnNoiseObjective((PHOTOS[:1], PHOTOS[1:]), settings(), Mixed(0.85))
+    assert made.judged_crops == 24
+    base, other = made.judge(Mixed(0.85)), made.judge(Mixed(share))
+    assert base is not None
+    assert other is not None
+    assert np.abs(base.mse).max() < 1e-5, "beside itself a network gains nothing"
+    verdict = compare(other, base)
+    assert verdict.accepted is accepted
+    assert bool(verdict.gain > 1) is accepted
+    assert bool(other.others[FLAT].mean() < -1) is accepted
+    assert set(other.others) == {FLAT, TEXTURED}
+
+
+def test_the_pictures_are_of_a_photo_kept_out_before_and_after() -> None:
+    made = OwnNoiseObjective((PHOTOS[:1], PHOTOS[1:]), settings(), Mixed(0.6))
+    ((noisy, before, after),) = made.previews(Mixed(1.0))
+    assert noisy.shape == before.shape == after.shape == (96, 96, 3)
+    levels = [float(np.abs(np.diff(part, axis=1)).mean()) for part in (noisy, before, after)]
+    assert levels[0] > 1.5 * levels[1] > 3 * levels[2]
