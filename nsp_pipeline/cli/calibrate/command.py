@@ -156,13 +156,13 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
     student = read_student(
         options["recipe"], options["student"], options["max_steps"], teacher_only=options["stop_at"] == "teacher"
     )
+    changes = {"backbone": options["backbone"], "steps": options["max_steps"]}
+    settings, measured, start = read_settings(options["recipe"], options["base"], changes)
     if student and not student.taught and (options["base"] or options["backbone"]):
         raise UsageError(
             "--base and --backbone are of a blind-spot network, which this recipe does without: add --stop-at teacher "
             "to end in one. The student to start from is named by --student"
         )
-    changes = {"backbone": options["backbone"], "steps": options["max_steps"]}
-    settings, measured, start = read_settings(options["recipe"], options["base"], changes)
     return Plan(
         recipe=options["recipe"],
         settings=settings,

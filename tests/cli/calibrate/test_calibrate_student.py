@@ -1,0 +1,177 @@
+"""`nsp calibrate` ends in a student: what it starts from, learns from, keeps, says and refuses."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from noisy_photos import save_archive
+from run_nsp import Finished
+from small_student import write_pair
+
+from nsp_pipeline.calibration.simulation import real_noise
+from nsp_pipeline.calibration.student import own_noise
+from nsp_pipeline.cli.calibrate import stages
+from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, load_profile
+
+Nsp = Callable[..., Finished]
+RECIPE = """
+[calibrate]
+base_channels = 4
+modules = 1
+crop = 40
+batch = 2
+steps = 2
+pd-factor = 1
+
+[student]
+crop = 32
+batch = 4
+steps = 60
+judge-every = 30
+learning-rate = 5e-3
+teacher-share = 0.5
+teacher-crops = 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, count in {"WINDOWS": 4, "JUDGED_WINDOWS": 2, "JUDGED": 12, "JUDGED_SIDE": 96}.items():
+        monkeypatch.setattr(own_noise, name, count)
+    # The student of these tests spoils pictures, so that it cannot tell where they are flat: all of the scene is.
+    monkeypatch.setattr(real_noise, "FLAT", (100.0,))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_archive(tmp_path_factory.mktemp("photos") / "in", 3, iso=800, size=(240, 200))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A student that spoils pictures, and a second network inside it."""
+    return write_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def calibrate(quick_nsp: Nsp, archive: Path, pair: Profile, tmp_path: Path) -> Callable[..., Finished]:
+    """Calibrate to mine.nsp from that student; `changes` are put in the place of words of the recipe."""
+
+    def run(*options: str | Path, photos: Path = archive, changes: tuple[str, str] = ("", "")) -> Finished:
+        (tmp_path / "quick.toml").write_text(RECIPE.replace(*changes))
+        start = () if "--stop-at" in options or "--student" in options else ("--student", pair.path)
+        recipe = ("--recipe", tmp_path / "quick.toml")
+        return quick_nsp("calibrate", photos, "--out", tmp_path / "mine.nsp", *recipe, *start, *options)
+
+    return run
+
+
+def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
+    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+) -> None:
+    made = calibrate()
+    assert made.code == 0, made.err
+    profile = load_profile(tmp_path / "mine.nsp")
+    spec = profile.spec
+    assert (spec.backbone.name, spec.pairs, spec.camera_model, spec.iso_min) == ("unet", None, "Maker One", 800)
+    assert spec.scores.accepted, made.err
+    assert spec.scores.gain is not None
+    assert spec.scores.gain > 0
+    assert spec.noise is not None
+    assert profile.read(WEIGHTS_FILE) != pair.read(WEIGHTS_FILE)
+    assert profile.content[UNSMOOTHED_FILE] == pair.content[UNSMOOTHED_FILE]
+    assert "A second network" in profile.read("CARD.md").decode()
+    assert f"calibrated: {spec.scores.gain:+.2f} ± {spec.scores.gain_error:.2f} dB over pair on 1 photo" in made.err
+    assert "learnt from 2 photos in" in made.err
+    (line,) = [line for line in made.err.splitlines() if line.startswith("step 31/60")]
+    assert " dB over pair so far  " in line
+    assert line.endswith(" left")
+    folder = tmp_path / "mine.nsp.training"
+    assert {"teacher.nsp", "held-out-000060.png", "log.csv"} <= {path.name for path in folder.iterdir()}
+    assert load_profile(folder / "teacher.nsp").spec.pairs is not None
+    assert not list(folder.rglob("checkpoint.pt"))
+
+
+def test_a_student_that_does_not_gain_leaves_the_weights_and_says_so_in_a_sentence(
+    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+) -> None:
+    reckless = ("learning-rate = 5e-3\nteacher-share = 0.5", "learning-rate = 0.9\nteacher-share = 0.0")
+    made = calibrate("--max-steps", "2", changes=reckless)
+    assert made.code == 0, made.err
+    profile = load_profile(tmp_path / "mine.nsp")
+    assert profile.spec.scores.accepted is False
+    assert profile.read(WEIGHTS_FILE) == pair.read(WEIGHTS_FILE)
+    assert profile.content[UNSMOOTHED_FILE] == pair.content[UNSMOOTHED_FILE]
+    assert "nothing was gained, so the profile holds the weights of pair" in made.err
+    assert not (tmp_path / "mine.nsp.training" / "teacher.nsp").exists(), "no share, no teacher"
+
+
+def test_it_can_stop_at_the_teacher(calibrate: Callable[..., Finished], tmp_path: Path) -> None:
+    made = calibrate("--stop-at", "teacher")
+    assert made.code == 0, made.err
+    assert load_profile(tmp_path / "mine.nsp").spec.backbone.name == "dbsn"
+    assert not (tmp_path / "mine.nsp.training" / "teacher.nsp").exists()
+
+
+def test_stopped_at_the_teacher_it_holds_what_the_student_would_have_started_from(
+    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = stages.train_blind_spot
+
+    def interrupted(*arguments: object) -> Profile | None:
+        this = arguments[-1]
+        with this.stop.finishing_first():  # type: ignore[attr-defined]
+            signal.raise_signal(signal.SIGINT)
+            return train(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stages, "train_blind_spot", interrupted)
+    stopped = calibrate()
+    assert stopped.code == 130, stopped.err
+    profile = load_profile(tmp_path / "mine.nsp")
+    assert profile.read(WEIGHTS_FILE) == pair.read(WEIGHTS_FILE)
+    assert (profile.name, profile.spec.camera_model, profile.spec.scores.accepted) == ("mine", "Maker One", False)
+    assert (tmp_path / "mine.nsp.training" / "teacher" / "checkpoint.pt").exists()
+
+    monkeypatch.setattr(stages, "train_blind_spot", train)
+    (tmp_path / "mine.nsp").rename(tmp_path / "so-far.nsp")
+    refused = calibrate()
+    assert refused.code == 2
+    assert "--resume goes on with it" in refused.err
+    resumed = calibrate("--resume", "--max-steps", "2")
+    assert resumed.code == 0, resumed.err
+    assert load_profile(tmp_path / "mine.nsp.training" / "teacher.nsp").spec.training.steps == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--student", "dbsn-noncommercial"], "--student dbsn-noncommercial is a blind-spot network"),
+        (["--student", "nobody"], "there is no profile 'nobody'"),
+        (["--student", "fast", "--stop-at", "teacher"], "give one of both"),
+        (["--recipe", "camera", "--student", "fast", "--base", "none"], "add --stop-at teacher to end in one"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_photo_is_read(
+    calibrate: Callable[..., Finished], tmp_path: Path, options: list[str], message: str
+) -> None:
+    refused = calibrate(*options)
+    assert refused.code == 2
+    assert message in refused.err
+    assert "reading" not in refused.err
+    assert not list(tmp_path.glob("mine.nsp*"))
+
+
+def test_one_photo_cannot_be_judged_by_and_is_refused(calibrate: Callable[..., Finished], tmp_path: Path) -> None:
+    photos = save_archive(tmp_path / "one", 1, iso=800, size=(240, 200))
+    refused = calibrate(photos=photos, changes=("teacher-share = 0.5", "teacher-share = 0.0"))
+    assert refused.code == 2
+    assert "these photos are too few to train from pair" in refused.err
+    assert "three photos or more" in refused.err
+
+
+def test_photos_smaller_than_what_is_learnt_from_are_named(calibrate: Callable[..., Finished], tmp_path: Path) -> None:
+    photos = save_archive(tmp_path / "small", 3, iso=800, size=(70, 60))
+    refused = calibrate(photos=photos)
+    assert refused.code == 2
+    assert "70×60 pixels are too few: a crop takes 80 a side" in refused.err
