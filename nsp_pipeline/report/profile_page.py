@@ -6,19 +6,27 @@ from html import escape
 import numpy as np
 
 from nsp_pipeline.profiles.bundle import CARD_FILE, Profile
-from nsp_pipeline.profiles.spec import NoiseSpec, ScoreSpec
+from nsp_pipeline.profiles.spec import NoiseSpec, ProfileSpec, ScoreSpec
 from nsp_pipeline.report.noise_page import CHANNELS, COLOURS
 from nsp_pipeline.report.page import whole_page
+from nsp_pipeline.report.picture import data_address
 from nsp_pipeline.report.plot import Line, line_plot
 
 POINTS = 64
 ERROR, BASE = "#2f5fc4", "#888"
 
 
-def profile_report(profile: Profile) -> str:
-    """Write the page, nothing loaded from elsewhere; pictures of what was measured, and the card below."""
+def profile_report(profile: Profile, crops: bytes | None = None) -> str:
+    """Write the page, nothing loaded from elsewhere; pictures of what was measured, and the card below.
+
+    Args:
+        crops: a PNG of pieces of photos that were kept out of the profile's training, one a row: as they are, and
+            denoised by what it started from and by what was learnt.
+    """
     spec = profile.spec
     figures = []
+    if crops:
+        figures.append(_figure(f'<img alt="" src="{data_address(crops, "png")}">', _columns(spec)))
     if spec.noise:
         figures.append(_figure(_noise(spec.noise), "σ of the noise by brightness, both in 8-bit steps"))
     if spec.noise_correlation:
@@ -34,6 +42,14 @@ def profile_report(profile: Profile) -> str:
     )
     card = escape(profile.read(CARD_FILE).decode())
     return whole_page(profile.name, f"{pictures}\n<pre>{card}</pre>", styles=["noise.css"])
+
+
+def _columns(spec: ProfileSpec) -> str:
+    """What the columns of the crops show."""
+    if spec.pairs is None and spec.scores.base:
+        learnt = "by this profile" if spec.scores.accepted else "by what was learnt, which is not taken"
+        return f"photos kept out of training: as they are, denoised by {spec.scores.base}, and {learnt}"
+    return "photos kept out of training: as they are, and denoised"
 
 
 def _figure(picture: str, caption: str) -> str:

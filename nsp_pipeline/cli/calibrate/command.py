@@ -41,7 +41,7 @@ from nsp_pipeline.profiles.bundle import require_writable
         "Which photos": ("camera", "iso", "split", "include", "exclude"),
         "Training": (
             *("student", "max_steps", "max_time", "resume", "device", "threads", "cluster", "recipe"),
-            *("stop_at", "base", "backbone"),
+            *("with_teacher", "stop_at", "base", "backbone"),
         ),
         "RAW": ("domain", "white_balance", "highlights", "colour_space", "exposure"),
     },
@@ -57,6 +57,11 @@ from nsp_pipeline.profiles.bundle import require_writable
     help="Student to start from; the profile is as fast as it is.  [default: as the recipe says]",
 )
 @click.option(
+    "--with-teacher",
+    is_flag=True,
+    help="Train a blind-spot network on the photos first, from which the student learns as well.",
+)
+@click.option(
     "--stop-at",
     type=click.Choice(["teacher"]),
     help="teacher: end with a blind-spot network that has seen nothing but the photos (Next-Scale Prediction).",
@@ -64,12 +69,10 @@ from nsp_pipeline.profiles.bundle import require_writable
 @click.option(
     "--base",
     metavar="PROFILE|none",
-    help="With --stop-at teacher: blind-spot network to start from; none starts with random weights.  [default: as the "
+    help="With --stop-at teacher or --with-teacher: blind-spot network to start from; none starts with random weights.  [default: as the "
     "recipe says]",
 )
-@click.option(
-    "--backbone", type=click.Choice(["dbsn", "tbsn"]), help="With --stop-at teacher: network, instead of the recipe's."
-)
+@click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Its network, instead of the recipe's.")
 @how_to_train
 @click.option(
     "--camera", metavar="NAME", help="Only photos of cameras whose name contains this; `nsp scan` lists the names."
@@ -136,7 +139,7 @@ def command(
 
 
 PLANNED = (
-    "recipe", "student", "stop_at", "base", "backbone",
+    "recipe", "student", "stop_at", "with_teacher", "base", "backbone",
     "max_steps", "max_time", "resume", "device", "threads", "pairs", "origin", "licence",
     "white_balance", "highlights", "colour_space", "exposure", "domain",
 )  # fmt: skip
@@ -154,14 +157,18 @@ def _plan(photos: Sequence[Path], **options: Any) -> Plan:
     from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
 
     student = read_student(
-        options["recipe"], options["student"], options["max_steps"], teacher_only=options["stop_at"] == "teacher"
+        options["recipe"],
+        options["student"],
+        options["max_steps"],
+        stop_at=options["stop_at"],
+        with_teacher=options["with_teacher"],
     )
     changes = {"backbone": options["backbone"], "steps": options["max_steps"]}
     settings, measured, start = read_settings(options["recipe"], options["base"], changes)
     if student and not student.taught and (options["base"] or options["backbone"]):
         raise UsageError(
-            "--base and --backbone are of a blind-spot network, which this recipe does without: add --stop-at teacher "
-            "to end in one. The student to start from is named by --student"
+            "--base and --backbone are of a blind-spot network: add --stop-at teacher to end in one, or --with-teacher "
+            "to learn from one. The student to start from is named by --student"
         )
     return Plan(
         recipe=options["recipe"],

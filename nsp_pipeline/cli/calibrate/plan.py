@@ -99,7 +99,9 @@ def read_settings(
     return checked_settings(NextScaleSettings, fields, recipe, SECTION), measured, start
 
 
-def read_student(recipe: str, student: str | None, steps: int | None, *, teacher_only: bool) -> StudentPlan | None:
+def read_student(
+    recipe: str, student: str | None, steps: int | None, *, stop_at: str | None = None, with_teacher: bool = False
+) -> StudentPlan | None:
     """How the recipe trains the student that a calibration ends in; None where it ends in the blind-spot network.
 
     A recipe without a student makes one all the same when `student` names the one to start from: as the usual recipe
@@ -112,17 +114,18 @@ def read_student(recipe: str, student: str | None, steps: int | None, *, teacher
     from nsp_pipeline.calibration.student.settings import StudentSettings
     from nsp_pipeline.models.registry import BACKBONES
 
-    if teacher_only:
-        if student:
+    if stop_at:
+        if student or with_teacher:
             raise UsageError(
-                "--stop-at teacher ends with the blind-spot network, before any --student: give one of both"
+                "--stop-at teacher ends with the blind-spot network, before any student: leave --student and "
+                "--with-teacher out"
             )
         return None
     if not has_table(recipe, STUDENT_SECTION):
-        if not student:
+        if not (student or with_teacher):
             return None
         recipe = USUAL_RECIPE
-    fields = load_recipe(recipe, STUDENT_SECTION, [*StudentSettings.model_fields, "base"])
+    fields = load_recipe(recipe, STUDENT_SECTION, [*StudentSettings.model_fields, "base", "with_teacher"])
     start = find_profile(student or str(fields.get("base", DEFAULT)))
     spec = start.spec
     if BACKBONES[spec.backbone.name].blind:
@@ -130,7 +133,9 @@ def read_student(recipe: str, student: str | None, steps: int | None, *, teacher
             f"--student {start.name} is a blind-spot network, and a student is wanted: standard, quality, fast, or a "
             f"profile made from one of them. To train {start.name} further: --stop-at teacher --base {start.name}"
         )
-    fields = {name: value for name, value in fields.items() if name != "base"}
+    taught = with_teacher or bool(fields.get("with_teacher"))
+    fields = {name: value for name, value in fields.items() if name not in ("base", "with_teacher")}
+    fields |= {} if taught else {"teacher_share": 0.0}
     fields |= {"steps": steps} if steps else {}
     ours = {"backbone": spec.backbone.name, "self_ensemble": spec.inference.self_ensemble, "noise_kinds": "photos"}
     return StudentPlan(

@@ -14,6 +14,7 @@ from nsp_pipeline.cli.shared.exporting import compare_with_weights
 from nsp_pipeline.cli.shared.helpful import HelpfulGroup
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
+from nsp_pipeline.cli.shared.training_folder import newest_picture
 from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
@@ -106,14 +107,16 @@ def _row(name: str, path: Path) -> dict[str, str]:
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="Write a page with plots of the camera's noise and of the training.",
+    help="Write a page with plots of the camera's noise and of the training, and with crops before and after it where "
+    "PROFILE.training is still beside the profile.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print profile.json on stdout.")
 def show(profile: str, report: Path | None, as_json: bool) -> None:
     """Show what a profile is for, what it was made from, and how good it is; with -v its whole card."""
     bundle = find_profile(profile)
     if report:
-        write_page(report, profile_report(bundle))
+        crops = newest_picture(bundle.path)
+        write_page(report, profile_report(bundle, crops and crops.read_bytes()))
         note(f"plots: {report}")
     if as_json:
         print_json(bundle.spec.model_dump(mode="json"))

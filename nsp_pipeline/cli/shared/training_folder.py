@@ -98,6 +98,11 @@ def folder_of(out: Path) -> Path:
     return out.with_name(f"{out.name}{TRAINING_SUFFIX}")
 
 
+def newest_picture(out: Path) -> Path | None:
+    """The last picture that the training of a profile has left in its folder, if that is still there."""
+    return max(folder_of(out).glob("held-out-*.png"), key=lambda path: (len(path.name), path.name), default=None)
+
+
 def cache_of(folder: Path) -> Path:
     """Where this process, of several that train together, keeps photos."""
     return folder / f"{CACHE}{os.environ.get('RANK', '0')}"

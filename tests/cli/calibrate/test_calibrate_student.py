@@ -1,5 +1,6 @@
 """`nsp calibrate` ends in a student: what it starts from, learns from, keeps, says and refuses."""
 
+import base64
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ batch = 4
 steps = 60
 judge-every = 30
 learning-rate = 5e-3
+with-teacher = true
 teacher-share = 0.5
 teacher-crops = 2
 """
@@ -68,7 +70,7 @@ def calibrate(quick_nsp: Nsp, archive: Path, pair: Profile, tmp_path: Path) -> C
 
 
 def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
-    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+    calibrate: Callable[..., Finished], quick_nsp: Nsp, pair: Profile, tmp_path: Path
 ) -> None:
     made = calibrate()
     assert made.code == 0, made.err
@@ -92,11 +94,19 @@ def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
     assert load_profile(folder / "teacher.nsp").spec.pairs is not None
     assert not list(folder.rglob("checkpoint.pt"))
 
+    assert quick_nsp("profiles", "show", tmp_path / "mine.nsp", "--report", tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "photos kept out of training: as they are, denoised by pair, and by this profile" in page
+    assert base64.b64encode((folder / "held-out-000060.png").read_bytes()).decode() in page
+    folder.rename(tmp_path / "elsewhere")
+    assert quick_nsp("profiles", "show", tmp_path / "mine.nsp", "--report", tmp_path / "page.html").code == 0
+    assert "photos kept out of training: as they are" not in (tmp_path / "page.html").read_text()
+
 
 def test_a_student_that_does_not_gain_leaves_the_weights_and_says_so_in_a_sentence(
     calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
 ) -> None:
-    reckless = ("learning-rate = 5e-3\nteacher-share = 0.5", "learning-rate = 0.9\nteacher-share = 0.0")
+    reckless = ("learning-rate = 5e-3\nwith-teacher = true", "learning-rate = 0.9")
     made = calibrate("--max-steps", "2", changes=reckless)
     assert made.code == 0, made.err
     profile = load_profile(tmp_path / "mine.nsp")
@@ -148,8 +158,11 @@ def test_stopped_at_the_teacher_it_holds_what_the_student_would_have_started_fro
     [
         (["--student", "dbsn-noncommercial"], "--student dbsn-noncommercial is a blind-spot network"),
         (["--student", "nobody"], "there is no profile 'nobody'"),
-        (["--student", "fast", "--stop-at", "teacher"], "give one of both"),
-        (["--recipe", "camera", "--student", "fast", "--base", "none"], "add --stop-at teacher to end in one"),
+        (["--student", "fast", "--stop-at", "teacher"], "leave --student and --with-teacher out"),
+        (
+            ["--recipe", "camera", "--student", "fast", "--base", "none"],
+            "add --stop-at teacher to end in one, or --with-teacher",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_photo_is_read(
@@ -164,7 +177,7 @@ def test_what_cannot_be_is_refused_before_any_photo_is_read(
 
 def test_one_photo_cannot_be_judged_by_and_is_refused(calibrate: Callable[..., Finished], tmp_path: Path) -> None:
     photos = save_archive(tmp_path / "one", 1, iso=800, size=(240, 200))
-    refused = calibrate(photos=photos, changes=("teacher-share = 0.5", "teacher-share = 0.0"))
+    refused = calibrate(photos=photos, changes=("with-teacher = true", ""))
     assert refused.code == 2
     assert "these photos are too few to train from pair" in refused.err
     assert "three photos or more" in refused.err
