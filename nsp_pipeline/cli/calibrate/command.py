@@ -69,8 +69,8 @@ from nsp_pipeline.profiles.bundle import require_writable
 @click.option(
     "--base",
     metavar="PROFILE|none",
-    help="With --stop-at teacher or --with-teacher: blind-spot network to start from; none starts with random weights.  [default: as the "
-    "recipe says]",
+    help="Blind-spot network to start from, with --stop-at teacher or --with-teacher; none: random weights.  "
+    "[default: as the recipe says]",
 )
 @click.option("--backbone", type=click.Choice(["dbsn", "tbsn"]), help="Its network, instead of the recipe's.")
 @how_to_train

@@ -2,17 +2,17 @@
 
 from importlib.util import find_spec
 
-from nsp_pipeline.cli.calibrate.plan import read_settings
+from nsp_pipeline.cli.calibrate.plan import USUAL_RECIPE, read_student
 from nsp_pipeline.cli.shared.training import usable
-
-USUAL_RECIPE = "camera"
 
 
 def usual_seconds() -> float | None:
     """How long `nsp calibrate` trains with its usual recipe on this machine, by trying; None without PyTorch."""
     if find_spec("torch") is None:
         return None
-    from nsp_pipeline.calibration.next_scale.how_long import training_seconds
+    from nsp_pipeline.calibration.publish import base_network
+    from nsp_pipeline.calibration.student.how_long import training_seconds
 
-    settings, _, _ = read_settings(USUAL_RECIPE, None, {})
-    return training_seconds(settings, usable("auto", None))
+    student = read_student(USUAL_RECIPE, None, None)
+    assert student
+    return training_seconds(student.settings, base_network(student.start, student.settings), usable("auto", None))
