@@ -145,8 +145,10 @@ def _objective(
             raise UsageError(
                 'a recipe with noise_kinds = "photos" trains a --base further on noisy PHOTOS: give these and no others'
             )
-        both = tuple([photo.pixels for photo in part] for part in (sources.noisy.training, sources.noisy.held_out))
-        return OwnNoiseObjective(both, settings, deepcopy(start), device, teacher, on_prepared)
+        training, held_out = (
+            [photo.pixels for photo in part] for part in (sources.noisy.training, sources.noisy.held_out)
+        )
+        return OwnNoiseObjective((training, held_out), settings, deepcopy(start), device, teacher, on_prepared)
     return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
 
 

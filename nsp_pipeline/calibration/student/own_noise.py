@@ -208,8 +208,10 @@ def _shown(kept: Sequence[OwnPhoto]) -> list[tuple[torch.Tensor, torch.Tensor, t
         if photo.pieces:
             side = min(JUDGED_SIDE, *photo.pieces[0].shape[1:])
             top, left = ((length - side) // 2 // 16 * 16 for length in photo.pieces[0].shape[1:])
-            parts = (part[0][None, :, top : top + side, left : left + side] for part in (photo.pieces, photo.denoised))
-            shown.append((*parts, photo.table))
+            noisy, clean = (
+                part[0][None, :, top : top + side, left : left + side] for part in (photo.pieces, photo.denoised)
+            )
+            shown.append((noisy, clean, photo.table))
     return shown
 
 

@@ -77,4 +77,4 @@ def _denoised(network: Backbone, piece: torch.Tensor, table: torch.Tensor) -> to
     device = next(network.parameters()).device
     told = (table.to(device),) if network.noise_conditioned else ()
     image = piece[None].to(device, memory_format=torch.channels_last)
-    return network.cell_means(image, *told)[0].float().clamp(0, 1).cpu().contiguous()  # type: ignore[operator]
+    return network.cell_means(image, *told)[0].float().clamp(0, 1).cpu().contiguous()

@@ -72,7 +72,11 @@ class Verdict:
 
 
 def compare(candidate: Judgement, base: Judgement) -> Verdict:
-    """Accept a candidate that beats its base by more than two standard errors on the same crops, by every measure."""
+    """Accept a candidate that beats its base by more than two standard errors on the same crops, by every measure.
+
+    No other measure may fall short of what the first one promises by more than two standard errors of both: a gain that
+    shows on simulated noise and not on the photos is one on noise that they do not have.
+    """
     verdict = compare_errors(candidate.mse, base.mse, candidate.what)
     if candidate.leaks:
         reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
@@ -81,6 +85,11 @@ def compare(candidate: Judgement, base: Judgement) -> Verdict:
         other = compare_errors(errors, base.others[what], what)
         if verdict.accepted and not other.accepted:
             return replace(verdict, accepted=False, reason=other.reason)
+        error = float(np.hypot(verdict.standard_error, other.standard_error))
+        if verdict.accepted and other.gain < verdict.gain - STANDARD_ERRORS * error:
+            seen = f"{other.gain:+.3g} ± {other.standard_error:.2g} in {what}"
+            reason = f"{verdict.gain:+.3g} ± {verdict.standard_error:.2g} in {candidate.what}, and only {seen}"
+            return replace(verdict, accepted=False, reason=reason)
     return verdict
 
 

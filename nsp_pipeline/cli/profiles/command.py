@@ -116,7 +116,7 @@ def show(profile: str, report: Path | None, as_json: bool) -> None:
     bundle = find_profile(profile)
     if report:
         crops = newest_picture(bundle.path)
-        write_page(report, profile_report(bundle, crops and crops.read_bytes()))
+        write_page(report, profile_report(bundle, crops.read_bytes() if crops else None))
         note(f"plots: {report}")
     if as_json:
         print_json(bundle.spec.model_dump(mode="json"))

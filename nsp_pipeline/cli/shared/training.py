@@ -59,7 +59,9 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
 
     scores = profile.spec.scores
     if scores.gain is not None:
-        say(console, _gained(profile), style=None if scores.accepted else "yellow")
+        say(console, _gained(profile), style="" if scores.accepted else "yellow")
+        if not scores.accepted:
+            say(console, f"why: {scores.verdict}")
     elif scores.accepted is not None:
         accepted = "accepted" if scores.accepted else f"not accepted, the weights of {scores.base} stay"
         say(console, f"{accepted}: {scores.verdict}")
@@ -92,7 +94,7 @@ def _gained(profile: Profile) -> str:
     learnt = f"learnt from {profile.spec.data.photos} photos in {duration(training.seconds)}"
     if scores.accepted:
         return f"calibrated: {measured}, {learnt}"
-    return f"nothing was gained, so the profile holds the weights of {scores.base}: {scores.verdict}; {learnt}"
+    return f"nothing was surely gained on {judged}, so the profile holds the weights of {scores.base}; {learnt}"
 
 
 def inherited_licence(licence: str, *parents: Profile | None) -> str:

@@ -1,5 +1,7 @@
 """Judging without clean photos: the noisy loss ranks networks as the true error does, and leaks are noticed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,19 @@ def test_two_standard_errors_decide() -> None:
     verdict = compare(judgement(base - rng.normal(0.5 * error, 0.1, 64)), judgement(base))
     assert not verdict.accepted
     assert "two standard errors" in verdict.reason
+
+
+@pytest.mark.parametrize(("confirmed", "words"), [(1.0, "better"), (0.4, "and only +0."), (0.0, "two standard errors")])
+def test_every_measure_must_show_the_gain_that_the_first_one_promises(confirmed: float, words: str) -> None:
+    rng = np.random.default_rng(0)
+    nothing = np.zeros(64)
+    promised = rng.normal(-1.0, 0.4, 64)
+    base = replace(judgement(nothing), others={"dB on photos": nothing})
+    found = replace(judgement(promised), others={"dB on photos": rng.normal(-confirmed, 0.4, 64)})
+    verdict = compare(found, base)
+    assert verdict.accepted is (confirmed == 1.0)
+    assert words in verdict.reason
+    assert verdict.gain == pytest.approx(1.0, abs=0.1), "what is told is the first one's"
 
 
 def test_a_loss_below_the_noise_is_a_leak() -> None:
