@@ -3,7 +3,9 @@
 The pictures are what the student that training starts from makes of the photos, partly shrunk, which makes them crisp.
 The noise is real: cut out of flat places of each photo and laid over the pictures (simulation/real_noise.py), with the
 noise table that networks are told of that photo. So the student learns what the estimator's words mean for this camera.
-A teacher, a blind-spot network that was trained on the photos, may make targets for pieces of the photos themselves.
+Half of the crops have noise of simulated cameras all the same, as in the student's first training: what is wrong in the
+other half would else be learnt at the cost of what was right. A teacher, a blind-spot network that was trained on the
+photos, may make targets for pieces of the photos themselves.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import interpolate
 
-from nsp_pipeline.calibration.simulation.camera_noise import halved, kept_in_texture
-from nsp_pipeline.calibration.simulation.noise_tables import with_measurement_error
+from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, halved, kept_in_texture
+from nsp_pipeline.calibration.simulation.noise_range import ANY_SIGMA
+from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.calibration.student.any_noise import varied
 from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, turned
 from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real, estimate
@@ -91,7 +94,9 @@ class OwnNoiseObjective:
             raise UsageError(NO_NOISE)
         pictures = [picture for photo in seen for picture in photo.pictures()]
         self._native = PictureStore(pictures, settings.crop, "cpu")
+        self._twice = PictureStore(pictures, 2 * settings.crop, "cpu")
         self._sharp = PictureStore(pictures, smallest_side(settings), "cpu")
+        self._camera = NoisyCamera(_ranges(settings, [noise.table for noise in self._noises]))
         self._taught = _teach(seen, teacher, settings, rng) if teacher else []
         self._judge, self._shown = self._held_out(first, kept), _shown(kept)
         self._ahead = Ahead(self._draw)
@@ -127,12 +132,16 @@ class OwnNoiseObjective:
         rng = np.random.default_rng([settings.seed, 3, step, rank])
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         taught = int((rng.random(batch) < settings.teacher_share).sum()) if self._taught else 0
-        native = int((rng.random(batch - taught) < settings.unshrunk_share).sum())
+        simulated = int((rng.random(batch - taught) < settings.simulated_share).sum())
+        own = batch - taught - simulated
+        native = int((rng.random(own) < settings.unshrunk_share).sum())
         parts = [self._with_target(rng) for _ in range(taught)]
+        if simulated:
+            parts += [self._photographed(crop[None], rng) for crop in self._twice.draw(simulated, generator)]
         if native:
             clean = self._native.draw(native, generator)
             parts += [(*self._with_noise(crop[None], rng), *coarse_only(crop[None])[:2]) for crop in clean]
-        if shrunk := batch - taught - native:
+        if shrunk := own - native:
             for sharp in varied(self._sharp.draw(shrunk, generator), generator, softest=SOFTEST, reach=MARGIN // 2):
                 noisy, clean, table = self._with_noise(halved(sharp[None]), rng)
                 parts.append((noisy, clean, table, sharp[None], torch.ones(1, 1, 1, 1)))
@@ -149,6 +158,11 @@ class OwnNoiseObjective:
         if rng.random() < ADAPTED:
             drawn = drawn * kept_in_texture(clean, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)
         return ((clean + drawn).clamp(0, 1) * 255).round() / 255, clean, gain * noise.table
+
+    def _photographed(self, sharp: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        """A picture (1, 3, 2H, 2W) taken by a simulated camera at half its size: as the others, with its own table."""
+        noisy, clean, sharp, stronger = self._camera.photograph(sharp, rng)
+        return noisy, clean, noise_tables(noisy, clean, stronger), sharp, torch.ones(1, 1, 1, 1)
 
     def _with_target(self, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         """A piece of a photo, and what the teacher takes for clean in it but for a share of pixels that stay noisy."""
@@ -184,6 +198,14 @@ class OwnNoiseObjective:
             probe = (photo.noise or noise).draw(both[:, 3:], rng)
             real.append(Real(both[:, :3], probe, photo.table))
         return OwnJudge(first, pictured, real)
+
+
+def _ranges(settings: StudentSettings, tables: Sequence[torch.Tensor]) -> StudentSettings:
+    """Let simulated noise be up to twice as strong as any photo's, if the settings say nothing."""
+    strongest = 2 * 255 * max(float(table[0, 0].max()) for table in tables)
+    least = settings.least_sigma or ANY_SIGMA[0]
+    most = settings.most_sigma or min(max(strongest, 2 * least), 2 * ANY_SIGMA[1])
+    return settings.model_copy(update={"least_sigma": least, "most_sigma": most})
 
 
 def _teach(

@@ -27,9 +27,12 @@ class StudentSettings(TrainingSettings, NoiseRange):
     noise_kinds: Literal["cameras", "any", "photos"] = "cameras"
     """What noise is put onto clean photos: that of cameras; or every kind of noise there is, drawn in a moment: then
     only `clean` photos and stored shots are learnt from; or that of the noisy photos themselves, cut out of their flat
-    places: then only they, and a teacher, are learnt from. Of the ranges below, only those of cameras make a choice."""
+    places: then only they, and a teacher, are learnt from."""
+    simulated_share: Share = 0.5
+    """With the noise of the photos: share of the crops that have a simulated camera's noise all the same, so that what
+    is known of noise in general is not forgotten."""
     unshrunk_share: Share = 0.4
-    """With the noise of the photos: share of the crops whose pictures are as large as the photos, the others shrunk."""
+    """Share of the crops with the photos' noise whose pictures are as large as the photos; the others are shrunk."""
     noise_conditioned: bool = True
     """Whether the network takes a table of the photo's noise as a second input."""
     unconditioned_share: Share = 0.15

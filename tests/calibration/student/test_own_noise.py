@@ -7,6 +7,8 @@ from noisy_photos import clean_scene, noisy_scene
 from small_student import SIZES
 from torch import nn
 
+from nsp_pipeline.calibration.simulation.camera_noise import halved
+from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
 from nsp_pipeline.calibration.simulation.real_noise import SIDE, PhotoNoise
 from nsp_pipeline.calibration.student import own_noise
 from nsp_pipeline.calibration.student.own_judge import FLAT, TEXTURED
@@ -78,7 +80,7 @@ def test_a_photo_without_a_flat_place_shows_no_noise() -> None:
 
 
 def test_crops_carry_the_noise_and_the_table_that_the_photo_is_told_by() -> None:
-    chosen = settings(unconditioned_share=0, noise_error=0, unshrunk_share=0.5)
+    chosen = settings(unconditioned_share=0, noise_error=0, unshrunk_share=0.5, simulated_share=0)
     made = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0))
     noisy, clean, sharp, known, told = made._draw(16, 1, 0)
     assert noisy.shape == clean.shape == (16, 3, 32, 32)
@@ -92,6 +94,14 @@ def test_crops_carry_the_noise_and_the_table_that_the_photo_is_told_by() -> None
     assert float(stated.max() / stated.min()) > 2, "faint noise is met as well"
     again = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0))._draw(16, 1, 0)
     assert all(torch.equal(one, other) for one, other in zip((noisy, told), (again[0], again[4]), strict=True))
+
+
+def test_half_of_the_crops_have_the_noise_of_simulated_cameras_and_a_table_of_their_own() -> None:
+    chosen = settings(unconditioned_share=0, noise_error=0, simulated_share=1.0, clean_share=0, adapted_share=0)
+    noisy, clean, sharp, known, told = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0))._draw(12, 1, 0)
+    assert known.eq(1).all()
+    assert torch.allclose(halved(sharp), clean, atol=1e-5)
+    assert torch.equal(told, noise_tables(noisy, clean, torch.ones(1, 1, 1, 1)))
 
 
 def test_a_teacher_makes_targets_for_the_photos_themselves() -> None:

@@ -189,8 +189,8 @@ def test_noise_decides_what_a_recipe_leaves_open(quick_nsp: Nsp, recipe: Path, t
     page = tmp_path / "m.html"
     assert quick_nsp("profiles", "show", tmp_path / "m.nsp", "--report", page).code == 0
     html = page.read_text()
-    # Noise of three channels, correlation, and the error step by step.
-    assert [picture.count("<polyline") for picture in html.split("<figure>")[1:]] == [3, 1, 1]
+    # Photos kept out, noise of three channels, correlation, and the error step by step.
+    assert [picture.count("<polyline") for picture in html.split("<figure>")[1:]] == [0, 3, 1, 1]
     assert [step for step, _ in spec["scores"]["history"]] == [1, 2, 3]
     assert "noise σ, green" in html
     refused = quick_nsp("profiles", "show", tmp_path / "m.nsp", "--report", tmp_path / "no" / "m.html")
