@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, halved, kept_in_texture
 from nsp_pipeline.calibration.simulation.noise_range import ANY_SIGMA
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
-from nsp_pipeline.calibration.student.any_noise import varied
+from nsp_pipeline.calibration.student.any_noise import draw_levels, make_noisy, varied
 from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, turned
 from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real, estimate
 from nsp_pipeline.calibration.student.own_photos import OwnPhoto, look_at
@@ -51,9 +51,9 @@ NO_NOISE = (
 )
 
 
-def smallest_side(settings: StudentSettings) -> int:
-    """The shorter side that a photo must have at least, in pixels, to be learnt from."""
-    return 2 * settings.crop + MARGIN
+def smallest_side(crop: int) -> int:
+    """The shorter side that a photo must have at least to be learnt from in crops of this side, in pixels."""
+    return 2 * crop + MARGIN
 
 
 class OwnNoiseObjective:
@@ -95,7 +95,7 @@ class OwnNoiseObjective:
         pictures = [picture for photo in seen for picture in photo.pictures()]
         self._native = PictureStore(pictures, settings.crop, "cpu")
         self._twice = PictureStore(pictures, 2 * settings.crop, "cpu")
-        self._sharp = PictureStore(pictures, smallest_side(settings), "cpu")
+        self._sharp = PictureStore(pictures, smallest_side(settings.crop), "cpu")
         self._camera = NoisyCamera(_ranges(settings, [noise.table for noise in self._noises]))
         self._taught = _teach(seen, teacher, settings, rng) if teacher else []
         self._judge, self._shown = self._held_out(first, kept), _shown(kept)
@@ -137,7 +137,8 @@ class OwnNoiseObjective:
         native = int((rng.random(own) < settings.unshrunk_share).sum())
         parts = [self._with_target(rng) for _ in range(taught)]
         if simulated:
-            parts += [self._photographed(crop[None], rng) for crop in self._twice.draw(simulated, generator)]
+            crops = self._twice.draw(simulated, generator)
+            parts += [self._simulated(crop[None], rng, generator) for crop in crops]
         if native:
             clean = self._native.draw(native, generator)
             parts += [(*self._with_noise(crop[None], rng), *coarse_only(crop[None])[:2]) for crop in clean]
@@ -159,10 +160,17 @@ class OwnNoiseObjective:
             drawn = drawn * kept_in_texture(clean, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)
         return ((clean + drawn).clamp(0, 1) * 255).round() / 255, clean, gain * noise.table
 
-    def _photographed(self, sharp: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        """A picture (1, 3, 2H, 2W) taken by a simulated camera at half its size: as the others, with its own table."""
+    def _simulated(
+        self, sharp: torch.Tensor, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[torch.Tensor, ...]:
+        """A picture (1, 3, 2H, 2W) with simulated noise at half its size: as the others, with its own table."""
+        even = torch.ones(1, 1, 1, 1)
+        if self._settings.simulated_noise == "any":
+            clean = halved(sharp)
+            noisy = make_noisy(clean, draw_levels(clean, generator), generator)
+            return noisy, clean, noise_tables(noisy, clean, even), sharp, even
         noisy, clean, sharp, stronger = self._camera.photograph(sharp, rng)
-        return noisy, clean, noise_tables(noisy, clean, stronger), sharp, torch.ones(1, 1, 1, 1)
+        return noisy, clean, noise_tables(noisy, clean, stronger), sharp, even
 
     def _with_target(self, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         """A piece of a photo, and what the teacher takes for clean in it but for a share of pixels that stay noisy."""

@@ -31,6 +31,8 @@ class StudentSettings(TrainingSettings, NoiseRange):
     simulated_share: Share = 0.5
     """With the noise of the photos: share of the crops that have a simulated camera's noise all the same, so that what
     is known of noise in general is not forgotten."""
+    simulated_noise: Literal["cameras", "any"] = "cameras"
+    """What that noise is: of cameras that smooth it; or any, for a student of noise that nobody has smoothed."""
     unshrunk_share: Share = 0.4
     """Share of the crops with the photos' noise whose pictures are as large as the photos; the others are shrunk."""
     noise_conditioned: bool = True

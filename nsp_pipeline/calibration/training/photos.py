@@ -78,8 +78,7 @@ def load_photos(
         try:
             frame = _as_rgb(read_frame(path, development=development), rng)
             if min(frame.pixels.shape[:2]) < smallest_side:
-                height, width = frame.pixels.shape[:2]
-                raise PhotoError(path, f"{width}×{height} pixels are too few: a crop takes {smallest_side} a side")
+                raise PhotoError(path, too_few(frame.pixels.shape, smallest_side))
             if _clipped_share(frame.pixels) > MOST_CLIPPED:
                 raise PhotoError(path, "it is black or white nearly all over: there is no noise to learn from")
             pixels = np.repeat(frame.pixels, 3, axis=2) if frame.pixels.shape[2] == 1 else frame.pixels
@@ -102,6 +101,11 @@ def load_photos(
     training, held_out = sorted(order[keep_out:]), sorted(order[:keep_out])
     said = development.as_json() if Kind.RAW in kinds else None
     return PhotoSet([photos[i] for i in training], [photos[i] for i in held_out], refused, said)
+
+
+def too_few(shape: Sequence[int], least: int) -> str:
+    """Why a photo of this shape (H, W, ...) is refused, where a crop takes `least` pixels a side."""
+    return f"{shape[1]}×{shape[0]} pixels are too few: a crop takes {least} a side"
 
 
 def _as_rgb(frame: Frame, rng: np.random.Generator) -> Frame:

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from nsp_pipeline.calibration.archive.survey import measure_pixels
-from nsp_pipeline.cli.calibrate.plan import Plan
+from nsp_pipeline.cli.calibrate.plan import Plan, StudentPlan
 from nsp_pipeline.cli.calibrate.stages import calibrate_student, train_blind_spot
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
@@ -44,6 +44,10 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
             training_folder(out, resume=plan.resume, first=ranks.first, stopped=stop.asked) as folder,
         ):
             photos = _read(plan, files, folder, console)
+            if plan.student:
+                plan, photos = _suited(plan, plan.student, photos, console)
+            for reason in photos.refused:
+                say(console, f"left out: {reason}", style="yellow")
             this = Run(folder, ranks, stop, begun, console)
             noise = measure_pixels([photo.pixels for photo in photos.training], NOISE_SAMPLES)
             if plan.student:
@@ -56,19 +60,30 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
 def _read(plan: Plan, files: Sequence[Path], folder: Path, console: Console) -> "PhotoSet":
     """Read the photos, and say which cannot serve."""
     from nsp_pipeline.calibration.student.own_noise import smallest_side
+    from nsp_pipeline.calibration.student.suited import LEAST_CROP
     from nsp_pipeline.calibration.training.photos import load_photos
 
     settings = plan.student.settings if plan.student else plan.settings
+    least = smallest_side(min(LEAST_CROP, settings.crop)) if plan.student else settings.crop
     say(console, f"reading {len(files)} photos")
-    photos = load_photos(
+    return load_photos(
         files,
-        smallest_side=smallest_side(plan.student.settings) if plan.student else plan.settings.crop,
+        smallest_side=least,
         memory=settings.memory,
         seed=settings.seed,
         cache=settings.cache,
         cache_folder=cache_of(folder),
         development=plan.development,
     )
-    for reason in photos.refused:
-        say(console, f"left out: {reason}", style="yellow")
-    return photos
+
+
+def _suited(plan: Plan, student: StudentPlan, photos: "PhotoSet", console: Console) -> "tuple[Plan, PhotoSet]":
+    """The network that the photos would be made with, in crops that they hold."""
+    from nsp_pipeline.calibration.student.suited import large_enough, settings_for, start_for
+
+    start = start_for(student.start, photos.training)
+    second = start is not student.start
+    settings = settings_for(start, student.settings, photos, unsmoothed=second)
+    if second:
+        say(console, f"nobody has smoothed the noise of these photos: the second network of {start.name} is trained")
+    return replace(plan, student=StudentPlan(settings, start)), large_enough(photos, settings)
