@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import safetensors.torch
 import torch
@@ -30,6 +31,9 @@ from nsp_pipeline.profiles.spec import BackboneSpec, InferenceSpec
 MakeOnnx = Callable[[Backbone, str, InferenceSpec, Mapping[str, str]], bytes]
 """(network, mode, PD at inference, metadata) -> checked ONNX file; handed in, as export is a package of its own."""
 
+
+OF_A_NETWORK = "pairs", "inference", "backbone"
+"""What `profile.json` says of one network; all else it says of the photos, and of how it came about."""
 
 MANTISSA = 11
 """Bits that weights keep, as many as float16 has: relative errors of 2^-11 at most, far below what engines change."""
@@ -63,6 +67,7 @@ def publish(
     shot_pairs: ShotPairs | None,
     make_onnx: MakeOnnx,
     camera_noise: CameraNoise | None = None,
+    around: Profile | None = None,
 ) -> Profile:
     """Write a profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
@@ -73,6 +78,7 @@ def publish(
         fields: what `profile.json` says of photos, data and pairs.
         choose: says how a network of this training should be run.
         camera_noise: what the photos say of their camera's noise; it serves wherever the profile does.
+        around: the profile whose second network this is, trained further: its own network stays beside it.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -114,14 +120,15 @@ def publish(
     modes = {mode: file for mode, file in MODEL_FILES.items() if network.blind or mode != "sr"}
     files = {file: make_onnx(network, mode, choice.inference, metadata) for mode, file in modes.items()}
     files[WEIGHTS_FILE] = weights
-    if camera_noise:
-        files[NOISE_FILE] = noise_file(camera_noise)
+    known = {NOISE_FILE: noise_file(camera_noise)} if camera_noise else {}
+    if around:
+        return _within(target, around, everything, files, known)
     second = base.unsmoothed if base else None
     if base and second:
         # It was not trained: photos whose noise nobody has smoothed are made as before.
         files[UNSMOOTHED_FILE] = base.content[UNSMOOTHED_FILE]
     files[CARD_FILE] = (profile_card(everything) + (second_network(second) if second else "")).encode()
-    return write_profile(target, everything, files)
+    return write_profile(target, everything, files | known)
 
 
 def publish_base(target: Path, base: Profile, fields: Mapping[str, object], reason: str) -> Profile:
@@ -133,12 +140,39 @@ def publish_base(target: Path, base: Profile, fields: Mapping[str, object], reas
 
     Raises OutputError: the target exists or cannot be written.
     """
-    spec = base.spec.model_dump(mode="json", exclude={"schema_version", "files"})
     scores = {"held_out_photos": 0, "base": base.name, "accepted": False, "verdict": reason}
-    everything = {**spec, **fields, "name": target.name.removesuffix(".nsp"), "scores": scores}
-    second = base.unsmoothed
+    return _as_it_is(target, base, {**fields, "scores": scores}, {})
+
+
+def _within(
+    target: Path,
+    around: Profile,
+    everything: Mapping[str, object],
+    files: Mapping[str, bytes],
+    known: Mapping[str, bytes],
+) -> Profile:
+    """Write a profile as it is but for its second network, which is this one, and what it says of its photos."""
+    with TemporaryDirectory() as folder:
+        card = {CARD_FILE: profile_card(everything).encode()}
+        inner = write_profile(Path(folder) / UNSMOOTHED_FILE, everything, {**files, **card})
+        content = inner.path.read_bytes()
+    said = {name: field for name, field in everything.items() if name not in OF_A_NETWORK}
+    return _as_it_is(target, around, said, {**known, UNSMOOTHED_FILE: content}, inner)
+
+
+def _as_it_is(
+    target: Path,
+    base: Profile,
+    fields: Mapping[str, object],
+    files: Mapping[str, bytes],
+    second: Profile | None = None,
+) -> Profile:
+    """Write a profile with a base's own network, these fields and files, and the base's second network or another."""
+    spec = base.spec.model_dump(mode="json", exclude={"schema_version", "files"})
+    everything = {**spec, **fields, "name": target.name.removesuffix(".nsp")}
+    second = second or base.unsmoothed
     card = profile_card(everything) + (second_network(second) if second else "")
-    return write_profile(target, everything, {**base.content, CARD_FILE: card.encode()})
+    return write_profile(target, everything, {**base.content, **files, CARD_FILE: card.encode()})
 
 
 def require_judges(base: Profile | None, crops: int, shot_pairs: ShotPairs | None, fewest: str) -> None:

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from nsp_pipeline.errors import UsageError
 
@@ -32,7 +41,13 @@ class PairSpec(_Strict):
     n: int
     strategy: str
     clean_targets: bool = False
-    """Whether targets came from clean pictures: of a base that was trained on simulated shots."""
+    """Whether targets came from clean pictures, in this training or in that of what it started from: a base of
+    simulated shots."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_none_is_clean(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An nsp that does not know of it reads all profiles but those that it is said of.
+        return {name: value for name, value in serialise(self).items() if name != "clean_targets" or value}
 
 
 class InferenceSpec(_Strict):

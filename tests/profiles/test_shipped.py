@@ -40,3 +40,11 @@ def test_the_slow_one_says_that_it_is_slow() -> None:
     assert "8 times as slow" in cards["quality"]
     assert "small and fast" not in cards["quality"]
     assert all("small and fast" in cards[name] for name in ("standard", "fast"))
+
+
+def test_what_started_from_clean_targets_says_so_and_nobody_else_says_a_word() -> None:
+    pairs = load_profile(shipped_profiles()["dbsn"]).spec.pairs
+    assert pairs
+    assert pairs.model_dump()["clean_targets"] is True
+    # Versions that do not know of it refuse fields that they do not know.
+    assert "clean_targets" not in pairs.model_copy(update={"clean_targets": False}).model_dump()

@@ -57,9 +57,12 @@ def calibrate(
     trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
     if not run.ranks.first:
         return None
+    pairs: dict[str, object] = {"s": settings.s, "t": settings.t, "n": settings.n, "strategy": str(settings.strategy)}
+    if base and base.spec.pairs and base.spec.pairs.clean_targets:
+        pairs["clean_targets"] = True
     fields = {
         **about_photos([*photos.training, *photos.held_out]),
-        "pairs": {"s": settings.s, "t": settings.t, "n": settings.n, "strategy": str(settings.strategy)},
+        "pairs": pairs,
         **noise_fields(noise),
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(photos.training)},
         "development": photos.development,

@@ -75,14 +75,16 @@ def distill(
     base: Profile | None = None,
     shot_pairs: ShotPairs | None = None,
     noise: NoiseField | None = None,
+    around: Profile | None = None,
     run: RunOptions = RunOptions(),  # noqa: B008  frozen
     on_prepared: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile | None:
     """Train a student and write its profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
     With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
-    errors; its second network, if it has one, stays. The profile says the measured `noise` of the photos. Returns None
-    in all processes of a training but the first, which writes.
+    errors; its second network, if it has one, stays. The profile says the measured `noise` of the photos. A base that
+    is the second network of a profile `around` it becomes that again. Returns None in all processes of a training but
+    the first, which writes.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -109,6 +111,7 @@ def distill(
         shot_pairs=shot_pairs,
         make_onnx=make_onnx,
         camera_noise=_camera_noise(sources.noisy),
+        around=around,
     )
 
 

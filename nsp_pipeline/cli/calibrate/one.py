@@ -86,4 +86,5 @@ def _suited(plan: Plan, student: StudentPlan, photos: "PhotoSet", console: Conso
     settings = settings_for(start, student.settings, photos, unsmoothed=second)
     if second:
         say(console, f"nobody has smoothed the noise of these photos: the second network of {start.name} is trained")
-    return replace(plan, student=StudentPlan(settings, start)), large_enough(photos, settings)
+    around = student.start if second else None
+    return replace(plan, student=StudentPlan(settings, start, around)), large_enough(photos, settings)

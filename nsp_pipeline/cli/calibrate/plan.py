@@ -41,6 +41,8 @@ class StudentPlan:
 
     settings: "StudentSettings"
     start: Profile
+    around: Profile | None = None
+    """The profile that `start` is the second network of, if it is one."""
 
     @property
     def taught(self) -> bool:

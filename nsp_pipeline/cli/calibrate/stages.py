@@ -42,7 +42,8 @@ def calibrate_student(plan: Plan, photos: "PhotoSet", noise: NoiseField | None, 
     origin = Origin(plan.origin, inherited_licence(plan.licence, start, teacher))
     if this.ranks.first_says(this.stop.asked()):
         fields = student_fields(sources, origin, noise)
-        return publish_base(out, start, fields, "it was stopped before") if this.ranks.first else None
+        whole = plan.student.around or start
+        return publish_base(out, whole, fields, "it was stopped before") if this.ranks.first else None
     say(
         this.console,
         f"training on {len(photos.training)} photos, {len(photos.held_out)} held out, recipe {plan.recipe}, a student "
@@ -59,6 +60,7 @@ def calibrate_student(plan: Plan, photos: "PhotoSet", noise: NoiseField | None, 
             base=start,
             shot_pairs=plan.shot_pairs,
             noise=noise,
+            around=plan.student.around,
             run=this.options(plan.device, resume, plan.max_time, on_step),
         )
 

@@ -73,6 +73,12 @@ def noise_lines(profile: Profile) -> list[tuple[str, str]]:
     return [("noise", f"known at {isos_in_words(known)} from {photos} photo{'s' * (photos > 1)}, and used with it")]
 
 
+def _taught_by(spec: ProfileSpec) -> str:
+    if not (spec.pairs and spec.pairs.clean_targets):
+        return "noisy photos alone"
+    return f"noisy photos, and simulated shots before ({spec.scores.base})" if spec.scores.base else "simulated shots"
+
+
 def described(profile: Profile) -> str:
     """The profile in a paragraph of labelled lines: for what, from what, how good, how to use it."""
     spec = profile.spec
@@ -82,8 +88,7 @@ def described(profile: Profile) -> str:
     if spec.pairs is None:
         kind = "a student: fast, sees every pixel"
     else:
-        taught_by = "simulated shots" if spec.pairs.clean_targets else "noisy photos alone"
-        kind = f"a blind-spot network, from {taught_by}"
+        kind = f"a blind-spot network, from {_taught_by(spec)}"
     lines = [
         ("for", purpose_of(name, spec)),
         ("camera", f"{camera_of(spec)}, ISO {isos_of(spec)}"),

@@ -90,10 +90,10 @@ def _gained(profile: Profile) -> str:
     """What a calibration to a camera has come to, in a sentence."""
     scores, training = profile.spec.scores, profile.spec.training
     judged = f"{scores.held_out_photos} photo{'s' * (scores.held_out_photos != 1)} kept out of training"
-    measured = f"{scores.gain:+.2f} ± {scores.gain_error:.2f} dB over {scores.base} on {judged}"
+    measured = f"{scores.gain:+.2f} ± {scores.gain_error:.2f} dB over {scores.base} with simulated noise on {judged}"
     learnt = f"learnt from {profile.spec.data.photos} photos in {duration(training.seconds)}"
     if scores.accepted:
-        return f"calibrated: {measured}, {learnt}"
+        return f"calibrated: {measured}; real photos gain a third of that, or less; {learnt}"
     return f"nothing was surely gained on {judged}, so the profile holds the weights of {scores.base}; {learnt}"
 
 

@@ -84,7 +84,8 @@ def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
     assert profile.read(WEIGHTS_FILE) != pair.read(WEIGHTS_FILE)
     assert profile.content[UNSMOOTHED_FILE] == pair.content[UNSMOOTHED_FILE]
     assert "A second network" in profile.read("CARD.md").decode()
-    assert f"calibrated: {spec.scores.gain:+.2f} ± {spec.scores.gain_error:.2f} dB over pair on 1 photo" in made.err
+    assert f"calibrated: {spec.scores.gain:+.2f} ± {spec.scores.gain_error:.2f} dB over pair with simulated" in made.err
+    assert "on 1 photo kept out of training; real photos gain a third of that, or less" in made.err
     assert "learnt from 2 photos in" in made.err
     (line,) = [line for line in made.err.splitlines() if line.startswith("step 31/60")]
     assert " dB over pair so far  " in line
@@ -118,6 +119,24 @@ def test_a_student_that_does_not_gain_leaves_the_weights_and_says_so_in_a_senten
         in made.err
     )
     assert not (tmp_path / "mine.nsp.training" / "teacher.nsp").exists(), "no share, no teacher"
+
+
+def test_noise_that_nobody_has_smoothed_trains_the_second_network_and_leaves_the_first(
+    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+) -> None:
+    rough = save_archive(tmp_path / "rough", 3, size=(240, 200))
+    made = calibrate(photos=rough, changes=("with-teacher = true", ""))
+    assert made.code == 0, made.err
+    assert "the second network of pair is trained" in made.err
+    profile = load_profile(tmp_path / "mine.nsp")
+    assert profile.unsmoothed
+    assert pair.unsmoothed
+    assert profile.read(WEIGHTS_FILE) == pair.read(WEIGHTS_FILE)
+    assert profile.spec.backbone == pair.spec.backbone
+    assert profile.unsmoothed.read(WEIGHTS_FILE) != pair.unsmoothed.read(WEIGHTS_FILE)
+    assert profile.spec.scores == profile.unsmoothed.spec.scores
+    assert (profile.spec.scores.accepted, profile.spec.scores.base) == (True, "pair"), made.err
+    assert (profile.name, profile.spec.data.photos) == ("mine", 2)
 
 
 def test_it_can_stop_at_the_teacher(calibrate: Callable[..., Finished], tmp_path: Path) -> None:
