@@ -89,7 +89,8 @@ def publish(
     choice = choose(trained.network)
     errors = shot_pairs.errors(trained.network, choice.inference) if shot_pairs else None
     verdict = None
-    if start and shot_pairs and errors is not None:
+    by_pairs = shot_pairs is not None and errors is not None and len(errors) > 1
+    if start and shot_pairs and errors is not None and by_pairs:
         verdict = compare_errors(errors, shot_pairs.errors(start, choice.inference), "squared error on pairs of shots")
     elif start:
         verdict = _verdict(trained)
@@ -110,7 +111,7 @@ def publish(
             "version": __version__,
         },
         "scores": {
-            **_scores(held_out_photos, trained, verdict, base),
+            **_scores(held_out_photos, trained, verdict, base, by_pairs=by_pairs),
             "inference_errors": choice.errors or None,
             "pair_gain": shot_pairs.gain(errors) if shot_pairs and errors is not None else None,
         },
@@ -172,7 +173,9 @@ def _as_it_is(
     everything = {**spec, **fields, "name": target.name.removesuffix(".nsp")}
     second = second or base.unsmoothed
     card = profile_card(everything) + (second_network(second) if second else "")
-    return write_profile(target, everything, {**base.content, **files, CARD_FILE: card.encode()})
+    # What the base knows of its camera's noise is not known of these photos.
+    content = {name: data for name, data in base.content.items() if name != NOISE_FILE}
+    return write_profile(target, everything, {**content, **files, CARD_FILE: card.encode()})
 
 
 def require_judges(base: Profile | None, crops: int, shot_pairs: ShotPairs | None, fewest: str) -> None:
@@ -247,26 +250,28 @@ def _verdict(trained: Trained) -> Verdict:
     return compare(trained.judgement, trained.base_judgement)
 
 
-def _scores(held_out: int, trained: Trained, verdict: Verdict | None, base: Profile | None) -> dict[str, object]:
+def _scores(
+    held_out: int, trained: Trained, verdict: Verdict | None, base: Profile | None, *, by_pairs: bool
+) -> dict[str, object]:
     scores: dict[str, object] = {"held_out_photos": held_out}
-    scores["history"] = [(step, float(f"{error:.6g}")) for step, error in trained.history]
+    # JSON has no NaN: what could not be measured is left out.
+    scores["history"] = [(step, float(f"{error:.6g}")) for step, error in trained.history if math.isfinite(error)]
     found, first = trained.judgement, trained.base_judgement
     if found:
-        scores["drift"] = found.drift
-        scores |= _errors(found)
-        # JSON has no NaN: what could not be measured is left out.
-        scores |= {name: value for name in ("leak", "edges") if math.isfinite(value := getattr(found, name))}
+        scores |= {name: value for name, value in _errors(found).items() if math.isfinite(value)}
+        scores |= {name: value for name in ("drift", "leak", "edges") if math.isfinite(value := getattr(found, name))}
     if verdict and base:
         scores |= {"base": base.name, "accepted": verdict.accepted, "verdict": verdict.reason}
         if first:
             scores |= {f"base_{name}": value for name, value in _errors(first).items() if name != "noisy_l1"}
-    if found and found.relative and first:
-        gained = compare_errors(found.mse, first.mse, found.what)
+    gained = compare_errors(found.mse, first.mse, found.what) if found and found.relative and first else None
+    # Where pairs of shots decided, theirs is the gain that is told.
+    if gained and math.isfinite(gained.gain) and math.isfinite(gained.standard_error) and not by_pairs:
         scores |= {"gain": round(gained.gain, 3), "gain_error": round(gained.standard_error, 3)}
     return scores
 
 
-def _errors(found: Judgement) -> dict[str, object]:
+def _errors(found: Judgement) -> dict[str, float]:
     """What `profile.json` calls a network's own errors; those in dB beside its base say nothing by themselves."""
     if found.relative:
         return {}

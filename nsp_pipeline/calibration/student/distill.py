@@ -119,7 +119,7 @@ def student_fields(sources: Sources, origin: Origin, noise: NoiseField | None = 
     """What `profile.json` says of the photos that a student is made from, and of their noise."""
     return {
         # A student of one camera's photos is that camera's; one of clean photos serves any.
-        **about_photos(sources.noisy.training if sources.noisy else []),
+        **about_photos([*sources.noisy.training, *sources.noisy.held_out] if sources.noisy else []),
         "pairs": None,
         **noise_fields(noise),
         "data": {"origin": origin.description, "licence": origin.licence, "photos": len(sources.photos())},

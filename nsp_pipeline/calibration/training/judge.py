@@ -1,5 +1,6 @@
 """What is said of a network on held-out photos, and whether it beats another on the same ones."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,9 @@ LEAK_BELOW = 0.85
 """Residual over noise variance in flat places: lower means that the target's noise could be foreseen."""
 
 STANDARD_ERRORS = 2.0
+
+LEAST_GAIN = 0.05
+"""In dB: what gains less on photos kept out is no better, however sure that is. Real photos gain a third of it."""
 
 NOISE_LEFT = "what is left of the noise (RMS share)"
 """What is said of students that learn from simulated cameras."""
@@ -54,8 +58,11 @@ class Judgement:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Sort key of checkpoints, the best first; one whose error is small because noise leaks comes last."""
-        return self.leaks, self.mean
+        """Sort key of checkpoints, the best first; one whose error is small because noise leaks comes last.
+
+        One that went astray, and has no error at all, comes after its like.
+        """
+        return self.leaks, self.mean if math.isfinite(self.mean) else math.inf
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,9 @@ def compare(candidate: Judgement, base: Judgement) -> Verdict:
     verdict = compare_errors(candidate.mse, base.mse, candidate.what)
     if candidate.leaks:
         reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"
+        return replace(verdict, accepted=False, reason=reason)
+    if candidate.relative and verdict.accepted and verdict.gain < LEAST_GAIN:
+        reason = f"{verdict.gain:+.3g} ± {verdict.standard_error:.2g} in {candidate.what} is too little to tell"
         return replace(verdict, accepted=False, reason=reason)
     for what, errors in candidate.others.items():
         other = compare_errors(errors, base.others[what], what)

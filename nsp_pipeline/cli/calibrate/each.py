@@ -71,7 +71,7 @@ def _here(
         this = replace(plan, resume=plan.resume and has_checkpoint(target), max_time=seconds)
         try:
             outcome = calibrate_one(this, group.paths, target)
-        except NspError as error:
+        except (NspError, OSError) as error:
             say(console, f"no profile for {group.name}: {error}", style="red")
             failed += 1
             continue

@@ -76,7 +76,8 @@ def training_folder(
 def has_checkpoint(out: Path) -> bool:
     """Whether a training of this profile, or of its teacher, was cut off, and can be resumed."""
     folder = folder_of(out)
-    return is_half_trained(folder) or is_half_trained(folder / TEACHER_FOLDER)
+    taught = (folder / TEACHER_FILE).exists() and not out.exists()
+    return taught or is_half_trained(folder) or is_half_trained(folder / TEACHER_FOLDER)
 
 
 def is_half_trained(folder: Path) -> bool:

@@ -110,3 +110,20 @@ def test_correlated_noise_shows_as_a_leak() -> None:
 
     assert leaks[0] == pytest.approx(1.1, abs=0.15)  # a mean of 9 pixels leaves a ninth
     assert leaks[1] < 0.8
+
+
+def test_a_gain_too_small_to_tell_is_none_however_sure_it_is() -> None:
+    nothing = np.zeros(64)
+    base = replace(judgement(nothing), others={"dB on photos": nothing})
+    for gain, accepted in ((0.04, False), (0.06, True)):
+        found = replace(judgement(nothing - gain), others={"dB on photos": nothing - gain})
+        assert compare(found, base).accepted is accepted
+    assert (
+        "too little to tell"
+        in compare(replace(base, mse=nothing - 0.01, others={"dB on photos": nothing - 1}), base).reason
+    )
+
+
+def test_a_checkpoint_that_went_astray_comes_last() -> None:
+    astray, good, better = (judgement(np.full(4, error)) for error in (np.nan, 2e-3, 1e-3))
+    assert sorted([astray, good, better], key=lambda found: found.rank) == [better, good, astray]
