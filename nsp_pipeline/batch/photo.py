@@ -279,13 +279,17 @@ def read_photo(task: Task, settings: RunSettings, allocate: Allocate) -> Ready:
 def _noise_of(frame: Frame, task: Task, settings: RunSettings) -> NoiseLevel | None:
     """The noise of a photo that networks see as it is; None for others, and where rows to look at are still to come.
 
-    What the profile knows of the camera's noise is part of it.
+    What the profile knows of the camera's noise is part of it; where it knows any, rows that are needed are waited for,
+    which raises PhotoError where they cannot be read.
     """
-    is_whole = frame.rows is None or looks_at_windows()
-    if frame.pixels.dtype.kind != "u" or not is_whole or tone_for(frame, settings.inference.light):
+    if tone_for(frame, settings.inference.light):
         return None
     assert task.profile is not None
     known = known_noise(task.profile, frame.kind, frame.camera, settings.domain_of(task))
+    if frame.rows and not looks_at_windows():
+        if known is None:
+            return None
+        frame.rows.wait(len(frame.pixels))
     return estimate_noise(frame.pixels, prior=known)
 
 

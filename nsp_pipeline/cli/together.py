@@ -34,19 +34,31 @@ def main() -> None:
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seconds", type=int, default=1500, show_default=True, help="Time to train, start included.")
 @click.option("--device", default="cuda", show_default=True)
-@click.option("--workers", type=int, default=12, show_default=True, help="Processes that simulate cameras.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=12, show_default=True, help="Processes that simulate cameras."
+)
 @click.option("--students", default="fast,standard,quality", show_default=True, help="Empty: the estimator alone.")
 @click.option(
     "--counts", default="36,48,60", show_default=True, help="Crops of a batch: any noise, developed light, cameras."
 )
-@click.option("--parts", type=int, default=1, show_default=True, help="Steps in which a batch is learnt from.")
+@click.option(
+    "--parts", type=click.IntRange(min=1), default=1, show_default=True, help="Steps in which a batch is learnt from."
+)
 @click.option("--side", type=int, default=192, show_default=True, help="Of the crops, in pixels.")
-@click.option("--pooled", type=int, default=40_000, show_default=True, help="Simulated shots that are held.")
+@click.option(
+    "--pooled", type=click.IntRange(min=1), default=40_000, show_default=True, help="Simulated shots that are held."
+)
 @click.option("--base", type=FOLDER, help="Weights to go on from: OUT of an earlier training.")
 @click.option("--keep-estimator", is_flag=True, help="Leave the estimator of --base as it is.")
 @click.option("--judge-every", type=int, default=60, show_default=True, help="Seconds; weights are saved then.")
-@click.option("--held-out", type=int, default=6, show_default=True, help="Every so-many-th scene is kept to judge by.")
-@click.option("--threads", type=int, help="Of the main process, on a CPU.")
+@click.option(
+    "--held-out",
+    type=click.IntRange(min=2),
+    default=6,
+    show_default=True,
+    help="Every so-many-th scene is kept to judge by.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Of the main process, on a CPU.")
 @click.option("--seed", type=int, default=0)
 def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> None:
     """Train students and estimator on SCENES, clean pictures without noise, and write their weights to OUT."""

@@ -58,7 +58,7 @@ class NoiseLevel:
     roots; None where it was not estimated. `share` (K,) says how much of the photo has each brightness; None: alike.
     `brightening` (65,) is by how much values of 0 to 1, in equal steps, are too dark because a tone curve has bent the
     noise (see bent_noise.py); None: they are not. `known_share` is how much of it is what was known of the camera
-    beforehand, 0..1 (see noise_prior.py); None: nothing was.
+    beforehand, 0..1 (see noise_prior.py); None: nothing was, or there is no noise.
     """
 
     brightness: NDArray[np.float32]

@@ -62,11 +62,12 @@ def sigma_of(level: NDArray[Precision]) -> NDArray[Precision]:
 def with_prior(found: NoiseLevel, prior: NoisePrior) -> NoiseLevel:
     """The noise of a photo by what was found in it and by what is known of its camera.
 
-    `known_share` of the result says how much of it is what was known: 0 where the photo is too unlike that, or has no
-    noise. Kinds of noise that a photo has none of, as grey photos of colour, stay away.
+    `known_share` of the result says how much of it is what was known: 0 where the photo is too unlike that. A photo
+    without noise, which may well be of the camera, is left as it was found. Kinds of noise that a photo has none of, as
+    grey photos of colour, stay away.
     """
     if found.kinds is None or not found.kinds.any():
-        return replace(found, known_share=0.0)
+        return found
     nodes = np.linspace(0, 1, TABLE_NODES)
     sigma = found.table[0]
     there = sigma > 0

@@ -24,6 +24,9 @@ DEFAULT = "standard"
 ANY_CAMERA = "for any camera"
 """Why a photo gets the built-in profile."""
 
+SHIPPED_ONCE = {"dbsn-noncommercial": "dbsn"}
+"""Profiles that ship no longer, and those that took their place."""
+
 TRAINING_SUFFIX = ".training"
 """Of the folder beside a profile in which its training keeps log, pictures and checkpoint."""
 
@@ -140,6 +143,8 @@ def find_profile(name_or_path: str) -> Profile:
         return load_profile(known[name_or_path])
     path = Path(name_or_path)
     if not os.path.exists(path):  # noqa: PTH110  (Path.exists raises where a name is too long)
+        if heir := SHIPPED_ONCE.get(name_or_path):
+            raise ProfileError(f"the profile '{name_or_path}' ships no longer; '{heir}' took its place")
         near = get_close_matches(name_or_path, known, n=1)
         meant = f"; did you mean '{near[0]}'?" if near else ""
         raise ProfileError(

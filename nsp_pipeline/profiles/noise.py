@@ -33,14 +33,15 @@ def measured_noise(profile: Profile, iso: int | None = None) -> StatedNoise | No
 def prior_for(profile: Profile, camera: Camera) -> NoisePrior | None:
     """What a profile knows of the noise of a photo by this camera, at the photo's ISO.
 
-    None where it knows nothing, for other cameras, without an ISO, and for one outside the photos that it knows.
+    None where it knows nothing, for other cameras, where either states none, and without an ISO or for one outside the
+    photos that it knows. The noise of photos that stated no ISO is that of the camera's photos of any ISO.
     """
     known, spec = profile.camera_noise, profile.spec
     if known is None:
         return None
     aliases = read_aliases(aliases_file())
     own = camera_name(Camera(spec.camera_make, spec.camera_model), aliases)
-    return known.at(camera.iso) if camera_name(camera, aliases) == own else None
+    return known.at(camera.iso) if own and camera_name(camera, aliases) == own else None
 
 
 def isos_in_words(known: CameraNoise) -> str:

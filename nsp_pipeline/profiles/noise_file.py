@@ -17,9 +17,12 @@ from nsp_pipeline.core.noise_prior import NoisePrior, level_of, sigma_of
 NOISE_FILE = "noise.json"
 LARGEST = 1 << 20
 DIGITS = 4
+LEAST_UNSURE, MOST_UNSURE = 1e-3, 1e6
+"""Nothing is known of a photo's noise to a thousandth; squares of both, and of their reciprocals, are finite."""
+MOST_PHOTOS = 10**9
 
 Level = Annotated[float, Field(ge=0, le=1)]
-Unsure = Annotated[float, Field(gt=0, le=1e6)]
+Unsure = Annotated[float, Field(ge=LEAST_UNSURE, le=MOST_UNSURE)]
 Rows, Columns = (
     Field(min_length=TABLE_ROWS, max_length=TABLE_ROWS),
     Field(min_length=TABLE_NODES, max_length=TABLE_NODES),
@@ -35,7 +38,7 @@ class _AtIso(_Known):
     """A noise table in 0..1 at an ISO, None for any, and the standard deviation of its logarithm."""
 
     iso: Annotated[int, Field(ge=1, le=1 << 30)] | None
-    photos: Annotated[int, Field(ge=1)]
+    photos: Annotated[int, Field(ge=1, le=MOST_PHOTOS)]
     table: Annotated[list[Annotated[list[Level], Columns]], Rows]
     unsure: Annotated[list[Annotated[list[Unsure], Columns]], Rows]
 
@@ -61,9 +64,14 @@ def read_noise(content: bytes) -> CameraNoise:
 
 
 def noise_file(noise: CameraNoise) -> bytes:
-    """The file's content."""
+    """The file's content; noise far from what was seen, where the line leads beyond what can be, is brought back."""
     entries = [
-        _AtIso(iso=iso, photos=photos, table=_rounded(sigma_of(prior.level)), unsure=_rounded(prior.unsure))
+        _AtIso(
+            iso=iso,
+            photos=photos,
+            table=_rounded(sigma_of(np.minimum(prior.level, level_of(np.ones(1))))),
+            unsure=_rounded(prior.unsure.clip(LEAST_UNSURE, MOST_UNSURE)),
+        )
         for iso, prior, photos in zip(noise.isos, noise.priors, noise.photos, strict=True)
     ]
     return _NoiseFile(camera=entries).model_dump_json(indent=1).encode() + b"\n"

@@ -97,3 +97,5 @@ def test_profiles_go_by_name_and_by_path(tiny_profile: Profile) -> None:
     assert find_profile(str(tiny_profile.path)).sha256 == tiny_profile.sha256
     with pytest.raises(ProfileError, match=r"no profile 'hihg'.*standard, high, low"):
         find_profile("hihg")
+    with pytest.raises(ProfileError, match="'dbsn-noncommercial' ships no longer; 'dbsn' took its place"):
+        find_profile("dbsn-noncommercial")

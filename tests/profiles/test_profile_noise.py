@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from noise_levels import seen, times
 from small_bundle import FIELDS
 
-from nsp_pipeline.core.camera_noise import CameraNoise
-from nsp_pipeline.core.noise_prior import NoisePrior, level_of
+from nsp_pipeline.core.camera_noise import CameraNoise, camera_noise
+from nsp_pipeline.core.noise_prior import NoisePrior, level_of, sigma_of
 from nsp_pipeline.denoise.known_noise import known_noise
 from nsp_pipeline.errors import ProfileError, UsageError
 from nsp_pipeline.frames.frame import Camera, Kind
 from nsp_pipeline.profiles.bundle import Profile, load_profile, write_profile
 from nsp_pipeline.profiles.noise import measured_noise, prior_for
-from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file
+from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file, read_noise
 
 STRAIGHT = {"a": 1e-3, "b": 1e-4, "straight": True, "brightness": [0.1, 0.9], "variance": [2e-4, 1e-3]}
 BENT = {"a": 0.0, "b": 0.0, "straight": False, "brightness": [0.0, 0.5, 1.0], "variance": [1e-4, 9e-4, 1e-4]}
@@ -98,11 +99,19 @@ def test_of_other_cameras_and_iso_and_of_photos_that_state_none_nothing_is_known
     assert prior_for(profile(tmp_path), camera) is None
 
 
-def test_photos_that_state_no_camera_are_like_others_that_state_none(tmp_path: Path) -> None:
+def test_of_photos_that_state_no_camera_nothing_is_known_by_a_profile_that_states_none(tmp_path: Path) -> None:
     unnamed = CameraNoise((None,), (prior(3),), (5,))
     found = knowing(tmp_path, noise_file(unnamed), camera_make=None, camera_model=None)
-    assert prior_for(found, Camera()) is not None
+    assert prior_for(found, Camera()) is None
+    assert prior_for(found, Camera(iso=1600)) is None
     assert prior_for(found, Camera("Nikon", "D800", 1600)) is None
+
+
+def test_noise_of_photos_without_iso_is_that_of_the_camera_s_photos_of_any_iso(tmp_path: Path) -> None:
+    found = knowing(tmp_path, noise_file(CameraNoise((None,), (prior(3),), (5,))))
+    assert prior_for(found, Camera("Nikon", "D800", 1600)) is not None
+    assert prior_for(found, Camera("Nikon", "D800")) is not None
+    assert prior_for(found, Camera("Nikon", "D810", 1600)) is None
 
 
 def test_a_camera_s_pictures_say_nothing_of_its_raw_and_raw_nothing_of_pictures(tmp_path: Path) -> None:
@@ -137,6 +146,18 @@ def test_what_a_newer_nsp_adds_to_it_is_left_alone(tmp_path: Path) -> None:
     assert prior_for(knowing(tmp_path, json.dumps(document).encode()), Camera("Nikon", "D800", 800)) is not None
 
 
+def test_a_line_that_leads_beyond_what_noise_can_be_is_written_as_far_as_it_can_be(tmp_path: Path) -> None:
+    known = camera_noise([(100, seen(times(5)))] * 30 + [(10_000_000, seen(times(5), 3.0))])
+    assert known is not None
+    assert sigma_of(known.priors[-1].level).max() > 1
+    found = prior_for(knowing(tmp_path, noise_file(known)), Camera("Nikon", "D800", 10_000_000))
+    assert found is not None
+    assert found.table.max() == 1
+    wild = CameraNoise((800,), (NoisePrior(np.full((4, 8), 900.0), np.full((4, 8), 1e9)),), (1,))
+    (at_once,) = read_noise(noise_file(wild)).priors
+    assert (at_once.table.max(), at_once.unsure.max()) == (1, 1e6)
+
+
 def changed(**entry: Any) -> bytes:
     document = json.loads(noise_file(KNOWN))
     document["camera"][1] |= entry
@@ -157,6 +178,8 @@ def changed(**entry: Any) -> bytes:
         changed(table=[[2.0] * 8] * 4),
         changed(table=[[float("nan")] * 8] * 4),
         changed(unsure=[[0.0] * 8] * 4),
+        changed(unsure=[[1e-200] * 8] * 4),
+        changed(photos=2**62),
         changed(unsure=[[float("inf")] * 8] * 4),
         b" " * (2 << 20),
     ],

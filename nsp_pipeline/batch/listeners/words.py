@@ -40,9 +40,10 @@ def result_line(result: Result) -> str:
 def noise_notes(made: Provenance) -> list[str]:
     """Where the noise of a photo was known from, and what it asked for, where either is out of the ordinary."""
     notes = []
-    if made.noise_known is not None:
-        known = f"{100 * made.noise_known:.0f} % of it known from the camera's other photos"
-        notes.append(known if made.noise_known else "unlike the camera's other photos: estimated from this one alone")
+    if made.noise_known == 0:
+        notes.append("unlike the camera's other photos: estimated from this one alone")
+    elif percent := round(100 * (made.noise_known or 0)):
+        notes.append(f"{percent} % of it known from the camera's other photos")
     if made.brightened is not None:
         notes.append(f"brightened by up to {made.brightened:.1f} of 255, as its noise lies under a tone curve")
     return notes

@@ -16,7 +16,7 @@ from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.core.patches import Patches, cut_patches
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Camera
-from nsp_pipeline.frames.metadata.camera_names import camera_name
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.noise.estimate import estimate_noise
 
@@ -123,11 +123,19 @@ def camera_noise_of(photos: Sequence[tuple[Camera, NDArray[np.generic]]]) -> Cam
     Args:
         photos: who made them, and their pixels (H, W, 3) as stored. Of many, some are looked at, evenly chosen.
 
-    Returns None where they are of several cameras, or show no noise, as values beyond 0..1 and light do.
+    Photos that name no camera are left out where others name theirs. Cameras go by the user's names for them.
+
+    Returns None where they are of several cameras, or show no noise, as values beyond 0..1 and light do. Raises
+    UsageError where the user's table of names is broken.
     """
-    if len({camera_name(camera, {}) for camera, _ in photos}) > 1:
+    aliases = read_aliases(aliases_file())
+    named = [(camera_name(camera, aliases), camera.iso, pixels) for camera, pixels in photos]
+    cameras = {name for name, _, _ in named if name}
+    if len(cameras) > 1:
         return None
-    seen = [(camera.iso, pixels) for camera, pixels in photos if pixels.dtype.kind == "u"]
+    seen = [
+        (iso, pixels) for name, iso, pixels in named if pixels.dtype.kind == "u" and (name in cameras or not cameras)
+    ]
     return camera_noise([(iso, estimate_noise(pixels)) for iso, pixels in _evenly(seen, MOST_ESTIMATED)])
 
 

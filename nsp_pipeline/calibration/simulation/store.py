@@ -114,6 +114,9 @@ def make_store(
     numbers = range(done, recipe.shots)
     # Forked, workers have the scenes without a copy.
     pool = mp.get_context("fork").Pool(workers, maker.stay) if workers > 1 else None
+    threads = torch.get_num_threads()
+    # Sums over several threads are rounded otherwise.
+    torch.set_num_threads(1)
     try:
         made = pool.imap(_of_this_worker, numbers, AT_A_TIME) if pool else map(maker.make, numbers)
         for number, parts in zip(numbers, made, strict=True):
@@ -125,6 +128,7 @@ def make_store(
                 _write(folder, recipe, number + 1)
             on_shot(number + 1, recipe.shots)
     finally:
+        torch.set_num_threads(threads)
         if pool:
             pool.terminate()
 

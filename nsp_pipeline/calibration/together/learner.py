@@ -87,7 +87,10 @@ class Learner:
             self.loss.copy_(torch.where(value.isfinite(), mean, self.loss))
 
     def _tame(self) -> None:
-        """Undo the scale, and shorten the gradient to CLIP, or to nothing where half precision did not hold it."""
+        """Undo the scale, and shorten the gradient to CLIP.
+
+        One that half precision did not hold is taken for none: the weights still move by the optimizer's momentum.
+        """
         gradients = [part.grad for part in self._parameters if part.grad is not None]
         torch._foreach_mul_(gradients, 1 / self._scale)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -15,12 +15,13 @@ from nsp_pipeline.cli.evaluate.score_table import comparison_document, compariso
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich
 from nsp_pipeline.core.blend import SMOOTH
+from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.denoise.photo import InferenceSettings
 from nsp_pipeline.denoise.pixels import denoise_pixels
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.errors import ExitCode
 from nsp_pipeline.evaluation.metrics import require_ssim, to_eight_bit
-from nsp_pipeline.evaluation.rivals.candidates import RIVALS, Rival, Variant, available_rivals, find_rival
+from nsp_pipeline.evaluation.rivals.candidates import RIVALS, Denoiser, Rival, Variant, available_rivals, find_rival
 from nsp_pipeline.evaluation.rivals.compare import compare, contact_sheet
 from nsp_pipeline.profiles.choose import find_profile
 
@@ -88,5 +89,8 @@ def _contender(asked: Asked, engine: Engine, name: str) -> Rival:
         [f"{name} {value:g}" for name, value in given if value]
         + [asked.inference.look] * (asked.inference.look != SMOOTH)
     )
-    run = Variant(setting, lambda pixels: to_eight_bit(denoise_pixels(pixels, engine, asked.inference).pixels))
-    return Rival(name, (run,))
+
+    def run_knowing(known: NoisePrior | None) -> Denoiser:
+        return lambda pixels: to_eight_bit(denoise_pixels(pixels, engine, asked.inference, known).pixels)
+
+    return Rival(name, (Variant(setting, run_knowing(None), lambda pair: run_knowing(asked.known(pair))),))

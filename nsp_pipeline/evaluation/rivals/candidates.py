@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nsp_pipeline.errors import MissingCapabilityError, UsageError
+from nsp_pipeline.evaluation.measure import NoisyAndClean
 from nsp_pipeline.evaluation.rivals.programs import (
     DARKTABLE_METHODS,
     Picture,
@@ -32,6 +33,12 @@ class Variant:
 
     setting: str
     run: Denoiser = field(compare=False)
+    run_on: Callable[[NoisyAndClean], Denoiser] | None = field(default=None, compare=False)
+    """What takes the place of `run` on a pair whose file says more than its pixels do."""
+
+    def on(self, pair: NoisyAndClean) -> Denoiser:
+        """What denoises a pair's noisy photo; raises PhotoError where its file cannot be asked."""
+        return self.run_on(pair) if self.run_on else self.run
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def compare(
         _count(untouched, before, truth, 0.0, place)
         for rival, columns in zip(contenders, tallies, strict=True):
             for variant, tally in zip(rival.variants, columns, strict=True):
-                after, seconds = timed(variant.run, before)
+                after, seconds = timed(variant.on(pair), before)
                 _count(tally, after, truth, seconds, place)
                 done += 1
                 on_run(done, total)

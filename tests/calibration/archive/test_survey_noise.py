@@ -1,12 +1,14 @@
 """What photos say of their camera's noise."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from noisy_photos import noisy_scene
 
+from nsp_pipeline.calibration.archive import survey
 from nsp_pipeline.calibration.archive.survey import camera_noise_of
 from nsp_pipeline.frames.frame import Camera
 
@@ -29,6 +31,24 @@ def test_it_is_that_of_the_photos_by_their_iso() -> None:
 
 def test_photos_of_two_cameras_have_no_noise_in_common() -> None:
     assert camera_noise_of(shots([0]) + shots([1], Camera("Maker", "Maker Two", 800))) is None
+
+
+def test_cameras_go_by_the_user_s_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "cameras.toml"
+    table.write_text('[aliases]\n"Maker Two" = "Maker One"\n')
+    monkeypatch.setattr(survey, "aliases_file", lambda: table)
+    found = camera_noise_of(shots([0]) + shots([1], Camera("Maker", "Maker Two", 800)))
+    assert found is not None
+    assert found.photos == (2,)
+
+
+def test_photos_that_name_no_camera_are_left_out_where_others_name_theirs() -> None:
+    found = camera_noise_of(shots([0, 1]) + shots([2], Camera()) + shots([3], Camera(iso=800)))
+    assert found is not None
+    assert (found.isos, found.photos) == ((800,), (2,))
+    unnamed = camera_noise_of(shots([0, 1], Camera()))
+    assert unnamed is not None
+    assert (unnamed.isos, unnamed.photos) == ((None,), (2,))
 
 
 def test_an_edited_photo_among_originals_hardly_counts() -> None:

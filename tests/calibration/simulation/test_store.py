@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nsp_pipeline.calibration.simulation.scenes import Scenes
 from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
@@ -44,8 +45,14 @@ def test_an_interrupted_store_ends_as_an_undisturbed_one(tmp_path: Path, scenes:
         assert np.array_equal(getattr(whole, name), getattr(mended, name), equal_nan=name == "told")
 
 
-def test_shots_are_the_same_however_many_processes_make_them(tmp_path: Path, scenes: Scenes) -> None:
-    make_store(tmp_path / "one", RECIPE, scenes)
+def test_shots_are_the_same_however_many_processes_and_threads_make_them(tmp_path: Path, scenes: Scenes) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        make_store(tmp_path / "one", RECIPE, scenes)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(threads)
     make_store(tmp_path / "three", RECIPE, scenes, workers=3)
     one, three = ShotStore(tmp_path / "one"), ShotStore(tmp_path / "three")
     for name in RECIPE.arrays:

@@ -194,6 +194,9 @@ def test_mixed_weights_lie_on_the_way_and_become_a_profile_that_denoises(tmp_pat
     [
         (["train", "{0}", "{0}/out", "--device", "cpu"], "cannot be read as a picture"),
         (["train", "{0}/none", "{0}/out", "--counts", "1,2"], "three whole numbers"),
+        (["train", "{0}/none", "{0}/out", "--parts", "0"], "--parts': 0 is not in the range"),
+        (["train", "{0}/none", "{0}/out", "--workers", "-1"], "--workers': -1 is not in the range"),
+        (["train", "{0}/none", "{0}/out", "--held-out", "1"], "--held-out': 1 is not in the range"),
         (["mix", "{0}/t", "{0}/a.txt", "half={0}/a.txt"], "no SHARE=FILE"),
     ],
 )

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from knowing_profile import write_knowing
 from noisy_photos import clean_scene, noisy_scene
 from PIL import Image
 from run_nsp import Finished
 
+from nsp_pipeline.calibration.archive.survey import camera_noise_of
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.with_pd import EngineWithPd
 from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.evaluation.rivals import programs as other_programs
 from nsp_pipeline.evaluation.rivals.candidates import find_rival
 from nsp_pipeline.evaluation.rivals.compare import telling_crop
+from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import find_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
@@ -54,6 +57,28 @@ def test_rivals_stand_beside_the_profile_at_their_best(real_nsp: Nsp, pairs: tup
         first = np.asarray(picture)[16 : 16 + 80, :96]
     assert np.array_equal(first, noisy_scene(0, 80, 96))
     assert "nlm" in real_nsp("evaluate", "fast", *arguments).out
+
+
+def test_a_profile_that_knows_its_camera_s_noise_has_one_score_alone_and_beside_others(
+    real_nsp: Nsp, pairs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    camera = Camera("Maker", "Maker One", 800)
+    noise = camera_noise_of([(camera, noisy_scene(seed, 160, 192)) for seed in range(2, 5)])
+    assert noise is not None
+    mine = write_knowing(tmp_path / "mine.nsp", camera, noise).path
+    exif = Image.Exif()
+    exif[271], exif[272], exif.get_ifd(0x8769)[34855] = "Maker", "Maker One", 800
+    noisy, clean = pairs
+    for photo in noisy.iterdir():
+        with Image.open(photo) as picture:
+            picture.save(photo, exif=exif)
+    arguments = ["--noisy", noisy, "--clean", clean, "--engine", "onnx", "--json"]
+    alone = json.loads(real_nsp("evaluate", mine, *arguments).out)
+    first = json.loads(real_nsp("evaluate", mine, *arguments, "--against", "fast").out)
+    second = json.loads(real_nsp("evaluate", "fast", *arguments, "--against", mine).out)
+    scores = [{row["denoiser"]: row["psnr"] for row in rows} for rows in (first, second)]
+    assert scores[0][str(mine)] == scores[1][str(mine)] == pytest.approx(alone["denoised"]["psnr"])
+    assert scores[0]["fast"] == scores[1]["fast"] != scores[0][str(mine)]
 
 
 def test_what_is_not_installed_is_named(
