@@ -202,14 +202,18 @@ def _round(network: Backbone) -> None:
 
 
 def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
-    """What `profile.json` says of the camera: make and model where all photos are of one, and the range of ISO."""
+    """What `profile.json` says of the camera: make and model where all photos are of one, and the range of ISO.
+
+    Photos that state no camera do not speak against one that at least half of them state.
+    """
     isos = [photo.camera.iso for photo in photos if photo.camera.iso]
     # Spellings of one camera are one, the user's own among them; the first photo's stands for all.
     aliases = _aliases()
-    one = len({camera_name(photo.camera, aliases) for photo in photos}) == 1
+    named = [photo.camera for photo in photos if camera_name(photo.camera, aliases)]
+    one = len({camera_name(camera, aliases) for camera in named}) == 1 and 2 * len(named) >= len(photos)
     return {
-        "camera_make": photos[0].camera.make if one else None,
-        "camera_model": photos[0].camera.model if one else None,
+        "camera_make": named[0].make if one else None,
+        "camera_model": named[0].model if one else None,
         "iso_min": min(isos, default=None),
         "iso_max": max(isos, default=None),
     }
