@@ -126,3 +126,32 @@ def test_a_ledger_that_cannot_be_written_or_read_ends_no_night(user_profiles: Pa
     user_profiles.write_bytes(b"no folder")
     ledger.spend("a", 20.0)
     assert ledger.spent() == {}
+
+
+SPENDER = """
+import sys
+from pathlib import Path
+from nsp_pipeline.calibration.night.ledger import Ledger
+ledger = Ledger([Path("in")], Path("out"))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(60):
+    ledger.spend("one", 1.0)
+"""
+
+
+def test_two_runs_of_one_command_lose_none_of_each_others_seconds(
+    user_profiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = start_python("-c", SPENDER)
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert other.stdout.readline().strip() == "ready"
+    ledger = Ledger([Path("in")], Path("out"))
+    other.stdin.write("\n")
+    other.stdin.flush()
+    for _ in range(60):
+        ledger.spend("two", 1.0)
+    other.communicate()
+    assert ledger.spent() == {"one": 60.0, "two": 60.0}
