@@ -15,16 +15,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
-from nsp_pipeline.calibration.night.memory import Outcome, place_of
-from nsp_pipeline.cli.night.one_group import GOES_ON, GroupEnd, GroupTask, Train, calibrate_group
+from nsp_pipeline.calibration.night.memory import Outcome
+from nsp_pipeline.cli.night.one_group import GOES_ON, GroupEnd, GroupTask, Train, calibrate_group, checkpoints
 from nsp_pipeline.cli.shared.stop_signals import handed_to
-from nsp_pipeline.cli.shared.training_folder import folder_of
 from nsp_pipeline.cli.shared.verbosity import is_quiet, quietly
 from nsp_pipeline.errors import NspError
-from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX
 
 TICK_SECONDS = 0.1
-CHECKPOINT_FILE = "checkpoint.pt"
 
 
 class Interrupts:
@@ -86,9 +83,7 @@ class Checkpoint:
     """Whether a training, or one of its stages, has written its checkpoint since somebody looked."""
 
     def __init__(self, task: GroupTask) -> None:
-        group = task.candidate.group
-        target = place_of(task.candidate.key) / f"{group.slug}{BUNDLE_SUFFIX}"
-        self._folder = folder_of(target)
+        self._candidate = task.candidate
         self._seen = self._written()
 
     def look(self) -> None:
@@ -101,7 +96,7 @@ class Checkpoint:
 
     def _written(self) -> set[tuple[Path, int]]:
         found = set()
-        for path in self._folder.rglob(CHECKPOINT_FILE):
+        for path in checkpoints(self._candidate):
             with suppress(OSError):  # another one takes its place
                 found.add((path, path.stat().st_mtime_ns))
         return found

@@ -19,7 +19,7 @@ from nsp_pipeline.calibration.archive.verdict import time_in_words
 from nsp_pipeline.calibration.night.candidates import counted
 from nsp_pipeline.cli.calibrate.command import usual_plan
 from nsp_pipeline.cli.calibrate.how_long import usual_seconds
-from nsp_pipeline.cli.night.one_group import GroupEnd
+from nsp_pipeline.cli.night.one_group import GroupEnd, training_device
 from nsp_pipeline.cli.night.stage import Night, Survey, calibrate_groups, document, require_place, survey
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.say import say
@@ -50,7 +50,7 @@ class Before:
         """Print which groups would be calibrated, for how long, and which would not, unless it is to be JSON."""
         found = survey([job.input for job in self.run.plan.jobs], self.night)
         if found.candidates:
-            require_training()
+            self._require_training()
         whole = usual_seconds() if found.candidates else None
         if not as_json:
             for line in _lines(found, self.night.seconds, whole):
@@ -104,11 +104,16 @@ class Before:
 
     def _require_all(self, console: Console) -> None:
         """Ask for whatever trainings and photos will need, before what takes long."""
-        require_training()
+        self._require_training()
         require_place()
         if self.run.plan.jobs:
             require_writable(self.run.plan.root / RECORD_FOLDER, "the output")
         self.run.require_engine(lambda line: say(console, line))
+
+    def _require_training(self) -> None:
+        """Raise MissingCapabilityError without PyTorch, or where it cannot use the device."""
+        require_training()
+        training_device(self.night.device, None)  # which leaves the threads of this process as they are
 
     def _with_what_is_left(self) -> FolderRun:
         most = self.run.settings.max_seconds

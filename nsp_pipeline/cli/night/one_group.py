@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
 
+from nsp_pipeline import __version__
 from nsp_pipeline.atomic_file import remove
 from nsp_pipeline.calibration.archive.verdict import time_in_words
 from nsp_pipeline.calibration.night.candidates import Candidate, counted
@@ -30,12 +32,16 @@ from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.training import usable
 from nsp_pipeline.cli.shared.training_folder import folder_of, has_checkpoint
-from nsp_pipeline.errors import ExitCode, NspError, OutputError, UsageError
+from nsp_pipeline.errors import ExitCode, MissingCapabilityError, NspError, OutputError, UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
 from nsp_pipeline.profiles.choose import BUILTIN, choose_profile, find_profile, look_again, user_folder
 
 GOES_ON = "the calibration was cut off; the same command goes on with it"
+
+CHECKPOINT_FILE = "checkpoint.pt"
+LONGEST_STEM = 100
+"""Bytes of a profile's name without its number: with `.training` and the like behind it, no disk's limit."""
 
 Train = Callable[[Plan, Sequence[Path], Path], Made]
 """`calibrate_one`, or what stands in for it."""
@@ -74,10 +80,59 @@ def fitting_profile(camera: Camera) -> str | None:
     return profile.path.name.removesuffix(BUNDLE_SUFFIX) if profile else None
 
 
+def training_device(device: str, threads: int | None) -> str:
+    """The device to train on (see usable); raises MissingCapabilityError where PyTorch cannot use it.
+
+    No photo is to blame for that: what is half done waits until the device is back.
+    """
+    try:
+        return usable(device, threads)
+    except UsageError as error:
+        raise MissingCapabilityError(f"{error}; --calibrate trains there: take --device cpu, or mend that") from None
+
+
+def target_of(candidate: Candidate) -> Path:
+    """Where the training of a group writes its profile, before that is kept."""
+    stem = candidate.group.slug.encode()[:LONGEST_STEM].decode(errors="ignore").rstrip("-.")
+    return place_of(candidate.key) / f"{stem}{BUNDLE_SUFFIX}"
+
+
+def checkpoints(candidate: Candidate) -> list[Path]:
+    """The checkpoints that a training of a group, or one of its stages, has left; asked without PyTorch."""
+    return list(folder_of(target_of(candidate)).rglob(CHECKPOINT_FILE))
+
+
+def goes_on(candidate: Candidate) -> bool:
+    """Whether a calibration of these very photos was cut off and left something to go on from."""
+    record = recall(place_of(candidate.key))
+    if record is None or not _is_of(record, candidate):
+        return False
+    return target_of(candidate).exists() or bool(checkpoints(candidate))
+
+
+def done_before(candidate: Candidate, seconds: float) -> GroupEnd | None:
+    """What another run has made of a group meanwhile; None where it may be calibrated, in so many seconds."""
+    photos = len(candidate.group.paths)
+    look_again()
+    if name := candidate.fits(fitting_profile):
+        return GroupEnd(candidate.title, photos, Outcome.KEPT, f"another run made profile {name} meanwhile", name)
+    if (reason := settled(candidate, seconds)) and (record := recall(place_of(candidate.key))):
+        return GroupEnd(candidate.title, photos, record.outcome, reason)
+    return None
+
+
+def _is_of(record: Record, candidate: Candidate) -> bool:
+    """Whether a record is of a calibration of these photos, by this version, that was cut off or is under way."""
+    if (record.outcome, record.version) != (Outcome.CUT_OFF, __version__):
+        return False
+    return record.files == fingerprint(candidate.group.paths)
+
+
 def calibrate_group(task: GroupTask, train: Train) -> GroupEnd:
     """Calibrate a group, unless another run does or has done so, and keep the profile if it was accepted.
 
-    A training that was cut off goes on. Raises OutputError where nothing can be kept, and what `train` raises.
+    A training that was cut off goes on. Raises OutputError where nothing can be kept, MissingCapabilityError where the
+    device is of no use, and what `train` raises.
     """
     candidate = task.candidate
     place = place_of(candidate.key)
@@ -88,26 +143,24 @@ def calibrate_group(task: GroupTask, train: Train) -> GroupEnd:
     with held(place) as mine:
         if not mine:
             return ended(Outcome.BUSY, "another run is calibrating these photos")
-        look_again()
-        if name := candidate.fits(fitting_profile):
-            return ended(Outcome.KEPT, f"another run made profile {name} meanwhile", name)
-        if (reason := settled(candidate, task.seconds)) and (record := recall(place)):
-            return ended(record.outcome, reason)
+        if done := done_before(candidate, task.seconds):
+            return done
         return ended(*_calibrate(task, place, train))
 
 
 def _calibrate(task: GroupTask, place: Path, train: Train) -> tuple[Outcome, str, str | None]:
     group = task.candidate.group
     assert group.iso
+    device = training_device(task.device, task.threads)
     begun = Record(Outcome.CUT_OFF, "", len(group.paths), group.iso, task.seconds, fingerprint(group.paths))
     before = recall(place)
-    if before is None or (before.outcome, before.files, before.version) != (begun.outcome, begun.files, begun.version):
+    if before is None or not _is_of(before, task.candidate):
         _clear(place)
     remember(place, begun)
-    target = place / f"{group.slug}{BUNDLE_SUFFIX}"
+    target = target_of(task.candidate)
     began = time.monotonic()
     try:
-        profile = _trained(task, target, train)
+        profile = _trained(replace(task, device=device), target, train)
     except NspError as error:
         reason = " ".join(str(error).split())
         if error.exit_code in (ExitCode.USAGE, ExitCode.SOME_FAILED):  # the photos' fault, and not the machine's
@@ -139,7 +192,7 @@ def _trained(task: GroupTask, target: Path, train: Train) -> Profile | None:
         if not has_checkpoint(target):
             return load_profile(target)  # killed before it could be kept
         remove(target)  # of an interrupted training: it goes on
-    plan = replace(task.plan, device=usable(task.device, task.threads), max_time=task.seconds)
+    plan = replace(task.plan, device=task.device, max_time=task.seconds)
     try:
         made = _resumed(plan, task.candidate.group.paths, target, train)
     except KeyboardInterrupt:
@@ -166,19 +219,42 @@ def _keep(made: Path) -> str:
 
     The log and pictures of its training come along, as they lie beside any profile that `nsp calibrate` makes.
     """
-    number = 1
-    while True:
+    for number in count(1):
         final = user_folder() / (f"{made.stem}-{number}{BUNDLE_SUFFIX}" if number > 1 else made.name)
-        if not os.path.lexists(final) and not os.path.lexists(folder_of(final)):
-            break
-        number += 1
-    try:
-        made.rename(final)
-    except OSError as error:
-        raise OutputError(f"{final}: the profile cannot be kept there: {error.strerror or error}") from error
+        try:
+            if not os.path.lexists(folder_of(final)) and _moved(made, final):
+                break
+        except OSError as error:
+            raise OutputError(f"{final}: the profile cannot be kept there: {error.strerror or error}") from error
     with suppress(OSError):
         folder_of(made).rename(folder_of(final))
     return final.name.removesuffix(BUNDLE_SUFFIX)
+
+
+def _moved(made: Path, final: Path) -> bool:
+    """Move a file to a name; False where the name is taken, however lately: a rename would replace what is there."""
+    try:
+        os.link(made, final)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without hard links, such as exFAT
+        return _moved_without_links(made, final)
+    made.unlink()
+    return True
+
+
+def _moved_without_links(made: Path, final: Path) -> bool:
+    """The same with an empty file that takes the name first, which the profile then replaces."""
+    try:
+        os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        return False
+    try:
+        made.replace(final)
+    except OSError:
+        remove(final)
+        raise
+    return True
 
 
 def _clear(place: Path) -> None:

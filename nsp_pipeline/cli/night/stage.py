@@ -1,7 +1,7 @@
 """The calibrations of a night, one group after the other, within the time that they have together."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from nsp_pipeline.calibration.archive.groups import read_headers
 from nsp_pipeline.calibration.archive.shares import LEAST_SECONDS, share_of, with_time_enough, worth
 from nsp_pipeline.calibration.night.candidates import Candidate, LeftOut, counted, find_candidates
 from nsp_pipeline.calibration.night.ledger import Ledger
-from nsp_pipeline.calibration.night.memory import Outcome, calibration_folder, held, place_of, recall, settled
+from nsp_pipeline.calibration.night.memory import Outcome, calibration_folder, held, place_of, settled
 from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.night.apart import Interrupts, calibrate_apart, heard
-from nsp_pipeline.cli.night.one_group import GroupEnd, GroupTask, Train, fitting_profile
+from nsp_pipeline.cli.night.one_group import GroupEnd, GroupTask, Train, done_before, fitting_profile, goes_on
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
@@ -66,13 +66,23 @@ class Survey:
         return {candidate.key: len(candidate.group.paths) for candidate in self.candidates}
 
     def share(self, candidate: Candidate, seconds: float) -> float:
-        """How long (s) a candidate may take of the time for all."""
-        return share_of(candidate.key, self.photos, seconds, self.spent)
+        """How long (s) a candidate may take of the time for all (see allowed)."""
+        return allowed(candidate, self.photos, seconds, self.spent)
 
     def is_begun(self, candidate: Candidate) -> bool:
-        """Whether a calibration of it was cut off."""
-        record = recall(place_of(candidate.key))
-        return record is not None and record.outcome is Outcome.CUT_OFF
+        """Whether a calibration of it was cut off that can be gone on with."""
+        return goes_on(candidate)
+
+
+def allowed(candidate: Candidate, photos: Mapping[str, int], seconds: float, spent: Mapping[str, float]) -> float:
+    """Return how long (s) a candidate's training may take, of its share of the time for all.
+
+    One that goes on has its whole share, in which it counts what it took before. Where killed runs left nothing to go
+    on from, what they took is gone: else a command that is killed again and again would have its time each time.
+    """
+    share = share_of(candidate.key, photos, seconds, spent)
+    lost = 0.0 if goes_on(candidate) else spent.get(candidate.key, 0.0)
+    return max(0.0, share - lost)
 
 
 def survey(paths: Sequence[Path], night: Night) -> Survey:
@@ -90,7 +100,14 @@ def survey(paths: Sequence[Path], night: Night) -> Survey:
             share = share_of(candidate.key, photos, night.seconds, spent)
             reason = f"its share of the time is {duration(share)}, and {duration(LEAST_SECONDS)} are the least"
             left_out.append(LeftOut(candidate.title, photos[candidate.key], reason if share else SPENT))
-    kept = [candidate for candidate in open_ if candidate.key in enough]
+    kept = []
+    for candidate in open_:
+        if candidate.key not in enough:
+            continue
+        if goes_on(candidate) or allowed(candidate, enough, night.seconds, spent) >= LEAST_SECONDS:
+            kept.append(candidate)
+        else:
+            left_out.append(LeftOut(candidate.title, photos[candidate.key], SPENT))
     return Survey(sorted(kept, key=lambda candidate: worth(candidate.group), reverse=True), left_out, spent)
 
 
@@ -160,14 +177,16 @@ class _Stage:
         self._interrupts = interrupts
         self._console = console
 
-    def calibrate(self, candidate: Candidate) -> GroupEnd:
-        """Give a group its turn, and note what time it takes."""
+    def calibrate(self, candidate: Candidate, waited: float = 0.0) -> GroupEnd:
+        """Give a group its turn, and note what time it takes; what was `waited` for it (s) is part of its time."""
         night, ledger = self._night, self._night.ledger
-        seconds = self._share(candidate)
+        seconds = self._allowed(candidate) - waited
+        if waited:
+            ledger.spend(candidate.key, waited)
         photos = len(candidate.group.paths)
-        if seconds <= 0:
+        if seconds <= 0 or (seconds < LEAST_SECONDS and not goes_on(candidate)):
             self._pending.pop(candidate.key)
-            return GroupEnd(candidate.title, photos, Outcome.NO_TIME, SPENT)
+            return done_before(candidate, seconds) or GroupEnd(candidate.title, photos, Outcome.NO_TIME, SPENT)
         say(self._console, f"calibrating {candidate.title}, {counted(photos)}, in {duration(seconds)} at most")
         noted = time.monotonic()
 
@@ -186,13 +205,13 @@ class _Stage:
 
     def wait_and_calibrate(self, candidate: Candidate) -> GroupEnd:
         """Wait for another run to be through with a group, and see what there is left to do."""
-        seconds = self._share(candidate)
+        seconds = self._allowed(candidate)
         say(self._console, f"waiting for the run that calibrates {candidate.title}, for {duration(seconds)} at most")
-        until = time.monotonic() + seconds
-        while self._is_busy(candidate) and time.monotonic() < until and not self._interrupts.count:
+        began = time.monotonic()
+        while (busy := self._is_busy(candidate)) and time.monotonic() < began + seconds and not self._interrupts.count:
             time.sleep(LOOK_SECONDS)
-        if not self._interrupts.count:
-            end = self.calibrate(candidate)
+        if not busy and not self._interrupts.count:
+            end = self.calibrate(candidate, waited=time.monotonic() - began)
             if end.outcome is not Outcome.BUSY:
                 return end
         reason = "another run is still calibrating these photos; a later run makes them with its profile"
@@ -205,8 +224,8 @@ class _Stage:
         except OutputError:
             return False  # the calibration itself will say it
 
-    def _share(self, candidate: Candidate) -> float:
-        return share_of(candidate.key, self._pending, self._night.seconds, self._night.ledger.spent())
+    def _allowed(self, candidate: Candidate) -> float:
+        return allowed(candidate, self._pending, self._night.seconds, self._night.ledger.spent())
 
 
 def document(found: Survey, ends: Sequence[GroupEnd]) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from nsp_pipeline.atomic_file import process_is_alive
 from nsp_pipeline.batch.folder import plan_folder
 from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
-from nsp_pipeline.cli.night import before, stage
+from nsp_pipeline.cli.night import before, one_group, stage
 from nsp_pipeline.cli.night.apart import calibrate_apart, heard
 from nsp_pipeline.cli.night.one_group import GroupTask
+from nsp_pipeline.errors import UsageError
 from nsp_pipeline.profiles.choose import choose_profile, user_entries
 
 Nsp = Callable[..., Finished]
@@ -76,6 +77,26 @@ def test_a_profile_folder_that_cannot_be_is_refused_before_the_training(
     assert refused.code == 4
     assert "profiles and calibrations cannot be written" in refused.err
     assert "calibrating" not in refused.err
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_device_that_cannot_train_is_refused_before_any_work(
+    real_nsp: Nsp,
+    user_profiles: Path,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+) -> None:
+    def useless(device: str, threads: int | None) -> str:
+        raise UsageError(f"--device {device}: PyTorch cannot use it here: no driver")
+
+    monkeypatch.setattr(one_group, "usable", useless)
+    refused = real_nsp("denoise", archive, tmp_path / "out", "--calibrate", "30m", "--device", "cuda", *options)
+    assert refused.code == 3
+    assert "--device cuda: PyTorch cannot use it here: no driver" in " ".join(refused.err.split())
+    assert not (tmp_path / "out").exists()
+    assert list(user_profiles.iterdir()) == []
 
 
 def test_a_dry_run_says_what_would_be_calibrated_for_how_long_and_what_not(

@@ -1,5 +1,7 @@
 """The calibrations of a night: in which order, for how long, and what each leaves for the next run."""
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +15,27 @@ from nsp_pipeline.calibration.night.candidates import Candidate
 from nsp_pipeline.calibration.night.memory import Outcome, held, place_of, recall
 from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
-from nsp_pipeline.cli.night import stage
+from nsp_pipeline.cli.night import one_group, stage
 from nsp_pipeline.cli.night.apart import Interrupts
-from nsp_pipeline.cli.night.one_group import GroupEnd, GroupTask, Train, calibrate_group, fitting_profile
+from nsp_pipeline.cli.night.one_group import GroupEnd, GroupTask, Train, calibrate_group, fitting_profile, target_of
 from nsp_pipeline.cli.night.stage import Night, Survey, calibrate_groups, survey
 from nsp_pipeline.cli.shared.training_folder import folder_of
-from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.errors import MissingCapabilityError, OutputError, UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.choose import look_again
+from nsp_pipeline.profiles.install import LONGEST_NAME, remove_profile
+
+
+def cut_off(plan: Plan, files: Sequence[Path], out: Path) -> Made:
+    """A training that is interrupted after its first checkpoint."""
+    folder_of(out).mkdir(parents=True, exist_ok=True)
+    (folder_of(out) / "checkpoint.pt").write_bytes(b"half a night's work")
+    raise KeyboardInterrupt
+
+
+def killed_early(plan: Plan, files: Sequence[Path], out: Path) -> Made:
+    """A training that is interrupted before its first checkpoint."""
+    raise KeyboardInterrupt
 
 
 class Trainings:
@@ -150,11 +165,6 @@ def test_a_full_disk_ends_one_calibration_and_is_forgotten(user_profiles: Path, 
 
 
 def test_a_calibration_that_was_cut_off_goes_on_and_its_time_counts(user_profiles: Path, archive: Path) -> None:
-    def cut_off(plan: Plan, files: Sequence[Path], out: Path) -> Made:
-        folder_of(out).mkdir(parents=True, exist_ok=True)
-        (folder_of(out) / "checkpoint.pt").write_bytes(b"half a night's work")
-        raise KeyboardInterrupt
-
     first = night(archive, cut_off)
     found = survey(sorted(archive.rglob("*.jpg")), first)
     end = calibrate_group(GroupTask(found.candidates[0], PLAN, 300.0, "cpu", None), cut_off)
@@ -171,11 +181,6 @@ def test_a_calibration_that_was_cut_off_goes_on_and_its_time_counts(user_profile
 
 
 def test_a_checkpoint_of_other_photos_is_not_gone_on_with(user_profiles: Path, archive: Path) -> None:
-    def cut_off(plan: Plan, files: Sequence[Path], out: Path) -> Made:
-        folder_of(out).mkdir(parents=True, exist_ok=True)
-        (folder_of(out) / "checkpoint.pt").write_bytes(b"half a night's work")
-        raise KeyboardInterrupt
-
     calibrate_group(GroupTask(candidate_of(archive, "few"), PLAN, 300.0, "cpu", None), cut_off)
     save_archive(archive / "few", 4, iso=100, camera=("Maker", "Few"))
     trainings = Trainings()
@@ -268,3 +273,120 @@ def test_without_time_for_all_the_smallest_groups_are_left_out(user_profiles: Pa
     found, ends = work(archive, write_at_once, seconds=100.0)
     assert [end.title for end in ends] == ["Maker Many, ISO 100-600"]
     assert found.left_out[-1].reason == "its share of the time is 25 s, and 1 min 0 s are the least"
+
+
+def task_of(archive: Path, folder: str = "few") -> GroupTask:
+    return GroupTask(candidate_of(archive, folder), PLAN, 300.0, "cpu", None)
+
+
+def test_a_device_that_fails_is_not_the_photos_fault_and_what_is_half_done_stays(
+    user_profiles: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(archive)
+    calibrate_group(task, cut_off)
+    before = recall(place_of(task.candidate.key))
+
+    def gone(device: str, threads: int | None) -> str:
+        raise UsageError(f"--device {device}: PyTorch cannot use it here: the driver is being updated")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one_group, "usable", gone)
+        with pytest.raises(MissingCapabilityError, match="driver is being updated; --calibrate trains there"):
+            calibrate_group(task, write_at_once)
+    assert recall(place_of(task.candidate.key)) == before
+    trainings = Trainings()
+    assert calibrate_group(task, trainings).outcome is Outcome.KEPT
+    assert trainings.resumed == [True]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_profile_that_appears_at_the_last_moment_is_not_replaced(
+    user_profiles: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    task = task_of(archive)
+    theirs = user_profiles / target_of(task.candidate).name
+    real = os.path.lexists
+
+    def and_then_it_is_there(path: Path) -> bool:
+        found = real(path)
+        if path == folder_of(theirs):
+            theirs.write_bytes(b"theirs")
+        return found
+
+    def no_links(made: Path, final: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os.path, "lexists", and_then_it_is_there)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    end = calibrate_group(task, write_at_once)
+    assert end.profile == f"{theirs.stem}-2"
+    assert theirs.read_bytes() == b"theirs"
+    look_again()
+    assert fitting_profile(Camera("Maker", "Few", 200)) == end.profile
+
+
+def test_what_is_killed_before_its_first_checkpoint_does_not_get_its_time_again(
+    user_profiles: Path, archive: Path
+) -> None:
+    task = task_of(archive, "noisy")
+    calibrate_group(task, killed_early)
+    this = night(archive, write_at_once)
+    this.ledger.spend(task.candidate.key, 100.0)
+    trainings = Trainings()
+    found, _ = work(archive, trainings)
+    assert not found.is_begun(found.candidates[0]), "there is nothing to go on from"
+    assert round(trainings.seconds["noisy"] or 0) == 200, "of its 300 s, 100 are gone"
+
+
+def test_what_has_lost_nearly_all_its_time_is_left_to_the_next_night(user_profiles: Path, archive: Path) -> None:
+    noisy = candidate_of(archive, "noisy")
+    night(archive, write_at_once).ledger.spend(noisy.key, 250.0)
+    found, ends = work(archive, write_at_once)
+    assert [end.title for end in ends] == ["Maker Many, ISO 100-600", "Maker Few, ISO 100-300"]
+    assert [entry.reason for entry in found.left_out if entry.title == noisy.title] == [stage.SPENT]
+
+
+def test_only_what_has_a_checkpoint_is_said_to_go_on(user_profiles: Path, archive: Path) -> None:
+    task = task_of(archive)
+    found = survey(sorted(archive.rglob("*.jpg")), night(archive, write_at_once))
+    calibrate_group(task, killed_early)
+    assert not found.is_begun(task.candidate)
+    calibrate_group(task, cut_off)
+    assert found.is_begun(task.candidate)
+
+
+def test_the_time_that_was_waited_for_another_run_is_taken_off(
+    user_profiles: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = candidate_of(archive, "noisy")
+    first = iter([True])
+
+    def busy_at_first(task: GroupTask, train: Train, interrupts: Interrupts, on_tick: Callable[[], None]) -> GroupEnd:
+        if "Noisy" in task.candidate.title and next(first, False):
+            return GroupEnd(task.candidate.title, 3, Outcome.BUSY, "another run is calibrating these photos")
+        return calibrate_group(task, train)
+
+    clock = [time.monotonic()]
+    busy = iter([True, True])
+    monkeypatch.setattr(stage, "calibrate_apart", busy_at_first)
+    monkeypatch.setattr(stage._Stage, "_is_busy", lambda self, candidate: next(busy, False))
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.append(clock[-1] + 100.0))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[-1])
+    trainings = Trainings()
+    work(archive, trainings)
+    assert trainings.seconds["noisy"] == pytest.approx(1000.0, abs=2.0), "1200 s less two waits of 100"
+    assert night(archive, trainings).ledger.spent()[noisy.key] >= 200.0
+
+
+def test_names_of_many_bytes_leave_room_for_what_is_added_to_them(user_profiles: Path, tmp_path: Path) -> None:
+    archive = save_archive(tmp_path / "in", 3, iso=100, camera=("Maker", "Few"))
+    (candidate,) = survey(sorted(archive.glob("*.jpg")), night(archive, write_at_once)).candidates
+    chinese = replace(candidate, group=replace(candidate.group, camera="相" * 90))
+    end = calibrate_group(GroupTask(chinese, PLAN, 300.0, "cpu", None), write_at_once)
+    assert end.outcome is Outcome.KEPT
+    assert end.profile
+    assert end.profile.startswith("相" * 33)
+    assert len(end.profile.encode()) <= LONGEST_NAME
+    removed = remove_profile(end.profile)
+    assert not removed.exists()
