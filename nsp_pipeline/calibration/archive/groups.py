@@ -18,6 +18,8 @@ from nsp_pipeline.frames.read import read_facts
 READERS = 8
 BINS_PER_STOP = 3
 LONGEST_SLUG = 80
+"""Bytes of a file's name that a group is called by: with `.nsp.training` and the like behind it, no disk's limit."""
+
 LEVELS_AGREE = 1.15
 """Ratio of noise (standard deviations) up to which neighbouring bins are one; a third of a stop is about 1.12."""
 
@@ -212,7 +214,9 @@ def merge_alike(groups: Sequence[Group]) -> list[Group]:
 
 
 def _as_a_file(name: str, longest: int) -> str:
-    return re.sub(r"[^\w.]+", "-", name.casefold()).strip("-._")[:longest] or "photos"
+    """At most `longest` bytes, none of them half of a letter."""
+    letters = re.sub(r"[^\w.]+", "-", name.casefold()).strip("-._").encode()[:longest]
+    return letters.decode(errors="ignore") or "photos"
 
 
 def _facts(path: Path) -> tuple[Path, Facts | PhotoError]:

@@ -40,8 +40,6 @@ from nsp_pipeline.profiles.choose import BUILTIN, choose_profile, find_profile, 
 GOES_ON = "the calibration was cut off; the same command goes on with it"
 
 CHECKPOINT_FILE = "checkpoint.pt"
-LONGEST_STEM = 100
-"""Bytes of a profile's name without its number: with `.training` and the like behind it, no disk's limit."""
 
 Train = Callable[[Plan, Sequence[Path], Path], Made]
 """`calibrate_one`, or what stands in for it."""
@@ -93,8 +91,7 @@ def training_device(device: str, threads: int | None) -> str:
 
 def target_of(candidate: Candidate) -> Path:
     """Where the training of a group writes its profile, before that is kept."""
-    stem = candidate.group.slug.encode()[:LONGEST_STEM].decode(errors="ignore").rstrip("-.")
-    return place_of(candidate.key) / f"{stem}{BUNDLE_SUFFIX}"
+    return place_of(candidate.key) / f"{candidate.group.slug}{BUNDLE_SUFFIX}"
 
 
 def checkpoints(candidate: Candidate) -> list[Path]:

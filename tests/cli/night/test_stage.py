@@ -386,7 +386,7 @@ def test_names_of_many_bytes_leave_room_for_what_is_added_to_them(user_profiles:
     end = calibrate_group(GroupTask(chinese, PLAN, 300.0, "cpu", None), write_at_once)
     assert end.outcome is Outcome.KEPT
     assert end.profile
-    assert end.profile.startswith("相" * 33)
+    assert end.profile.startswith("相" * 26)
     assert len(end.profile.encode()) <= LONGEST_NAME
     removed = remove_profile(end.profile)
     assert not removed.exists()
