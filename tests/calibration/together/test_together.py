@@ -141,10 +141,10 @@ def test_a_step_goes_down_the_loss_and_one_that_is_not_finite_changes_nothing() 
     network = torch.nn.Linear(3, 1)
     learner = Learner(network, lambda net, given, wanted: (net(given) - wanted).square().mean(), 0.1, 0.99, "cpu")
     given, wanted = torch.randn(64, 3), torch.randn(64, 1)
-    first = float((network(given) - wanted).square().mean())
+    first = float((network(given) - wanted).square().mean().detach())
     for _ in range(30):
         learner.learn((given, wanted), 1.0)
-    assert float((network(given) - wanted).square().mean()) < first
+    assert float((network(given) - wanted).square().mean().detach()) < first
     assert float(learner.loss) < first
     before = {key: part.clone() for key, part in network.state_dict().items()}
     mean = float(learner.loss)

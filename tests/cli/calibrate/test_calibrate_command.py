@@ -419,7 +419,7 @@ def test_a_profile_that_does_not_beat_its_base_keeps_the_base_s_weights(
 
 
 def test_two_shots_of_one_scene_decide(tmp_path: Path, archive: Path, recipe: Path, quick_nsp: Nsp) -> None:
-    save_archive(tmp_path / "pair", 2, size=(320, 280))
+    save_archive(tmp_path / "pair", 2, size=(600, 280))
     pair = ("--pair", tmp_path / "pair" / "0.png", tmp_path / "pair" / "1.png")
     first = quick_nsp("calibrate", archive, "--recipe", recipe, "--base", "none", "--out", tmp_path / "a.nsp", *pair)
     assert first.code == 0, first.err
