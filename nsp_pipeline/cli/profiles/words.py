@@ -25,9 +25,9 @@ LABEL, WIDTH = 13, 80
 
 
 def camera_of(spec: ProfileSpec) -> str:
-    """The camera by the name that it has everywhere; "any" for a student of no camera of its own."""
+    """The camera by the name that it has everywhere; "any" for a student, or a base, of no camera of its own."""
     called = camera_name(Camera(spec.camera_make, spec.camera_model), read_aliases(aliases_file()))
-    return called or ("any" if spec.pairs is None else "several")
+    return called or ("any" if spec.pairs is None or (spec.pairs.clean_targets and not spec.scores.base) else "several")
 
 
 def isos_of(spec: ProfileSpec) -> str:
