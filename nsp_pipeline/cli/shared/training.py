@@ -138,7 +138,8 @@ def progress(console: Console, steps: int, first: str = "") -> Iterator[Any]:
             said[0] = progress.gain
             rate = f"{progress.steps_per_second:.2f} steps/s"
             parts = [f"step {progress.step}/{progress.steps}", f"loss {progress.loss:.5f}", rate]
-            parts += [f"with simulated noise {gain_in_words(progress.gain)} over {first} so far"] if progress.gain else []
+            if progress.gain:
+                parts.append(f"with simulated noise {gain_in_words(progress.gain)} over {first} so far")
             parts += [f"{duration(progress.seconds_left)} left"] if progress.seconds_left else []
             say(console, "  ".join(parts))
 
