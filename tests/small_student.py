@@ -14,7 +14,15 @@ from tiny import tiny_fields
 from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.unet import UNet
-from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, write_profile
+from nsp_pipeline.profiles.bundle import (
+    CARD_FILE,
+    MODEL_FILES,
+    UNSMOOTHED_FILE,
+    WEIGHTS_FILE,
+    WHITE_FILE,
+    Profile,
+    write_profile,
+)
 
 SIZES: dict[str, Any] = {"channels": [4, 8], "pairs": [1, 1], "scale": 2, "noise_conditioned": True}
 
@@ -59,9 +67,17 @@ def write_pair(folder: Path, **inner: Any) -> Profile:
     return write_profile(folder / "pair.nsp", fields, {**files, UNSMOOTHED_FILE: second.path.read_bytes()})
 
 
+def write_three(folder: Path) -> Profile:
+    """Write `three.nsp`, which is `pair.nsp` of `write_pair` and holds a third student too, for white noise."""
+    pair = write_pair(folder)
+    third = write_profile(folder / "third.nsp", *student_profile_files(5, name="third"))
+    fields = pair.spec.model_dump(exclude={"schema_version", "files"})
+    return write_profile(folder / "three.nsp", fields, {**pair.content, WHITE_FILE: third.path.read_bytes()})
+
+
 def noise_tables() -> dict[str, NDArray[np.float32]]:
-    """Two noise tables (1, 4, 8): of noise that a camera smoothed, and of noise that nobody did."""
-    kinds = {"smoothed": (3, 5, 2, 6), "unsmoothed": (3, 3, 4, 4)}
+    """Noise tables (1, 4, 8) of each kind of noise (see core/noise_kind.py)."""
+    kinds = {"smoothed": (3, 5, 2, 6), "unsmoothed": (3, 4, 4, 8), "white": (3, 3, 4, 4)}
     return {name: np.repeat(np.array(rows, np.float32)[None, :, None] / 255, 8, axis=2) for name, rows in kinds.items()}
 
 

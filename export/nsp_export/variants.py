@@ -4,8 +4,9 @@ Each step takes a graph and gives a graph; `variant` takes them together, and wh
 the float32 graph before anybody gets it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from nsp_export.noise_inside import with_noise_inside
 from nsp_export.stated_noise import with_noise
 from nsp_pipeline.core.depth import from_unit, to_unit
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
+from nsp_pipeline.core.noise_kind import NoiseKind
 from nsp_pipeline.core.noise_table import StatedNoise
 from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.engines.engine import NOISE_INPUT
@@ -48,10 +50,12 @@ class Variant:
     noise_inside: bool = False
 
 
-def variant(content: bytes, request: Variant, unsmoothed: bytes | None = None) -> tuple[bytes, float]:
+def variant(
+    content: bytes, request: Variant, others: Mapping[NoiseKind, bytes] = MappingProxyType({})
+) -> tuple[bytes, float]:
     """Return the graph that was wished for, and its PSNR in dB against the float32 graph (inf where they agree).
 
-    With `unsmoothed`, the graph of the profile's second network, both are in it, unless one noise is stated.
+    With `others`, the graphs of the profile's networks for other noise, all are in it, unless one noise is stated.
 
     Raises:
         ParityError: it does not give the float32 graph's picture: to 1e-4 in fp32, to 55 dB in fp16.
@@ -59,7 +63,7 @@ def variant(content: bytes, request: Variant, unsmoothed: bytes | None = None) -
     """
     if request.noise:
         return variant(with_noise(content, request.noise), replace(request, noise=None))
-    contents = [content, unsmoothed] if unsmoothed else [content]
+    contents = {NoiseKind.SMOOTHED: content, **others}
     expected = _made(contents, Variant(noise_inside=request.noise_inside))
     if request == Variant(noise_inside=request.noise_inside):
         return expected, float("inf")
@@ -111,10 +115,10 @@ def with_integers(content: bytes, pixels: str) -> bytes:
     return _whole(model)
 
 
-def _made(contents: Sequence[bytes], request: Variant) -> bytes:
+def _made(contents: Mapping[NoiseKind, bytes], request: Variant) -> bytes:
     if request.precision == "fp16":
-        contents = [to_half(content) for content in contents]
-    content = by_noise(*contents) if len(contents) > 1 else contents[0]
+        contents = {kind: to_half(content) for kind, content in contents.items()}
+    content = by_noise(contents) if len(contents) > 1 else contents[NoiseKind.SMOOTHED]
     if request.noise_inside:
         content = with_noise_inside(content)
     if request.pixels != "float32":

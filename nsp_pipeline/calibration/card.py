@@ -5,7 +5,7 @@ from typing import Any
 
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import camera_name
-from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -13,17 +13,21 @@ SOME_COPIES = 2
 """A profile with a larger self-ensemble than this is not called fast."""
 
 
-SECOND = """
-## A second network
+OTHERS = "\n## Networks for other noise\n\n"
+INNER = {
+    UNSMOOTHED_FILE: "photos whose noise nobody has smoothed: developed RAW",
+    WHITE_FILE: "photos whose noise is white: scans, stars, pictures that were made smaller",
+}
 
-It makes photos whose noise nobody has smoothed: developed RAW, scans, film grain, stars. It is a profile of its own,
-`unsmoothed.nsp`. Trained on {origin}. Licence: {licence}.
-"""
 
-
-def second_network(unsmoothed: Profile) -> str:
-    """What a card says of the second profile in a bundle."""
-    return SECOND.format(origin=unsmoothed.spec.data.origin, licence=unsmoothed.spec.data.licence)
+def other_networks(inner: Sequence[Profile]) -> str:
+    """What a card says of the profiles in a bundle that make photos with other noise."""
+    lines = [
+        f"- `{profile.path.name}` makes {INNER[profile.path.name]}. It is a profile of its own. "
+        f"Trained on {profile.spec.data.origin}. Licence: {profile.spec.data.licence}.\n"
+        for profile in inner
+    ]
+    return OTHERS + "".join(lines) if lines else ""
 
 
 def profile_card(fields: Mapping[str, Any]) -> str:

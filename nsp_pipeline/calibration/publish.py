@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from nsp_pipeline import __version__
-from nsp_pipeline.calibration.card import profile_card, second_network
+from nsp_pipeline.calibration.card import other_networks, profile_card
 from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement, Verdict, compare, compare_errors
 from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.calibration.training.photos import Photo
@@ -24,7 +24,7 @@ from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name,
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.models.registry import build_backbone, load_backbone
 from nsp_pipeline.models.widening import can_widen, widen
-from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, write_profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, Profile, write_profile
 from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file
 from nsp_pipeline.profiles.spec import BackboneSpec, InferenceSpec
 
@@ -78,7 +78,7 @@ def publish(
         fields: what `profile.json` says of photos, data and pairs.
         choose: says how a network of this training should be run.
         camera_noise: what the photos say of their camera's noise; it serves wherever the profile does.
-        around: the profile whose second network this is, trained further: its own network stays beside it.
+        around: the profile that holds the base for other noise than its own: all else of it stays.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -122,13 +122,12 @@ def publish(
     files = {file: make_onnx(network, mode, choice.inference, metadata) for mode, file in modes.items()}
     files[WEIGHTS_FILE] = weights
     known = {NOISE_FILE: noise_file(camera_noise)} if camera_noise else {}
-    if around:
-        return _within(target, around, everything, files, known)
-    second = base.unsmoothed if base else None
-    if base and second:
-        # It was not trained: photos whose noise nobody has smoothed are made as before.
-        files[UNSMOOTHED_FILE] = base.content[UNSMOOTHED_FILE]
-    files[CARD_FILE] = (profile_card(everything) + (second_network(second) if second else "")).encode()
+    if around and base:
+        return _within(target, around, base.path.name, everything, {**files, **known})
+    inner = base.inner if base else []
+    # They were not trained: photos with other noise are made as before.
+    files |= {part.path.name: base.content[part.path.name] for part in inner if base}
+    files[CARD_FILE] = (profile_card(everything) + other_networks(inner)).encode()
     return write_profile(target, everything, files | known)
 
 
@@ -146,19 +145,17 @@ def publish_base(target: Path, base: Profile, fields: Mapping[str, object], reas
 
 
 def _within(
-    target: Path,
-    around: Profile,
-    everything: Mapping[str, object],
-    files: Mapping[str, bytes],
-    known: Mapping[str, bytes],
+    target: Path, around: Profile, file: str, everything: Mapping[str, object], files: Mapping[str, bytes]
 ) -> Profile:
-    """Write a profile as it is but for its second network, which is this one, and what it says of its photos."""
+    """Write a profile as it is but for one of INNER_FILES, which is this one, and what it says of its photos."""
+    of_camera = {name: data for name, data in files.items() if name == NOISE_FILE}
+    own = {name: data for name, data in files.items() if name != NOISE_FILE}
     with TemporaryDirectory() as folder:
         card = {CARD_FILE: profile_card(everything).encode()}
-        inner = write_profile(Path(folder) / UNSMOOTHED_FILE, everything, {**files, **card})
+        inner = write_profile(Path(folder) / file, everything, {**own, **card})
         content = inner.path.read_bytes()
     said = {name: field for name, field in everything.items() if name not in OF_A_NETWORK}
-    return _as_it_is(target, around, said, {**known, UNSMOOTHED_FILE: content}, inner)
+    return _as_it_is(target, around, said, {**of_camera, file: content}, inner)
 
 
 def _as_it_is(
@@ -166,13 +163,13 @@ def _as_it_is(
     base: Profile,
     fields: Mapping[str, object],
     files: Mapping[str, bytes],
-    second: Profile | None = None,
+    trained: Profile | None = None,
 ) -> Profile:
-    """Write a profile with a base's own network, these fields and files, and the base's second network or another."""
+    """Write a profile with a base's own network, these fields and files, and the networks in it, one trained anew."""
     spec = base.spec.model_dump(mode="json", exclude={"schema_version", "files"})
     everything = {**spec, **fields, "name": target.name.removesuffix(".nsp")}
-    second = second or base.unsmoothed
-    card = profile_card(everything) + (second_network(second) if second else "")
+    inner = [trained if trained and trained.path.name == part.path.name else part for part in base.inner]
+    card = profile_card(everything) + other_networks(inner)
     # What the base knows of its camera's noise is not known of these photos.
     content = {name: data for name, data in base.content.items() if name != NOISE_FILE}
     return write_profile(target, everything, {**content, **files, CARD_FILE: card.encode()})

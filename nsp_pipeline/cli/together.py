@@ -26,7 +26,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def main() -> None:
-    """Train what ships on one GPU: `train`, `mix` trainings that went on from one, `profile`, `pair` two of them."""
+    """Train what ships on one GPU: `train`, `mix` trainings that went on from one, `profile`, `join` several."""
 
 
 @main.command("train")
@@ -149,14 +149,17 @@ def profile(weights: Path, target: Path, log: Path, side: int, self_ensemble: st
 
 @main.command()
 @click.argument("camera", type=FILE)
-@click.argument("unsmoothed", type=FILE)
 @click.argument("target", type=click.Path(path_type=Path))
-def pair(camera: Path, unsmoothed: Path, target: Path) -> None:
-    """Write the profile CAMERA to TARGET with UNSMOOTHED in it, for photos whose noise nobody has smoothed."""
-    from nsp_pipeline.calibration.together.finish import paired
+@click.option("--unsmoothed", type=FILE, help="For photos whose noise nobody has smoothed.")
+@click.option("--white", type=FILE, help="For photos whose noise is white.")
+def join(camera: Path, target: Path, unsmoothed: Path | None, white: Path | None) -> None:
+    """Write the profile CAMERA to TARGET with profiles for other noise in it, in the place of any that it holds."""
+    from nsp_pipeline.calibration.together.finish import with_others
+    from nsp_pipeline.core.noise_kind import NoiseKind
     from nsp_pipeline.profiles.bundle import load_profile
 
-    paired(load_profile(camera), load_profile(unsmoothed), target)
+    files = {NoiseKind.UNSMOOTHED: unsmoothed, NoiseKind.WHITE: white}
+    with_others(load_profile(camera), {kind: load_profile(file) for kind, file in files.items() if file}, target)
 
 
 def _counts(text: str) -> tuple[int, int, int]:

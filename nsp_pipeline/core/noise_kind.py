@@ -1,9 +1,12 @@
-"""Whether anybody has smoothed a photo's noise: a camera that made a JPEG, or nobody, as in developed RAW and scans.
+"""What kind of noise a photo has: smoothed by a camera that made a JPEG, of a mosaic nobody has smoothed, or white.
 
 A camera that makes a JPEG averages colours over neighbouring pixels, so that the colour noise it leaves is coarse: in
 56 JPEGs of 24 cameras and phones 2.46 to 3.5 times as strong in means of 4×4 pixels as white noise would be. Where
 only a mosaic was filled in it is 1.5 to 2.4 times as strong, and in scans, film grain and stars hardly more than once.
 """
+
+from collections.abc import Container
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,41 @@ COARSEST_GREY, HARDLY_COLOURED = 1.2, 0.1
 
 COARSEST_LEANING, ROUNDING = 2.45, 0.999
 """Where the noise leans (see bent_noise.py), it is unsmoothed up to here, just short of all 56 JPEGs."""
+
+COARSEST_WHITE, MOST_COLOURED_WHITE = 1.25, 1.5
+"""White noise is no coarser, in grey and in colour, and its colour at most so many times as strong as its grey: √2
+where it is alike in red, green and blue; a white balance makes it more."""
+
+
+class NoiseKind(StrEnum):
+    """Kinds of noise that networks of their own may be there for."""
+
+    SMOOTHED = "smoothed"
+    UNSMOOTHED = "unsmoothed"
+    WHITE = "white"
+
+
+INSTEAD = {NoiseKind.WHITE: NoiseKind.UNSMOOTHED, NoiseKind.UNSMOOTHED: NoiseKind.SMOOTHED}
+"""The kind whose network makes a photo where there is none for its own."""
+
+
+def noise_kind(table: NDArray[np.float32], known: Container[NoiseKind] = frozenset(NoiseKind)) -> NoiseKind:
+    """Return the kind of noise that a noise table (1, TABLE_ROWS, TABLE_NODES) describes, or the nearest of the known.
+
+    SMOOTHED where the noise is unknown, or there is none.
+    """
+    kind = _kind(*(float(row.sum()) for row in table[0]))
+    while kind not in known and kind in INSTEAD:
+        kind = INSTEAD[kind]
+    return kind
+
+
+def is_unsmoothed(table: NDArray[np.float32]) -> bool:
+    """Return whether a noise table (1, TABLE_ROWS, TABLE_NODES) is that of noise nobody has smoothed.
+
+    Not where the noise is unknown, or there is none.
+    """
+    return noise_kind(table) is not NoiseKind.SMOOTHED
 
 
 def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -32,14 +70,12 @@ def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(kinds * np.array([1, 1, 1, share**2], np.float32), dtype=np.float32)
 
 
-def is_unsmoothed(table: NDArray[np.float32]) -> bool:
-    """Return whether a noise table (1, TABLE_ROWS, TABLE_NODES) is that of noise nobody has smoothed.
-
-    Not where the noise is unknown, or there is none.
-    """
-    grey, coarse_grey, colour, coarse_colour = (float(row.sum()) for row in table[0])
+def _kind(grey: float, coarse_grey: float, colour: float, coarse_colour: float) -> NoiseKind:
     if grey <= 0:
-        return False
+        return NoiseKind.SMOOTHED
     if colour < HARDLY_COLOURED * grey:
-        return coarse_grey <= COARSEST_GREY * grey
-    return coarse_colour <= COARSEST * colour
+        return NoiseKind.UNSMOOTHED if coarse_grey <= COARSEST_GREY * grey else NoiseKind.SMOOTHED
+    if coarse_colour > COARSEST * colour:
+        return NoiseKind.SMOOTHED
+    finely = coarse_grey <= COARSEST_WHITE * grey and coarse_colour <= COARSEST_WHITE * colour
+    return NoiseKind.WHITE if finely and colour <= MOST_COLOURED_WHITE * grey else NoiseKind.UNSMOOTHED

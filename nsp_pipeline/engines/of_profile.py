@@ -1,8 +1,8 @@
-"""What denoises with a profile: one network, or the one of two that suits the photo's noise."""
+"""What denoises with a profile: one network, or of several the one that suits the photo's noise."""
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import to_unit
-from nsp_pipeline.core.noise_kind import is_unsmoothed
+from nsp_pipeline.core.noise_kind import NoiseKind, noise_kind
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.with_pd import EngineWithPd
 from nsp_pipeline.models.memory import bytes_a_pixel
@@ -21,55 +21,56 @@ Open = Callable[[Profile, str], Engine]
 
 
 def open_profile_engine(profile: Profile, mode: str, pd: str, opener: Open) -> Engine:
-    """Open a mode of a profile, with PD as one of PD_WORDS asks, and with its second network if it has one.
+    """Open a mode of a profile, with PD as one of PD_WORDS asks, and with its networks for other noise if it has them.
 
     Raises:
         UsageError: a student is asked for PD.
-        ProfileError: the second network is damaged.
+        ProfileError: one of those is damaged.
     """
     if pd != "auto":
         return EngineWithPd(profile.spec.inference_with(pd), lambda part: opener(profile, part))
-    other = profile.unsmoothed
+    profiles = profile.by_noise
     engine = opener(profile, mode)
-    return EngineByNoise(engine, (profile, other), lambda: opener(other, mode)) if other else engine
+    return EngineByNoise(engine, profiles, lambda part: opener(part, mode)) if len(profiles) > 1 else engine
 
 
 class EngineByNoise:
     """Runs the network that suits the noise table it is given: a photo has one table, so all its tiles are alike."""
 
     def __init__(
-        self, smoothed: Engine, profiles: tuple[Profile, Profile], open_unsmoothed: Callable[[], Engine]
+        self, smoothed: Engine, profiles: Mapping[NoiseKind, Profile], opener: Callable[[Profile], Engine]
     ) -> None:
-        """Take the open engine of the first profile; that of the second is opened when a photo first needs it."""
-        self._smoothed, self._open_unsmoothed = smoothed, open_unsmoothed
-        self._unsmoothed: Engine | None = None
+        """Take the open engine of the first kind's profile; others are opened when a photo first needs them."""
+        self._profiles, self._opener = profiles, opener
+        self._engines = {NoiseKind.SMOOTHED: smoothed}
         self._one = threading.Lock()
-        info, other = smoothed.info, profiles[1].spec.backbone
-        first, most = _bytes_a_pixel(profiles[0]), max(map(_bytes_a_pixel, profiles))
+        info, backbones = smoothed.info, [profile.spec.backbone for profile in profiles.values()]
+        first, most = _bytes_a_pixel(profiles[NoiseKind.SMOOTHED]), max(map(_bytes_a_pixel, profiles.values()))
         self.info = replace(
             info,
-            halo=max(info.halo, other.halo),
-            multiple=math.lcm(info.multiple, other.multiple),
+            halo=max(info.halo, *(backbone.halo for backbone in backbones)),
+            multiple=math.lcm(info.multiple, *(backbone.multiple for backbone in backbones)),
             room=info.room and info.room * first // most,
         )
 
     def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run; without a table, the network for what cameras have smoothed."""
-        if noise is None or not is_unsmoothed(noise):
-            return self._smoothed.run(image, noise)
+        kind = NoiseKind.SMOOTHED if noise is None else noise_kind(noise, self._profiles)
+        if kind is NoiseKind.SMOOTHED:
+            return self._engines[kind].run(image, noise)
         with self._one:
-            if self._unsmoothed is None:
-                self._unsmoothed = self._open_unsmoothed()
-            if not self._unsmoothed.info.shared:
-                # Another engine than the first may have been trusted with the second network.
-                return self._unsmoothed.run(to_unit(image), noise)
-        return self._unsmoothed.run(image if self._unsmoothed.info.integers else to_unit(image), noise)
+            if kind not in self._engines:
+                self._engines[kind] = self._opener(self._profiles[kind])
+            engine = self._engines[kind]
+            if not engine.info.shared:
+                # Another engine than the first may have been trusted with this network.
+                return engine.run(to_unit(image), noise)
+        return engine.run(image if engine.info.integers else to_unit(image), noise)
 
     def close(self) -> None:
         """Close what was opened."""
-        for engine in (self._smoothed, self._unsmoothed):
-            if engine:
-                engine.close()
+        for engine in self._engines.values():
+            engine.close()
 
 
 def _bytes_a_pixel(profile: Profile) -> int:

@@ -16,7 +16,7 @@ from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.parity import probe_image
 from nsp_pipeline.errors import NspError
-from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, Profile, load_profile
+from nsp_pipeline.profiles.bundle import load_profile
 
 FIRST_SIDE, LARGEST_SIDE = 192, 1280
 """The first picture says how large the next may be. No larger than tiles are: an engine that is the faster on small
@@ -37,7 +37,7 @@ def measure(profile: str, mode: str, engines: Sequence[Sequence[str]], threads: 
     began = time.perf_counter()
     from nsp_pipeline.engines.choose import open_engine
 
-    loaded = _loaded(Path(profile))
+    loaded = load_profile(Path(profile))
     base = time.perf_counter() - began
     opened: dict[int, Engine] = {}
     answers: list[dict[str, Any]] = []
@@ -56,14 +56,6 @@ def measure(profile: str, mode: str, engines: Sequence[Sequence[str]], threads: 
     for number, seconds in _take_turns(opened, threads).items():
         answers[number]["per_megapixel"] = seconds
     return {"speeds": answers}
-
-
-def _loaded(path: Path) -> Profile:
-    """A profile, or the second one that it holds; raises ProfileError."""
-    if path.name != UNSMOOTHED_FILE or path.exists():
-        return load_profile(path)
-    outer = load_profile(path.parent)
-    return outer.unsmoothed or outer
 
 
 def _take_turns(opened: dict[int, Engine], threads: int) -> dict[int, float]:

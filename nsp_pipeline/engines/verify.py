@@ -4,7 +4,7 @@ import numpy as np
 
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.errors import NspError
-from nsp_pipeline.profiles.bundle import MODEL_FILES, UNSMOOTHED_FILE, Profile
+from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 
 
 def verify_profile(profile: Profile) -> dict[str, str]:
@@ -14,8 +14,8 @@ def verify_profile(profile: Profile) -> dict[str, str]:
     Raises NspError when a model cannot run or gives something that is not an image.
     """
     findings = {"hashes": f"{len(profile.spec.files)} files match"} | _run_models(profile)
-    if second := profile.unsmoothed:
-        findings |= {f"{UNSMOOTHED_FILE}: {file}": found for file, found in _run_models(second).items()}
+    for inner in profile.inner:
+        findings |= {f"{inner.path.name}: {file}": found for file, found in _run_models(inner).items()}
     return findings
 
 

@@ -6,17 +6,20 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.atomic_file import require_writable as require_place
 from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.core.modes import MODES
+from nsp_pipeline.core.noise_kind import NoiseKind, noise_kind
 from nsp_pipeline.errors import OutputError, ProfileError
 from nsp_pipeline.profiles.noise_file import NOISE_FILE, read_noise
 from nsp_pipeline.profiles.shared_weights import with_weights, without_weights
@@ -30,8 +33,9 @@ MODEL_FILES = dict(zip(MODES, ("model.onnx", "model-sr.onnx", "model-sr-direct.o
 
 In a bundle they take the weights from WEIGHTS_FILE (profiles/shared_weights.py); a loaded profile's are whole."""
 
-UNSMOOTHED_FILE = "unsmoothed.nsp"
-"""A whole profile inside another: what photos are made with whose noise nobody has smoothed (core/noise_kind.py)."""
+UNSMOOTHED_FILE, WHITE_FILE = "unsmoothed.nsp", "white.nsp"
+INNER_FILES = {NoiseKind.UNSMOOTHED: UNSMOOTHED_FILE, NoiseKind.WHITE: WHITE_FILE}
+"""Whole profiles inside another, by the kind of noise (core/noise_kind.py) of the photos that they make."""
 
 LARGEST_FILE = 512 << 20
 LARGEST_BUNDLE = 1 << 30
@@ -75,15 +79,32 @@ class Profile:
         return MODEL_FILES["sr-direct"] if twin else file
 
     @cached_property
-    def unsmoothed(self) -> "Profile | None":
-        """The profile for photos whose noise nobody has smoothed, if the bundle holds one.
+    def by_noise(self) -> Mapping[NoiseKind, "Profile"]:
+        """This profile, for noise that a camera has smoothed, and those for other noise that the bundle holds.
 
-        Raises ProfileError when that is damaged, or cannot take this one's place.
+        Raises ProfileError when one of them is damaged, or cannot take this one's place.
         """
-        if UNSMOOTHED_FILE not in self.content:
-            return None
-        path = self.path / UNSMOOTHED_FILE
-        inner = _checked(path, _unzipped(path, io.BytesIO(self.content[UNSMOOTHED_FILE])))
+        return {NoiseKind.SMOOTHED: self} | {
+            kind: self._inner(file) for kind, file in INNER_FILES.items() if file in self.content
+        }
+
+    @property
+    def inner(self) -> "Sequence[Profile]":
+        """The profiles that the bundle holds for other noise than its own."""
+        return list(self.by_noise.values())[1:]
+
+    @property
+    def unsmoothed(self) -> "Profile | None":
+        """The profile for photos whose noise nobody has smoothed, if the bundle holds one."""
+        return self.by_noise.get(NoiseKind.UNSMOOTHED)
+
+    def suiting(self, table: NDArray[np.float32]) -> "Profile":
+        """The profile for photos with such a noise table (1, TABLE_ROWS, TABLE_NODES): this one, or one in it."""
+        return self.by_noise[noise_kind(table, self.by_noise)]
+
+    def _inner(self, file: str) -> "Profile":
+        path = self.path / file
+        inner = _checked(path, _unzipped(path, io.BytesIO(self.content[file])))
         if _kind(inner.spec) != _kind(self.spec):
             raise ProfileError(f"{path}: it is another kind of network than the profile around it; get a fresh copy")
         return inner
@@ -112,12 +133,14 @@ class Profile:
 def load_profile(path: Path) -> Profile:
     """Load a bundle and check every hash in it.
 
-    The second profile of a bundle has a path inside it, as if that were a folder.
+    A profile inside a bundle has a path inside it, as if that were a folder.
 
     Raises ProfileError when it is missing, cut short, changed since it was made, or of a newer schema.
     """
-    if path.name == UNSMOOTHED_FILE and path.parent.is_file() and (second := load_profile(path.parent).unsmoothed):
-        return second
+    if path.name in INNER_FILES.values() and path.parent.is_file():
+        for inner in load_profile(path.parent).by_noise.values():
+            if inner.path == path:
+                return inner
     return _checked(path, _read(path))
 
 

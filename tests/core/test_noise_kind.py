@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, NoiseLevel
-from nsp_pipeline.core.noise_kind import is_unsmoothed
+from nsp_pipeline.core.noise_kind import NoiseKind, is_unsmoothed, noise_kind
 from nsp_pipeline.core.noise_table import camera_table, table_from_variance
 
 
@@ -15,24 +15,50 @@ def table(grey: float, coarse_grey: float, colour: float, coarse_colour: float) 
 
 
 @pytest.mark.parametrize(
-    ("rows", "unsmoothed"),
+    ("rows", "kind"),
     [
-        ((5, 5, 7, 7), True),
-        ((5, 7, 5, 10), True),
-        ((2, 3.5, 1, 3), False),
-        ((5, 5, 0, 0), True),
-        ((5, 8, 0.1, 0.15), False),
+        ((5, 5, 7, 7), "white"),
+        ((5, 6, 3, 3.6), "white"),
+        ((5, 6.5, 7, 7), "unsmoothed"),
+        ((5, 5, 7, 9), "unsmoothed"),
+        ((5, 5, 9, 9), "unsmoothed"),
+        ((5, 7, 5, 10), "unsmoothed"),
+        ((2, 3.5, 1, 3), "smoothed"),
+        ((5, 5, 0, 0), "unsmoothed"),
+        ((5, 8, 0.1, 0.15), "smoothed"),
     ],
-    ids=["white", "demosaiced", "of a JPEG", "white, of a grey photo", "of a grey photo's JPEG"],
+    ids=[
+        "white",
+        "white, with less colour",
+        "coarse in grey",
+        "coarse in colour",
+        "brought to a balance",
+        "demosaiced",
+        "of a JPEG",
+        "white, of a grey photo",
+        "of a grey photo's JPEG",
+    ],
 )
-def test_colour_noise_says_it_and_grey_noise_where_there_is_no_colour(
-    rows: tuple[float, float, float, float], unsmoothed: bool
-) -> None:
-    assert is_unsmoothed(table(*rows)) is unsmoothed
+def test_how_coarse_colour_and_grey_are_says_it(rows: tuple[float, float, float, float], kind: str) -> None:
+    assert noise_kind(table(*rows)) == kind
+    assert is_unsmoothed(table(*rows)) is (kind != "smoothed")
+
+
+@pytest.mark.parametrize(
+    ("known", "kind"),
+    [
+        ({NoiseKind.SMOOTHED}, "smoothed"),
+        ({NoiseKind.SMOOTHED, NoiseKind.UNSMOOTHED}, "unsmoothed"),
+        ({NoiseKind.SMOOTHED, NoiseKind.WHITE}, "white"),
+    ],
+)
+def test_where_a_kind_is_not_known_it_is_the_nearest_that_is(known: set[NoiseKind], kind: str) -> None:
+    assert noise_kind(table(5, 5, 7, 7), known) == kind
+    assert noise_kind(table(2, 3.5, 1, 3), known) == "smoothed"
 
 
 def test_what_is_stated_in_numbers_is_told_apart_too() -> None:
-    assert is_unsmoothed(table_from_variance(np.full(TABLE_NODES, (10 / 255) ** 2), 1.0))
+    assert noise_kind(table_from_variance(np.full(TABLE_NODES, (10 / 255) ** 2), 1.0)) == "white"
     assert not is_unsmoothed(camera_table(10))
 
 

@@ -10,6 +10,7 @@ import fake_gpu
 import numpy as np
 import pytest
 
+from nsp_pipeline.core.noise_kind import NoiseKind
 from nsp_pipeline.denoise import photo as photo_module
 from nsp_pipeline.denoise.in_order import in_order
 from nsp_pipeline.denoise.photo import TOGETHER, InferenceSettings, Inferred, denoise_frame
@@ -157,11 +158,11 @@ def test_a_second_network_on_another_engine_runs_one_tile_at_a_time(engines: Any
 
     opened: list[int] = []
 
-    def second() -> Any:
+    def second(profile: Profile) -> Any:
         opened.append(1)
         return OneAtATime()
 
-    both = EngineByNoise(shared, (tiny_profile, tiny_profile), second)
+    both = EngineByNoise(shared, {NoiseKind.SMOOTHED: tiny_profile, NoiseKind.UNSMOOTHED: tiny_profile}, second)
     both.info = replace(both.info, noise_conditioned=True)
     pixels = np.random.default_rng(0).normal(128, 20, (200, 200, 3)).clip(0, 255).astype(np.uint8)
     settings = InferenceSettings(mode=plain.info.mode, tile=64)

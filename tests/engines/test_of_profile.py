@@ -1,14 +1,15 @@
-"""A profile of two networks: the photo's noise chooses, and everything else is as with one."""
+"""A profile of several networks: the photo's noise chooses, and everything else is as with one."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_student import noise_tables, write_pair
+from small_student import noise_tables, write_pair, write_three
 
 import nsp_pipeline as nsp
 from nsp_pipeline.core.noise import NoiseLevel
+from nsp_pipeline.core.noise_kind import NoiseKind
 from nsp_pipeline.denoise import photo
 from nsp_pipeline.denoise.arrays import frame_of
 from nsp_pipeline.engines.choose import open_engine
@@ -24,6 +25,11 @@ TABLES = noise_tables()
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     return write_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return write_three(tmp_path_factory.mktemp("three"))
 
 
 @pytest.fixture
@@ -48,10 +54,23 @@ def image(side: int = 64) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_each_kind_of_noise_has_its_network(pair: Profile, engine: Engine, kind: str) -> None:
-    alone = {"smoothed": pair, "unsmoothed": pair.unsmoothed}[kind]
+    alone = pair if kind == "smoothed" else pair.unsmoothed
     assert alone
     expected = open_engine(alone, mode="denoise", engine="onnx").run(image(), TABLES[kind])
     np.testing.assert_array_equal(engine.run(image(), TABLES[kind]), expected)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_white_noise_may_have_one_too(three: Profile, kind: str) -> None:
+    alone = three.suiting(TABLES[kind])
+    assert alone.path.name == {"smoothed": "three.nsp"}.get(kind, f"{kind}.nsp")
+    expected = open_engine(alone, mode="denoise", engine="onnx").run(image(), TABLES[kind])
+    engine = open_profile_engine(
+        three, "denoise", "auto", lambda part, mode: open_engine(part, mode=mode, engine="onnx")
+    )
+    np.testing.assert_array_equal(engine.run(image(), TABLES[kind]), expected)
+    assert load_profile(alone.path).sha256 == alone.sha256
+    assert f"{alone.path.name}: model.onnx".removeprefix("three.nsp: ") in verify_profile(three)
 
 
 def test_the_second_is_opened_when_a_photo_needs_it(pair: Profile, engine: Engine, opened: list[Profile]) -> None:
@@ -67,7 +86,7 @@ def test_tiles_suit_both_networks(pair: Profile, opened: list[Profile]) -> None:
     farther = pair.unsmoothed.spec.backbone.model_copy(update={"halo": one.info.halo + 16, "multiple": 12})
     spec = pair.unsmoothed.spec.model_copy(update={"backbone": farther})
     second = Profile(pair.path, spec, "", {})
-    both = EngineByNoise(one, (pair, second), lambda: one)
+    both = EngineByNoise(one, {NoiseKind.SMOOTHED: pair, NoiseKind.UNSMOOTHED: second}, lambda part: one)
     assert (both.info.halo, both.info.multiple) == (one.info.halo + 16, 12)
 
 
@@ -77,7 +96,7 @@ def test_a_tile_leaves_room_for_the_larger_network(pair: Profile) -> None:
     assert one.info.room
     wide = pair.unsmoothed.spec.backbone.model_copy(update={"sizes": {**pair.spec.backbone.sizes, "channels": [64, 8]}})
     second = Profile(pair.path, pair.unsmoothed.spec.model_copy(update={"backbone": wide}), "", {})
-    room = EngineByNoise(one, (pair, second), lambda: one).info.room
+    room = EngineByNoise(one, {NoiseKind.SMOOTHED: pair, NoiseKind.UNSMOOTHED: second}, lambda part: one).info.room
     assert room
     assert room < one.info.room / 2
 

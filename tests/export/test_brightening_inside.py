@@ -42,8 +42,8 @@ OTHERS = {
 @pytest.fixture(scope="module")
 def networks() -> bytes:
     profile = find_profile("fast")
-    assert profile.unsmoothed
-    return by_noise(profile.read("model.onnx"), profile.unsmoothed.read("model.onnx"))
+    assert profile.inner
+    return by_noise({kind: part.read("model.onnx") for kind, part in profile.by_noise.items()})
 
 
 @pytest.fixture(scope="module")

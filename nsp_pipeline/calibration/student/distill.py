@@ -82,9 +82,9 @@ def distill(
     """Train a student and write its profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
     With a base, the new weights are taken only if they beat the base's on held-out photos by more than two standard
-    errors; its second network, if it has one, stays. The profile says the measured `noise` of the photos. A base that
-    is the second network of a profile `around` it becomes that again. Returns None in all processes of a training but
-    the first, which writes.
+    errors; its networks for other noise, if it has any, stay. The profile says the measured `noise` of the photos. A
+    base that a profile `around` it holds for other noise becomes that again. Returns None in all processes of a
+    training but the first, which writes.
 
     Raises:
         OutputError: the target exists or cannot be written.

@@ -1,12 +1,13 @@
 """What photos decide of the student that a calibration ends in: where it starts from, and how large crops are."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from nsp_pipeline.calibration.student.own_noise import smallest_side
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.photos import Photo, PhotoSet, too_few
-from nsp_pipeline.core.noise_kind import is_unsmoothed
+from nsp_pipeline.core.noise_kind import noise_kind
 from nsp_pipeline.errors import PhotoError, UsageError
 from nsp_pipeline.noise.estimate import estimate_noise
 from nsp_pipeline.profiles.bundle import Profile
@@ -22,18 +23,17 @@ ASKED = 12
 
 
 def start_for(start: Profile, photos: Sequence[Photo]) -> Profile:
-    """The network of a profile that would denoise most of these photos: the profile itself, or its second network.
+    """The network of a profile that would denoise most of these photos: the profile itself, or one that it holds.
 
-    What is trained further must be what the photos are made with. The second network comes under the profile's name.
+    What is trained further must be what the photos are made with. A network inside comes under the profile's name.
     """
-    second = start.unsmoothed
-    if second is None:
+    known = start.by_noise
+    if len(known) == 1:
         return start
     asked = photos[:: -(-len(photos) // ASKED)]
-    unsmoothed = sum(is_unsmoothed(estimate_noise(photo.pixels).table) for photo in asked)
-    if 2 * unsmoothed <= len(asked):
-        return start
-    return replace(second, spec=second.spec.model_copy(update={"name": start.name}))
+    kinds = Counter(noise_kind(estimate_noise(photo.pixels).table, known) for photo in asked)
+    suited = known[max(known, key=kinds.__getitem__)]
+    return suited if suited is start else replace(suited, spec=suited.spec.model_copy(update={"name": start.name}))
 
 
 def settings_for(start: Profile, settings: StudentSettings, photos: PhotoSet, *, unsmoothed: bool) -> StudentSettings:

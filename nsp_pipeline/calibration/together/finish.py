@@ -7,13 +7,14 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file
 
-from nsp_pipeline.calibration.card import second_network
+from nsp_pipeline.calibration.card import OTHERS, other_networks
 from nsp_pipeline.calibration.publish import InferenceChoice, MakeOnnx, Origin, publish
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.together.train import SIZES
 from nsp_pipeline.calibration.training.loop import Trained
+from nsp_pipeline.core.noise_kind import NoiseKind
 from nsp_pipeline.models.unet import UNet
-from nsp_pipeline.profiles.bundle import CARD_FILE, UNSMOOTHED_FILE, Profile, copy_profile, write_profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, INNER_FILES, Profile, copy_profile, write_profile
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 
@@ -30,19 +31,21 @@ def mixed(base: Path, others: Sequence[tuple[float, Path]]) -> dict[str, torch.T
     return weights
 
 
-def paired(camera: Profile, unsmoothed: Profile, target: Path) -> Profile:
-    """Write a profile that is `camera`, and holds another for photos whose noise nobody has smoothed.
+def with_others(camera: Profile, others: Mapping[NoiseKind, Profile], target: Path) -> Profile:
+    """Write a profile that is `camera`, and holds others for photos with other kinds of noise.
 
     Raises:
         OutputError: the target exists or cannot be written.
         ProfileError: one cannot take the other's place.
     """
-    files = {name: data for name, data in camera.content.items() if name != UNSMOOTHED_FILE}
+    files = {name: data for name, data in camera.content.items() if name not in INNER_FILES.values()}
     with TemporaryDirectory() as folder:
-        files[UNSMOOTHED_FILE] = copy_profile(unsmoothed, Path(folder) / UNSMOOTHED_FILE).path.read_bytes()
-    files[CARD_FILE] += second_network(unsmoothed).encode()
+        inner = [copy_profile(other, Path(folder) / INNER_FILES[kind]) for kind, other in others.items()]
+        files |= {profile.path.name: profile.path.read_bytes() for profile in inner}
+        alone = files[CARD_FILE].decode().partition(OTHERS)[0]
+        files[CARD_FILE] = (alone + other_networks(inner)).encode()
     made = write_profile(target, camera.spec.model_dump(exclude={"schema_version", "files"}), files)
-    assert made.unsmoothed
+    assert len(made.by_noise) == 1 + len(others)
     return made
 
 

@@ -15,12 +15,18 @@ from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
 from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
 from nsp_pipeline.cli.shared.training_run import Run
-from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
 
 if TYPE_CHECKING:
     from nsp_pipeline.calibration.training.photos import PhotoSet
 
 NOISE_SAMPLES = 8
+
+WHY_INSIDE = {
+    UNSMOOTHED_FILE: "nobody has smoothed the noise of these photos: the network for such noise",
+    WHITE_FILE: "the noise of these photos is white: the network for such noise",
+}
+"""Why not the profile's own network is trained, by the file of the one that is."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,9 @@ def _suited(plan: Plan, student: StudentPlan, photos: "PhotoSet", console: Conso
     from nsp_pipeline.calibration.student.suited import large_enough, settings_for, start_for
 
     start = start_for(student.start, photos.training)
-    second = start is not student.start
-    settings = settings_for(start, student.settings, photos, unsmoothed=second)
-    if second:
-        say(console, f"nobody has smoothed the noise of these photos: the second network of {start.name} is trained")
-    around = student.start if second else None
+    inside = start is not student.start
+    settings = settings_for(start, student.settings, photos, unsmoothed=inside)
+    if inside:
+        say(console, f"{WHY_INSIDE[start.path.name]} of {start.name} is trained")
+    around = student.start if inside else None
     return replace(plan, student=StudentPlan(settings, start, around)), large_enough(photos, settings)

@@ -42,7 +42,7 @@ class StudentPlan:
     settings: "StudentSettings"
     start: Profile
     around: Profile | None = None
-    """The profile that `start` is the second network of, if it is one."""
+    """The profile that holds `start` for other noise than its own, if one does."""
 
     @property
     def taught(self) -> bool:

@@ -18,7 +18,7 @@ from nsp_pipeline.cli.shared.training_folder import newest_picture
 from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
-from nsp_pipeline.profiles.bundle import CARD_FILE, UNSMOOTHED_FILE, WEIGHTS_FILE, load_profile
+from nsp_pipeline.profiles.bundle import CARD_FILE, WEIGHTS_FILE, load_profile
 from nsp_pipeline.profiles.choose import find_profile, installed_profiles, user_entries
 from nsp_pipeline.report.page import write_page
 from nsp_pipeline.report.profile_page import profile_report
@@ -139,8 +139,8 @@ def verify(profile: str, as_json: bool) -> None:
     bundle = find_profile(profile)
     findings = verify_profile(bundle)
     findings[WEIGHTS_FILE] = compare_with_weights(bundle)
-    if second := bundle.unsmoothed:
-        findings[f"{UNSMOOTHED_FILE}: {WEIGHTS_FILE}"] = compare_with_weights(second)
+    for inner in bundle.inner:
+        findings[f"{inner.path.name}: {WEIGHTS_FILE}"] = compare_with_weights(inner)
     if as_json:
         print_json(findings)
     else:

@@ -6,7 +6,7 @@ from nsp_pipeline.engines.measured.speeds import known_speeds, speed_key
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
-from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
 from nsp_pipeline.profiles.choose import DEFAULT, installed_profiles, shipped_profiles
 from nsp_pipeline.profiles.noise import isos_in_words
 from nsp_pipeline.profiles.spec import ProfileSpec
@@ -20,6 +20,10 @@ PURPOSES = {
 """Of those that ship."""
 GAINS = {DEFAULT: 2.4, "fast": 2.2, "quality": 2.4, "dbsn": 1.7}
 """PSNR that they gain, in dB, on the mean of seven noisy photos with ground truth (docs/quality.md)."""
+INNER = {
+    UNSMOOTHED_FILE: "and another for developed RAW, whose noise nobody has smoothed",
+    WHITE_FILE: "and another for white noise: scans, stars, photos made smaller",
+}
 LONGEST_LICENCE = 24
 LABEL, WIDTH = 13, 80
 
@@ -84,7 +88,6 @@ def described(profile: Profile) -> str:
     spec = profile.spec
     name = profile.path.name.removesuffix(".nsp")
     typed = name if installed_profiles().get(name) == profile.path else printable(profile.path)
-    second = profile.unsmoothed
     if spec.pairs is None:
         kind = "a student: fast, sees every pixel"
     else:
@@ -93,7 +96,7 @@ def described(profile: Profile) -> str:
         ("for", purpose_of(name, spec)),
         ("camera", f"{camera_of(spec)}, ISO {isos_of(spec)}"),
         ("network", kind),
-        *[("", "and another for developed RAW, scans and grain, whose noise nobody has smoothed")] * bool(second),
+        *[("", INNER[inner.path.name]) for inner in profile.inner],
         *noise_lines(profile),
         ("made from", f"{spec.data.photos} photos: {spec.data.origin}"),
         ("licence", spec.data.licence),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from nsp_pipeline.core.noise_kind import is_unsmoothed
+from nsp_pipeline.core.noise_kind import NoiseKind
 from nsp_pipeline.core.noise_table import StatedNoise
 from nsp_pipeline.engines.tensorrt.size_range import Size, SizeRange
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError, UsageError
@@ -128,11 +128,11 @@ def export_onnx(profile: Profile, request: ExportRequest) -> Exported:
     from nsp_export.onnx_file import onnx_bytes
     from nsp_export.variants import Variant, variant
 
-    profile, other = _suiting(profile, request.noise)
+    profile, others = _suiting(profile, request.noise)
     graph = _graph(profile, request)
     chosen = Variant(request.precision, request.size, request.pixels, request.noise, request.noise_inside)
-    second = onnx_bytes(_graph(other, request), _metadata(other)) if other else None
-    content, psnr = variant(onnx_bytes(graph, _metadata(profile)), chosen, second)
+    inner = {kind: onnx_bytes(_graph(other, request), _metadata(other)) for kind, other in others.items()}
+    content, psnr = variant(onnx_bytes(graph, _metadata(profile)), chosen, inner)
     size = str(request.sizes(graph.multiple, graph.tile)) if request.size else "any size"
     told = request.noise.source if request.noise else "input" if graph.noise_conditioned else None
     told = "inside" if request.noise_inside else told
@@ -165,12 +165,11 @@ def export_darktable(profile: Profile, request: ExportRequest, stem: str) -> Exp
     return Exported(content, {**facts, **_metadata(profile)}, "agrees with PyTorch" + _in_half(request, psnr))
 
 
-def _suiting(profile: Profile, noise: StatedNoise | None) -> tuple[Profile, Profile | None]:
-    """Of a profile's networks the one that suits a stated noise; where none is stated, both."""
-    other = profile.unsmoothed
-    if other is None or noise is None:
-        return profile, other
-    return (other if is_unsmoothed(noise.table) else profile), None
+def _suiting(profile: Profile, noise: StatedNoise | None) -> tuple[Profile, Mapping[NoiseKind, Profile]]:
+    """Of a profile's networks the one that suits a stated noise; where none is stated, all, by the kind of noise."""
+    if noise is not None:
+        return profile.suiting(noise.table), {}
+    return profile, {kind: inner for kind, inner in profile.by_noise.items() if inner is not profile}
 
 
 def _graph(profile: Profile, request: ExportRequest) -> "ImageToImage":

@@ -180,13 +180,14 @@ def test_mixed_weights_lie_on_the_way_and_become_a_profile_that_denoises(tmp_pat
     assert spec.training.settings["batch"] == 25
     assert spec.backbone.sizes["channels"] == list(SIZES["fast"][0])
 
-    both = ["pair", str(tmp_path / "fast.nsp"), str(tmp_path / "fast.nsp"), str(tmp_path / "both.nsp")]
-    paired = CliRunner().invoke(main, both)
-    assert paired.exit_code == 0, paired.output
-    profile = load_profile(tmp_path / "both.nsp")
-    assert profile.unsmoothed
-    assert profile.unsmoothed.spec == spec
-    assert b"noise nobody has smoothed" in profile.read("CARD.md")
+    one, two, three = (str(tmp_path / name) for name in ("fast.nsp", "two.nsp", "three.nsp"))
+    for asked in (["join", one, two, "--unsmoothed", one], ["join", two, three, "--unsmoothed", one, "--white", one]):
+        made = CliRunner().invoke(main, asked)
+        assert made.exit_code == 0, made.output
+    profile = load_profile(tmp_path / "three.nsp")
+    assert [part.spec for part in profile.inner] == [spec, spec]
+    card = profile.read("CARD.md").decode()
+    assert card.count("noise nobody has smoothed") == card.count("noise is white") == 1
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
     assert spec.noise is not None
     assert profile.read(WEIGHTS_FILE) != pair.read(WEIGHTS_FILE)
     assert profile.content[UNSMOOTHED_FILE] == pair.content[UNSMOOTHED_FILE]
-    assert "A second network" in profile.read("CARD.md").decode()
+    assert "Networks for other noise" in profile.read("CARD.md").decode()
     assert f"calibrated: {spec.scores.gain:+.2f} ± {spec.scores.gain_error:.2f} dB over pair with simulated" in made.err
     assert "on 1 photo kept out of training; real photos gain a third of that, or less" in made.err
     assert "learnt from 2 photos in" in made.err
@@ -128,7 +128,7 @@ def test_noise_that_nobody_has_smoothed_trains_the_second_network_and_leaves_the
     rough = save_archive(tmp_path / "rough", 3, size=(240, 200))
     made = calibrate(photos=rough, changes=("with-teacher = true", ""))
     assert made.code == 0, made.err
-    assert "the second network of pair is trained" in made.err
+    assert "the network for such noise of pair is trained" in made.err
     profile = load_profile(tmp_path / "mine.nsp")
     assert profile.unsmoothed
     assert pair.unsmoothed
