@@ -48,6 +48,13 @@ def main() -> None:
 @click.option(
     "--pooled", type=click.IntRange(min=1), default=40_000, show_default=True, help="Simulated shots that are held."
 )
+@click.option(
+    "--noise",
+    type=click.Choice(["any", "unsmoothed", "white"]),
+    default="any",
+    show_default=True,
+    help="What any noise is: for students that make everything, or one kind beside others.",
+)
 @click.option("--base", type=FOLDER, help="Weights to go on from: OUT of an earlier training.")
 @click.option("--keep-estimator", is_flag=True, help="Leave the estimator of --base as it is.")
 @click.option("--judge-every", type=int, default=60, show_default=True, help="Seconds; weights are saved then.")
@@ -80,7 +87,10 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
         counts=_counts(options["counts"]),
         students=[name for name in options["students"].split(",") if name],
         learning_rate=GOING_ON if options["base"] else FROM_NOTHING,
-        **{name: options[name] for name in ("parts", "side", "workers", "pooled", "base", "keep_estimator", "seed")},
+        **{
+            name: options[name]
+            for name in ("parts", "side", "workers", "pooled", "noise", "base", "keep_estimator", "seed")
+        },
         judge_every=options["judge_every"],
     )
     rows: list[dict[str, Any]] = []

@@ -6,6 +6,7 @@ All crops of a batch are drawn at once, on the device that they are on.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -15,33 +16,50 @@ STRONGEST = 60.0 / 255
 NOISELESS = 0.04
 """Share of the crops that have no noise: they must come back as they are."""
 
-WHITE, BENT, UNEVEN, GREY = 0.4, 0.5, 0.3, 0.05
-"""Shares of the crops whose noise is white; depends on the brightness; has a strength of its own in each channel; that
-are grey, and their noise too."""
+GREY = 0.05
+"""Share of the crops that are grey."""
 
-FINE, COARSE, COARSEST = 1.8, 0.12, (1.8, 6.0)
-"""Radius in pixels of the bell that noise is blurred by, mostly up to FINE; and the share of what is coarser than that,
-as phones make it in the dark, and as enlarging does."""
+COARSEST = (1.8, 6.0)
+"""Pixels, radius of the bell that coarse noise is blurred by: as phones make it in the dark, and as enlarging does."""
 
 STORED_8_BIT = 0.75
 
 OPPONENT = ((1 / 3**0.5, 1 / 3**0.5, 1 / 3**0.5), (1 / 2**0.5, -1 / 2**0.5, 0.0), (1 / 6**0.5, 1 / 6**0.5, -2 / 6**0.5))
 """An orthonormal basis of colours, grey first: white noise is as white in it."""
 
-SOFT, SOFTEST, REACH = 0.5, 1.6, 4
-"""Share of the crops that are softened, by up to so many pixels (standard deviation), with so many taps to a side."""
-
-TONED = 0.6
+SOFTEST, REACH = 1.6, 4
+"""Soft crops are softened by up to so many pixels (standard deviation), with so many taps to a side."""
 
 
-def varied(crops: torch.Tensor, rng: torch.Generator, *, softest: float = SOFTEST, reach: int = REACH) -> torch.Tensor:
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn how often: shares of the crops, and `fine`, the radius that all but coarse noise stays below."""
+
+    white: float = 0.4
+    bent: float = 0.5
+    """With noise that depends on the brightness."""
+    uneven: float = 0.3
+    """With a strength of its own in each channel."""
+    coarse: float = 0.12
+    fine: float = 1.8
+    """Pixels: of the bell that noise is blurred by."""
+    soft: float = 0.5
+    toned: float = 0.6
+
+
+ANY = Drawn()
+
+
+def varied(
+    crops: torch.Tensor, rng: torch.Generator, *, drawn: Drawn = ANY, softest: float = SOFTEST, reach: int = REACH
+) -> torch.Tensor:
     """Pictures as soft, dark, pale or grey as photos are: (B, 3, H + 2·reach, W + 2·reach) -> (B, 3, H, W) in 0..1."""
-    radius = between(0.05, softest, crops, rng) * chosen(SOFT, crops, rng)
+    radius = between(0.05, softest, crops, rng) * chosen(drawn.soft, crops, rng)
     picture = _softened(crops, radius.clamp_min(0.05), reach)
     mean = picture.mean((2, 3), keepdim=True)
     contrast, exposure, lift = (between(*ends, crops, rng) for ends in ((0.3, 1.1), (0.3, 1.2), (0.0, 0.12)))
     toned = (mean + contrast * (picture - mean)) * exposure + lift
-    picture = torch.where(chosen(TONED, crops, rng), toned, picture)
+    picture = torch.where(chosen(drawn.toned, crops, rng), toned, picture)
     grey = picture.mean(1, keepdim=True).expand_as(picture)
     return torch.where(chosen(GREY, crops, rng), grey, picture).clamp(0, 1)
 
@@ -51,29 +69,29 @@ def draw_levels(like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return STRONGEST * between(0, 1, like, rng) ** 2 * ~chosen(NOISELESS, like, rng)
 
 
-def make_noisy(clean: torch.Tensor, sigma: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def make_noisy(clean: torch.Tensor, sigma: torch.Tensor, rng: torch.Generator, drawn: Drawn = ANY) -> torch.Tensor:
     """Put noise onto pictures, clip, and mostly round as files do: (B, 3, H, W) in 0..1, in and out.
 
     `sigma` (B, 1, 1, 1) is the noise's standard deviation over all channels, at middle grey where it is bent.
     """
-    noisy = (clean + sigma * _shape(clean, rng) * _strength(clean, rng)).clamp(0, 1)
+    noisy = (clean + sigma * _shape(clean, rng, drawn) * _strength(clean, rng, drawn.bent)).clamp(0, 1)
     return torch.where(chosen(STORED_8_BIT, clean, rng), (noisy * 255).round() / 255, noisy)
 
 
-def _shape(like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def _shape(like: torch.Tensor, rng: torch.Generator, drawn: Drawn) -> torch.Tensor:
     """Noise (B, 3, H, W) of mean square 1 over the channels: the first crops white, the others of a drawn spectrum."""
     white = torch.randn(like.shape, generator=rng, device=like.device)
-    count = round(WHITE * len(like))
+    count = round(drawn.white * len(like))
     if count == len(like):
         return white
-    shaped = _shaped(white[count:], rng)
+    shaped = _shaped(white[count:], rng, drawn)
     noise = torch.cat([white[:count], shaped])
     gains = torch.randn(len(like), 3, 1, 1, generator=rng, device=like.device).mul(0.35).exp()
     gains = gains / (gains**2).mean(1, keepdim=True).sqrt()
-    return torch.where(chosen(UNEVEN, like, rng), gains * noise, noise)
+    return torch.where(chosen(drawn.uneven, like, rng), gains * noise, noise)
 
 
-def _shaped(white: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def _shaped(white: torch.Tensor, rng: torch.Generator, drawn: Drawn) -> torch.Tensor:
     """Give white noise (B, 3, H, W) a spectrum for its grey and one for its colour, and a share of each."""
     height, width = white.shape[2:]
     down, across = (
@@ -81,8 +99,8 @@ def _shaped(white: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         torch.fft.rfftfreq(width, device=white.device),
     )
     frequency = torch.hypot(down.view(-1, 1), across.view(1, -1))
-    radius = FINE * between(0, 1, white, rng) ** 2
-    radius = torch.where(chosen(COARSE, white, rng), between(*COARSEST, white, rng), radius)
+    radius = drawn.fine * between(0, 1, white, rng) ** 2
+    radius = torch.where(chosen(drawn.coarse, white, rng), between(*COARSEST, white, rng), radius)
     power = torch.cat(
         [
             _power(frequency, radius, white, rng),
@@ -113,9 +131,9 @@ def _power(frequency: torch.Tensor, radius: torch.Tensor, like: torch.Tensor, rn
     return power / ((power * twice).sum((2, 3), keepdim=True) / (twice.sum() * len(frequency)))
 
 
-def _strength(clean: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def _strength(clean: torch.Tensor, rng: torch.Generator, bent: float) -> torch.Tensor:
     """Strength of noise at each value, 1 at middle grey: rising as light does, or falling as tone curves make it."""
-    power = between(-0.5, 0.8, clean, rng) * chosen(BENT, clean, rng)
+    power = between(-0.5, 0.8, clean, rng) * chosen(bent, clean, rng)
     return ((clean + 0.03) / 0.53).pow(power).clamp(0.2, 3.0)
 
 

@@ -10,7 +10,7 @@ from nsp_pipeline.calibration.simulation.development_batch import develop_batch
 from nsp_pipeline.calibration.simulation.draws import between, chosen
 from nsp_pipeline.calibration.simulation.jpeg_batch import through_jpeg_batch
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, patch_levels
-from nsp_pipeline.calibration.student.any_noise import draw_levels, make_noisy, varied
+from nsp_pipeline.calibration.student.any_noise import ANY, Drawn, draw_levels, make_noisy, varied
 from nsp_pipeline.calibration.student.pictures import PictureStore
 from nsp_pipeline.calibration.together.pool import PooledShots, ShotPool
 from nsp_pipeline.core.noise import TABLE_NODES
@@ -20,6 +20,14 @@ JPEG_SHARE, JPEG_QUALITY, SMOOTHEST = 0.6, (75.0, 100.0), 16
 WHITE_ROWS = (1 / 3, 1 / 3, 2 / 3, 2 / 3)
 MARGIN, SOFTEST = 16, 3.2
 """Pixels around a picture twice as large as its crop, and the most that it is softened by."""
+
+
+DRAWN = {
+    "any": ANY,
+    "unsmoothed": Drawn(white=0.2, soft=0.4, toned=0.5),
+    "white": Drawn(white=0.85, bent=0.35, uneven=0.1, coarse=0.0, fine=0.5, soft=0.25, toned=0.3),
+}
+"""What any noise is for networks of each kind: of one for everything, and of those that have others beside them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,9 @@ class Crops:
     levels: torch.Tensor
 
 
-def draw_crops(store: PictureStore, pool: ShotPool | None, counts: tuple[int, int, int], rng: torch.Generator) -> Crops:
+def draw_crops(
+    store: PictureStore, pool: ShotPool | None, counts: tuple[int, int, int], rng: torch.Generator, drawn: Drawn = ANY
+) -> Crops:
     """So many crops with any noise, of developed light, and of the pool's shots.
 
     `store` cuts pictures of twice the crops' side and MARGIN more.
@@ -42,16 +52,16 @@ def draw_crops(store: PictureStore, pool: ShotPool | None, counts: tuple[int, in
     any_noise, light, shots = counts
     made = []
     if any_noise + light:
-        sharp = varied(store.draw(any_noise + light, rng), rng, softest=SOFTEST, reach=MARGIN // 2)
-        made = [_with_any_noise(sharp[:any_noise], rng), _developed(sharp[any_noise:], rng)]
+        sharp = varied(store.draw(any_noise + light, rng), rng, drawn=drawn, softest=SOFTEST, reach=MARGIN // 2)
+        made = [_with_any_noise(sharp[:any_noise], rng, drawn), _developed(sharp[any_noise:], rng)]
     if pool is not None and shots:
         made.append(_of_shots(pool.draw(shots, rng), rng))
     return Crops(*(torch.cat([getattr(part, name) for part in made]) for name in Crops.__dataclass_fields__))
 
 
-def _with_any_noise(sharp: torch.Tensor, rng: torch.Generator) -> Crops:
+def _with_any_noise(sharp: torch.Tensor, rng: torch.Generator, drawn: Drawn) -> Crops:
     clean = halved(sharp)
-    noisy = make_noisy(clean, draw_levels(clean, rng), rng)
+    noisy = make_noisy(clean, draw_levels(clean, rng), rng, drawn)
     return _crops(noisy, clean, sharp, noisy - clean)
 
 

@@ -8,6 +8,15 @@ from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
 from nsp_pipeline.models.noise_net import BLOCK, FAINTEST
 from nsp_pipeline.noise.pooling import DRIFT, SHARED_ERROR
 
+LEAST = 1e-5
+
+
+def told_between(truth: torch.Tensor, found: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Noise tables (B, 4, 8) by a share (B, 1, 1) of the way, in the logarithm, from the truth to those found."""
+    first = truth.clamp_min(LEAST)
+    told = first * (found.clamp_min(LEAST) / first) ** share
+    return torch.where(told > 2 * LEAST, told, 0.0)
+
 
 def tell_tables(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
     """The noise tables (B, 4, 8) that a network tells of pictures (B, 3, H, W) in 0..1, sides multiples of 32."""

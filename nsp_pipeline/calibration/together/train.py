@@ -22,11 +22,11 @@ from nsp_pipeline.calibration.estimator.objective import levels_loss
 from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import PictureStore
-from nsp_pipeline.calibration.together.crops import MARGIN, Crops, draw_crops
+from nsp_pipeline.calibration.together.crops import DRAWN, MARGIN, Crops, draw_crops
 from nsp_pipeline.calibration.together.held_out import HeldOut
 from nsp_pipeline.calibration.together.learner import Learner
 from nsp_pipeline.calibration.together.pool import ShotPool
-from nsp_pipeline.calibration.together.tell import tell_tables
+from nsp_pipeline.calibration.together.tell import tell_tables, told_between
 from nsp_pipeline.core.noise import PATCH, UNKNOWN
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.noise_net import BLOCK, NoiseNet
@@ -43,8 +43,13 @@ SIZES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 SHRINKS = (1.0, 1.41, 2.0, 2.83, 4.0)
 """Clean scenes are learnt from at their own size and smaller."""
 
-ESTIMATED, UNKNOWN_SHARE, TRUE_ERROR = 0.55, 0.12, 0.12
-"""Shares of the crops of which the estimator tells, and nobody does; of the others the truth is told, with an error."""
+MOST_ESTIMATED, UNKNOWN_SHARE, TOLD_ERROR = 0.8, 0.05, 0.05
+"""What is told lies on the way from the truth to the estimate of the crop alone, up to this share of it, and a little
+off: photos are larger than crops, and their estimates better. Of the second share nothing is told."""
+
+LEFT, STRENGTH, POWER, MSE_WEIGHT = 4.0 / 255, 10.0 / 255, 0.6, 0.25
+"""About the error, root mean square, that is left of white noise of such a strength, and the power by which it grows;
+and the weight of the squared error in parts of that, which makes textured places count for more."""
 
 ESTIMATOR_RATE = 1e-3
 SHARP_WEIGHT, POOLED_WEIGHT = 0.1, 1.0
@@ -70,6 +75,8 @@ class TogetherSettings:
     """Seconds between two judgements, after each of which weights are saved."""
     judged: int = 24
     """Held-out crops of each kind."""
+    noise: str = "any"
+    """What any noise is: a key of DRAWN."""
     estimator_first: float = 0.06
     """Share of the time after which the estimator is believed."""
     refresh_every: int = 10
@@ -78,7 +85,7 @@ class TogetherSettings:
     keep_estimator: bool = False
     """Whether the estimator stays as it is in `base`."""
     warmup: float = 0.02
-    fall: float = 0.5
+    fall: float = 0.06
     """Shares of the time in which the rate rises, and at whose end it begins to fall to nothing."""
     seed: int = 0
 
@@ -195,7 +202,7 @@ class _Together:
         if way > settings.fall:
             rate = (1 + math.cos(math.pi * (way - settings.fall) / (1 - settings.fall))) / 2
         with torch.no_grad():
-            crops = draw_crops(self._store, self._pool, settings.counts, self._rng)
+            crops = draw_crops(self._store, self._pool, settings.counts, self._rng, DRAWN[settings.noise])
             told = self._told(crops, way)
         self._drawn += 1
         for part in range(settings.parts):
@@ -210,15 +217,13 @@ class _Together:
 
     def _told(self, crops: Crops, way: float) -> torch.Tensor:
         """What a student is told of each crop (B, 4, 8)."""
-        table, rng = crops.table, self._rng
-        shape = (len(table), table.shape[1])
-        error = torch.randn(*shape, 1, generator=rng, device=table.device)
-        error = error + torch.randn(table.shape, generator=rng, device=table.device)
-        told = table * torch.exp(TRUE_ERROR / 2**0.5 * error)
-        kind = torch.rand(len(table), 1, 1, generator=rng, device=table.device)
+        told, rng = crops.table, self._rng
+        share, kind = torch.rand(2, len(told), 1, 1, generator=rng, device=told.device)
         if self._settings.base or way > self._settings.estimator_first:
-            told = torch.where(kind < ESTIMATED, tell_tables(self._estimator.average, crops.noisy), told)
-        return torch.where(kind > 1 - UNKNOWN_SHARE, torch.full_like(told, UNKNOWN), told)
+            told = told_between(told, tell_tables(self._estimator.average, crops.noisy), MOST_ESTIMATED * share)
+        error = torch.randn(*told.shape[:2], 1, generator=rng, device=told.device)
+        told = told * torch.exp(TOLD_ERROR * error)
+        return torch.where(kind < UNKNOWN_SHARE, torch.full_like(told, UNKNOWN), told)
 
     def _student_loss(
         self,
@@ -232,7 +237,9 @@ class _Together:
         kind = torch.device(self._device).type
         with torch.autocast(kind, torch.float16, enabled=kind != "cpu", cache_enabled=False):
             estimate = network(noisy, told)
-        return student_loss(estimate.float(), noisy, clean, sharp, known)
+        estimate = estimate.float()
+        loss = student_loss(estimate, noisy, clean, sharp, known)
+        return loss + MSE_WEIGHT * white_loss(estimate, noisy, clean) if self._settings.noise == "white" else loss
 
 
 def estimator_loss(network: nn.Module, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
@@ -250,6 +257,13 @@ def student_loss(
     error = (coarse.abs().mean((1, 2, 3)) + ((coarse**2).mean((1, 2, 3)) + 1e-8).sqrt()) / 2
     fine = (known * (estimate - sharp).abs()).mean((1, 2, 3))
     return (weight * (error + SHARP_WEIGHT * fine)).mean()
+
+
+def white_loss(estimate: torch.Tensor, noisy: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    """Mean squared error in parts of what is about left of white noise as strong as each crop's, so that all count."""
+    noise = ((noisy - clean) ** 2).mean((1, 2, 3)).sqrt() + 1 / 255
+    left = LEFT * (noise / STRENGTH) ** POWER
+    return (((halved(estimate) - clean) ** 2).mean((1, 2, 3)) / left**2).mean()
 
 
 def _copies(scenes: Sequence[NDArray[np.uint8]], side: int) -> list[NDArray[np.uint8]]:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from nsp_pipeline.calibration.student import any_noise
-from nsp_pipeline.calibration.student.any_noise import REACH, draw_levels, make_noisy, varied
+from nsp_pipeline.calibration.student.any_noise import ANY, REACH, Drawn, draw_levels, make_noisy, varied
+from nsp_pipeline.calibration.together.crops import DRAWN
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -15,8 +16,8 @@ def middle_grey(count: int = 400, side: int = 64) -> torch.Tensor:
     return torch.full((count, 3, side, side), 0.5)
 
 
-def noise_of(clean: torch.Tensor, sigma: float, seed: int = 0) -> torch.Tensor:
-    return make_noisy(clean, torch.full((len(clean), 1, 1, 1), sigma), seeded(seed)) - clean
+def noise_of(clean: torch.Tensor, sigma: float, seed: int = 0, drawn: Drawn = ANY) -> torch.Tensor:
+    return make_noisy(clean, torch.full((len(clean), 1, 1, 1), sigma), seeded(seed), drawn) - clean
 
 
 @pytest.mark.parametrize("sigma", [1 / 255, 5 / 255, 25 / 255])
@@ -39,6 +40,14 @@ def test_some_noise_is_white_and_the_other_of_many_spectra_and_colours() -> None
     assert float(beside.quantile(0.9)) > 0.5
     assert float(between.quantile(0.9)) > 0.8
     assert float(between.quantile(0.05)) < -0.1
+
+
+def test_noise_for_a_network_of_white_noise_is_white_or_nearly_so() -> None:
+    noise = noise_of(middle_grey(), 0.03, drawn=DRAWN["white"])
+    beside = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3)) / (noise**2).mean((1, 2, 3))
+    assert float((beside.abs() < 0.03).float().mean()) > 0.8
+    assert float(beside.max()) < 0.7
+    assert float(noise_of(middle_grey(), 0.03, drawn=DRAWN["unsmoothed"])[:80].std()) == pytest.approx(0.03, rel=0.03)
 
 
 def test_half_of_the_noise_depends_on_the_brightness() -> None:

@@ -14,8 +14,8 @@ from nsp_pipeline.calibration.student.pictures import PictureStore  # noqa: E402
 from nsp_pipeline.calibration.together.crops import MARGIN, draw_crops  # noqa: E402
 from nsp_pipeline.calibration.together.learner import Learner  # noqa: E402
 from nsp_pipeline.calibration.together.pool import ShotPool  # noqa: E402
-from nsp_pipeline.calibration.together.tell import tell_tables  # noqa: E402
-from nsp_pipeline.calibration.together.train import TogetherSettings, train_together  # noqa: E402
+from nsp_pipeline.calibration.together.tell import tell_tables, told_between  # noqa: E402
+from nsp_pipeline.calibration.together.train import TogetherSettings, train_together, white_loss  # noqa: E402
 from nsp_pipeline.errors import UsageError  # noqa: E402
 from nsp_pipeline.models.noise_net import NoiseNet  # noqa: E402
 
@@ -116,7 +116,8 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
     assert {path.stem for path in tmp_path.iterdir()} == {"fast", "estimator"}
     again = TogetherSettings(
         steps=2,
-        counts=(1, 1, 0),
+        counts=(2, 0, 0),
+        noise="white",
         side=SIDE,
         workers=0,
         students=["fast"],
@@ -128,6 +129,30 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
     first = saved[-1]["fast white10"]
     train_together(_scenes(), _scenes(2), again, "cpu", save=save, say=lambda message: None)
     assert saved[-1]["fast white10"] == pytest.approx(first, abs=0.02), "it started from the saved weights"
+
+
+def test_what_is_told_lies_between_the_truth_and_what_was_found() -> None:
+    truth, found = torch.full((3, 4, 8), 0.01), torch.full((3, 4, 8), 0.04)
+    truth[:, 3], found[:, 3] = 0, 1e-6
+    told = told_between(truth, found, torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1))
+    assert torch.allclose(told[:, 0, 0], torch.tensor([0.01, 0.02, 0.04]))
+    assert float(told[:, 3].max()) == 0, "no noise is none"
+
+
+def test_errors_of_white_noise_count_by_what_is_usually_left_of_it() -> None:
+    clean = torch.full((2, 3, 16, 16), 0.5)
+    sign = torch.ones(1, 1, 16, 16)
+    sign[..., ::2] = -1
+    noisy = clean + torch.tensor([5.0, 20.0]).view(2, 1, 1, 1) / 255 * sign
+
+    def loss(*errors: float) -> float:
+        off = torch.tensor(errors).view(2, 1, 1, 1) / 255
+        return float(white_loss((clean + off).repeat_interleave(2, 2).repeat_interleave(2, 3), noisy, clean))
+
+    assert loss(0, 0) == 0
+    faint, strong = loss(2, 0), loss(0, 2)
+    assert faint / strong == pytest.approx((21 / 6) ** 1.2, rel=1e-3)
+    assert loss(4, 0) == pytest.approx(4 * faint, rel=1e-3)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made() -> None:
