@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 from nsp_pipeline import __version__
+from nsp_pipeline.calibration.archive.one_name import of_several_makers
 from nsp_pipeline.calibration.card import profile_card, second_network
 from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement, Verdict, compare, compare_errors
 from nsp_pipeline.calibration.training.loop import Trained
@@ -204,13 +205,15 @@ def _round(network: Backbone) -> None:
 def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
     """What `profile.json` says of the camera: make and model where all photos are of one, and the range of ISO.
 
-    Photos that state no camera do not speak against one that at least half of them state.
+    Photos that state no camera do not speak against one that at least half of them state. Cameras of several makers are
+    not one, whatever the user calls them.
     """
     isos = [photo.camera.iso for photo in photos if photo.camera.iso]
     # Spellings of one camera are one, the user's own among them; the first photo's stands for all.
     aliases = _aliases()
     named = [photo.camera for photo in photos if camera_name(photo.camera, aliases)]
     one = len({camera_name(camera, aliases) for camera in named}) == 1 and 2 * len(named) >= len(photos)
+    one = one and not of_several_makers(named, aliases)
     return {
         "camera_make": named[0].make if one else None,
         "camera_model": named[0].model if one else None,

@@ -95,7 +95,7 @@ def distill(
     held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
     require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more")
     settings = _fitted(settings, sources.noisy)
-    objective = _objective(sources, settings, start, run.torch_device, on_prepared)
+    objective = _objective(sources, settings, start, run, on_prepared)
     trained = train(objective, settings, base=start, run=run)
     if not run.ranks.first:
         return None
@@ -131,10 +131,11 @@ def _objective(
     sources: Sources,
     settings: StudentSettings,
     start: Backbone | None,
-    device: str,
+    run: RunOptions,
     on_prepared: Callable[[int, int], None],
 ) -> Objective:
     """What the settings want to be learnt; raises UsageError when the photos do not suit it."""
+    device = run.torch_device
     if settings.noise_kinds == "any":
         if sources.noisy or not sources.clean:
             raise UsageError('a recipe with noise_kinds = "any" learns from --clean photos and --shots: give no others')
@@ -151,8 +152,9 @@ def _objective(
         training, held_out = (
             [photo.pixels for photo in part] for part in (sources.noisy.training, sources.noisy.held_out)
         )
-        return OwnNoiseObjective((training, held_out), settings, deepcopy(start), device, teacher, on_prepared)
-    return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
+        photos = training, held_out
+        return OwnNoiseObjective(photos, settings, deepcopy(start), device, teacher, on_prepared, run.prepared_by())
+    return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared, run.prepared_by())
 
 
 def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSettings:
