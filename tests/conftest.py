@@ -105,11 +105,12 @@ def real_nsp(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
 @pytest.fixture
 def denoising_nsp(real_nsp: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
     """`nsp` that exports the graph to denoise with, and puts words where those that enlarge belong."""
-    from nsp_pipeline.cli.calibrate import stages
+    from nsp_pipeline.cli.shared import exporting
 
-    real = stages.make_onnx
+    real = exporting.make_onnx
     monkeypatch.setattr(
-        stages, "make_onnx", lambda network, mode, *rest: real(network, mode, *rest) if mode == "denoise" else b"words"
+        "nsp_pipeline.cli.calibrate.stages.make_onnx",
+        lambda network, mode, *rest: real(network, mode, *rest) if mode == "denoise" else b"words",
     )
     return real_nsp
 

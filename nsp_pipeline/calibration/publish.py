@@ -179,18 +179,25 @@ def _as_it_is(
     return write_profile(target, everything, {**content, **files, CARD_FILE: card.encode()})
 
 
-def require_judges(base: Profile | None, crops: int, shot_pairs: ShotPairs | None, fewest: str) -> None:
+def require_judges(
+    base: Profile | None,
+    crops: int,
+    shot_pairs: ShotPairs | None,
+    fewest: str,
+    otherwise: str,
+) -> None:
     """Raise UsageError where nothing could ever say that new weights beat the base's, before they are trained.
 
     Args:
         crops: places of held-out photos that are judged; of fewer than two there is no standard error.
         fewest: what photos it would take, in words.
+        otherwise: what else can be done, in words.
     """
     if base and crops < 2 and (shot_pairs is None or len(shot_pairs.first) < 2):
         raise UsageError(
             f"these photos are too few to train from {base.name}: none is left to be kept out of training, and nothing "
             f"could say whether the new weights beat the old. Give {fewest}, or two shots of one scene (--pair A B), "
-            "or start from nothing"
+            f"or {otherwise}"
         )
 
 

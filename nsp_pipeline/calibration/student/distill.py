@@ -93,7 +93,7 @@ def distill(
     """
     start = base_network(base, settings) if base else None
     held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
-    require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more")
+    require_judged(base, held_out, shot_pairs, settings)
     settings = _fitted(settings, sources.noisy)
     objective = _objective(sources, settings, start, run, on_prepared)
     trained = train(objective, settings, base=start, run=run)
@@ -113,6 +113,16 @@ def distill(
         camera_noise=_camera_noise(sources.noisy),
         around=around,
     )
+
+
+def require_judged(
+    base: Profile | None, held_out: int, shot_pairs: ShotPairs | None, settings: StudentSettings
+) -> None:
+    """Raise UsageError where so many photos kept out cannot say that a student beats its base; see require_judges."""
+    otherwise = "start from nothing"
+    if base and settings.noise_kinds == "photos":  # which always starts from a student
+        otherwise = f"denoise with {base.name} as it is"
+    require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more", otherwise)
 
 
 def student_fields(sources: Sources, origin: Origin, noise: NoiseField | None = None) -> dict[str, object]:

@@ -126,7 +126,7 @@ class StudentObjective:
         asked = settings.teacher_crops if teacher and material.noisy else 0
         total = settings.painted + asked
         palette = [_shrunk(image, max(1.0, max(image.shape[:2]) / PALETTE_SIDE)) for image in material.sharp]
-        painted = []
+        painted: list[NDArray[np.uint8]] = []
         painted_by = part_of_the_way(by, settings.painted / total) if asked else by
         for done in range(settings.painted):
             if painted and is_past(painted_by):

@@ -233,7 +233,7 @@ def _teach(
 ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Pieces of the photos, what a teacher takes for clean in them, and the photo's noise table; till time is up."""
     pieces = [(piece, photo.table) for photo in seen for piece in photo.pieces]
-    taught = []
+    taught: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for number in range(settings.teacher_crops):
         if taught and is_past(by):
             break

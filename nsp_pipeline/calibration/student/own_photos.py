@@ -63,7 +63,8 @@ def look_at(
             break
         told = estimate_noise(pixels)
         table = torch.from_numpy(told.table)
-        pieces, clean = [], []
+        pieces: list[torch.Tensor] = []
+        clean: list[torch.Tensor] = []
         for piece in _windows(pixels, -(-windows // len(chosen)), first.multiple, rng):
             if pieces and is_past(by):
                 break

@@ -36,10 +36,12 @@ def calibrate_each(
     One after the other they share the time of the plan by the number of their photos.
 
     What cannot be made is named, and the others are made all the same. Raises SystemExit with the exit code where the
-    training was interrupted, or a profile could not be made.
+    training was interrupted, or a profile could not be made, and UsageError where none could be begun.
     """
     console = Console(stderr=True)
     targets, there = _targets(_groups(files, split, console), folder, console)
+    if not (targets or there):
+        raise UsageError("no profile can be made of these photos; why, is said above")
     if where:
         made, failed, stopped = _on_cluster(where, plan, targets, console)
     else:
@@ -62,6 +64,8 @@ def _here(
     made, failed = [], 0
     spent = {path: _trained_seconds(path) for path in there}
     photos = _with_time_enough(plan, targets, spent, console)
+    if targets and not photos:
+        raise UsageError("no profile can be made in this time; give more of it with --max-time")
     for group, target in targets:
         if target not in photos:
             continue

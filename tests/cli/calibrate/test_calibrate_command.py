@@ -136,6 +136,10 @@ def test_cameras_of_an_archive_share_the_time_and_the_noisiest_come_first(
     assert seconds["low"] == pytest.approx(8 * 60, abs=5.0), "what the first did not need is its"
 
     seconds.clear()
+    refused = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "30s")
+    assert (refused.code, list(seconds)) == (2, [])
+    assert "no profile can be made in this time" in refused.err
+
     made = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "2m")
     assert list(seconds) == ["high"]
     assert "left out: Maker Low, ISO 100-300, JPEG 64×48: its share of --max-time is 45 s" in made.err
@@ -437,10 +441,24 @@ def test_cameras_of_two_makers_under_one_name_get_no_profile(
     (tmp_path / "file").write_text('[aliases]\n"Maker One" = "Studio"\n"Other Two" = "Studio"\n')
     monkeypatch.setattr(each, "aliases_file", lambda: tmp_path / "file")
     arguments = ["--out", tmp_path / "made", "--recipe", recipe, "--split", "camera"]
-    made = quick_nsp("calibrate", archive, *arguments)
-    assert made.code == 0, made.err
-    assert "left out: Studio: cameras.toml gives this name to Maker One and Other Two, whose noise differs" in made.err
+    refused = quick_nsp("calibrate", archive, *arguments)
+    assert refused.code == 2, refused.err
+    assert (
+        "left out: Studio: cameras.toml gives this name to Maker One and Other Two, whose noise differs" in refused.err
+    )
+    assert "no profile can be made of these photos" in refused.err
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("options", [("--split", "camera"), ("--split", "group", "--json")])
+def test_an_archive_of_which_no_profile_can_be_made_is_no_success(
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (archive / "0.jpg").unlink()
+    refused = quick_nsp("calibrate", archive, "--out", tmp_path / "made", "--recipe", recipe, *options)
+    assert refused.code == 2
+    assert "2 photos, at least 3 are needed" in refused.err
+    assert "no profile can be made of these photos" in refused.err
 
 
 def test_a_student_is_no_base(quick_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
