@@ -7,6 +7,8 @@ from pathlib import Path
 
 # The networks of the tests are too small for threads, which only wait for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As `nsp` has it, for processes that import parts of it first: to look for plugins takes a tenth of a start.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import pytest
 from run_nsp import Finished, run_here
@@ -98,6 +100,19 @@ def tiny_builtin(tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iter
 def real_nsp(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
     """Run `nsp` in this process, on its real engine."""
     return lambda *args: run_here(capfd, *args)
+
+
+@pytest.fixture
+def denoising_nsp(real_nsp: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """`nsp` that exports the graph to denoise with, and puts words where those that enlarge belong."""
+    from nsp_pipeline.cli.shared import exporting
+
+    real = exporting.make_onnx
+    monkeypatch.setattr(
+        "nsp_pipeline.cli.calibrate.stages.make_onnx",
+        lambda network, mode, *rest: real(network, mode, *rest) if mode == "denoise" else b"words",
+    )
+    return real_nsp
 
 
 @pytest.fixture

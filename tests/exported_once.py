@@ -35,6 +35,8 @@ def _described(graph: nn.Module) -> bytes | None:
     parts = []
     for name, module in graph.named_modules():
         own = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+        if own.get("mode") == "sr" and own.get("factor") == 1:
+            own["mode"] = "sr-direct"  # of a network that is not blind they are one graph (see ImageToImage)
         words = f"{name} {type(module)} {sorted(own.items())}"
         if "tensor(" in words or " at 0x" in words:
             return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from nsp_pipeline.cli.main import main
 
@@ -51,18 +52,22 @@ def start_python(
 
 
 WITHOUT_EXPORT = (
-    "from nsp_pipeline.cli.calibrate import stages; stages.make_onnx = lambda network, mode, *_: mode.encode()"
+    "from nsp_pipeline.cli.calibrate import command as asked, stages\n"
+    "stages.make_onnx = lambda network, mode, *_: mode.encode()\n"
+    "asked.require_training = lambda: None"
 )
-"""Words in the place of a profile's graphs: a real export takes far longer than the training of a test."""
+"""Words in the place of a profile's graphs: a real export takes far longer than the training of a test, and so does the
+import of what it takes."""
 
 
-def start_training(*args: str | Path, first: str = "pass") -> "subprocess.Popen[str]":
+def start_training(*args: str | Path, first: str = "pass") -> Forked:
     """Start `nsp` as a process that trains, and exports nothing; `first` is the program that runs in it first."""
     call = "import sys; from nsp_pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    return start_python("-c", f"{WITHOUT_EXPORT}\n{first}\n{call}", *args)
+    return Forked(f"{WITHOUT_EXPORT}\n{first}\n{call}", [*map(str, args)])
 
 
-def finish(process: "subprocess.Popen[str]") -> Finished:
+def finish(process: "subprocess.Popen[str] | Forked") -> Finished:
     """Wait for a process."""
     out, err = process.communicate(timeout=120)
+    assert process.returncode is not None
     return Finished(process.returncode, out, err)

@@ -9,7 +9,6 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from nsp_export.onnx_file import onnx_bytes
 from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
 from nsp_pipeline.models.dbsn import Dbsn
 from nsp_pipeline.models.graph import ImageToImage
@@ -48,6 +47,8 @@ def tiny_weights() -> bytes:
 @cache
 def tiny_model(mode: str, pd_factor: int = 1, local_mean_skip: bool = True) -> bytes:
     """The network's graph as an ONNX file."""
+    from nsp_export.onnx_file import onnx_bytes  # takes longer to import than PyTorch, and trainings need none of it
+
     graph = ImageToImage(tiny_network(local_mean_skip=local_mean_skip), mode=mode, pd_factor=pd_factor)
     return onnx_bytes(graph, {"profile": "tiny", "sha256": sha256(tiny_weights()).hexdigest()})
 

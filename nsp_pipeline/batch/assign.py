@@ -13,6 +13,9 @@ from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.choose import ANY_CAMERA, Choice
 
 AUTO = "auto"
+AS_ASKED = "as you asked"
+"""Why a photo gets the profile that was named."""
+
 METADATA_READERS = 4
 AT_A_TIME = 32
 """Photos that a reader is handed at once: handing over costs as much as reading the head of a small file."""
@@ -59,7 +62,7 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
             tasks.append(Task(job, choice.profile, choice.why, facts=facts))
     else:
         found = sources.find_profile(profile)
-        tasks = [Task(job, found, "as you asked") for job in jobs]
+        tasks = [Task(job, found, AS_ASKED) for job in jobs]
     distinct = {task.profile.sha256: task.profile for task in tasks if task.profile}
     for found in distinct.values():
         found.read(found.graph_file(mode))

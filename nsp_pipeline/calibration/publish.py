@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 from nsp_pipeline import __version__
+from nsp_pipeline.calibration.archive.one_name import of_several_makers
 from nsp_pipeline.calibration.card import other_networks, profile_card
 from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement, Verdict, compare, compare_errors
 from nsp_pipeline.calibration.training.loop import Trained
@@ -175,18 +176,25 @@ def _as_it_is(
     return write_profile(target, everything, {**content, **files, CARD_FILE: card.encode()})
 
 
-def require_judges(base: Profile | None, crops: int, shot_pairs: ShotPairs | None, fewest: str) -> None:
+def require_judges(
+    base: Profile | None,
+    crops: int,
+    shot_pairs: ShotPairs | None,
+    fewest: str,
+    otherwise: str,
+) -> None:
     """Raise UsageError where nothing could ever say that new weights beat the base's, before they are trained.
 
     Args:
         crops: places of held-out photos that are judged; of fewer than two there is no standard error.
         fewest: what photos it would take, in words.
+        otherwise: what else can be done, in words.
     """
     if base and crops < 2 and (shot_pairs is None or len(shot_pairs.first) < 2):
         raise UsageError(
             f"these photos are too few to train from {base.name}: none is left to be kept out of training, and nothing "
             f"could say whether the new weights beat the old. Give {fewest}, or two shots of one scene (--pair A B), "
-            "or start from nothing"
+            f"or {otherwise}"
         )
 
 
@@ -201,13 +209,15 @@ def _round(network: Backbone) -> None:
 def about_photos(photos: Sequence[Photo]) -> dict[str, object]:
     """What `profile.json` says of the camera: make and model where all photos are of one, and the range of ISO.
 
-    Photos that state no camera do not speak against one that at least half of them state.
+    Photos that state no camera do not speak against one that at least half of them state. Cameras of several makers are
+    not one, whatever the user calls them.
     """
     isos = [photo.camera.iso for photo in photos if photo.camera.iso]
     # Spellings of one camera are one, the user's own among them; the first photo's stands for all.
     aliases = _aliases()
     named = [photo.camera for photo in photos if camera_name(photo.camera, aliases)]
     one = len({camera_name(camera, aliases) for camera in named}) == 1 and 2 * len(named) >= len(photos)
+    one = one and not of_several_makers(named, aliases)
     return {
         "camera_make": named[0].make if one else None,
         "camera_model": named[0].model if one else None,

@@ -9,23 +9,16 @@ python -m nsp_pipeline.cli.estimator tell FOLDER
 python -m nsp_pipeline.cli.estimator base FOLDER dbsn.nsp
 """
 
+import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-import torch
 
-from nsp_pipeline.calibration.estimator.objective import EstimatorObjective
-from nsp_pipeline.calibration.estimator.settings import EstimatorSettings
-from nsp_pipeline.calibration.next_scale.from_shots import make_base
-from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
-from nsp_pipeline.calibration.publish import Origin
-from nsp_pipeline.calibration.simulation.scenes import Scenes, clean_scene
-from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store, save_told
-from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Progress, RunOptions, train
-from nsp_pipeline.cli.shared.exporting import make_onnx
+from nsp_pipeline.cli.main import run_command
+from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
 from nsp_pipeline.cli.shared.quantities import DurationType
 from nsp_pipeline.cli.shared.standard_output import print_line
 from nsp_pipeline.cli.shared.training import checked_settings
@@ -34,6 +27,11 @@ from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.read import read_frame
 from nsp_pipeline.profiles.bundle import require_writable
 from nsp_pipeline.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from nsp_pipeline.calibration.estimator.settings import EstimatorSettings
+    from nsp_pipeline.calibration.simulation.scenes import Scenes
+    from nsp_pipeline.calibration.training.loop import Progress
 
 KEPT_APART = 7
 """Every so many-th photo of a folder is kept out of training; the held-out shots are made of those."""
@@ -50,6 +48,9 @@ recipe_option = click.option("--recipe", default=str(RECIPE), help="TOML file of
 @click.group(help=__doc__)
 def main() -> None:
     """Run one of the commands."""
+    require_training()
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -61,6 +62,8 @@ def main() -> None:
 @recipe_option
 def shots(folder: Path, photos: tuple[str, ...], as_they_are: bool, workers: int, recipe: str) -> None:
     """Simulate shots to train on, and others of other photos to judge by."""
+    from nsp_pipeline.calibration.simulation.store import StoreRecipe, make_store
+
     found = load_recipe(recipe, "store", ("shots", "held_shots", "side", "seed"))
     training, apart = _scenes(photos, as_they_are)
     for name, scenes, count, seed in (
@@ -76,7 +79,13 @@ def shots(folder: Path, photos: tuple[str, ...], as_they_are: bool, workers: int
 @click.option("--max-time", type=DurationType(), metavar="TIME", help="End the schedule within 20m, 8h.")
 def train_network(folder: Path, recipe: str, max_time: float | None) -> None:
     """Train on the shots, from the last checkpoint where there is one."""
-    settings = EstimatorSettings(**load_recipe(recipe, "train", EstimatorSettings.model_fields))
+    import torch
+
+    from nsp_pipeline.calibration.estimator.objective import EstimatorObjective
+    from nsp_pipeline.calibration.simulation.store import ShotStore
+    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, RunOptions, train
+
+    settings = _settings(recipe)
     objective = EstimatorObjective(ShotStore(folder / SHOTS), ShotStore(folder / HELD), settings)
     logs = folder / TRAINING
     logs.mkdir(exist_ok=True)
@@ -98,10 +107,11 @@ def train_network(folder: Path, recipe: str, max_time: float | None) -> None:
 @recipe_option
 def write(folder: Path, target: Path, recipe: str) -> None:
     """Write the trained network as an ONNX file."""
+    import torch
+
     from nsp_export.noise_file import noise_onnx
 
-    settings = EstimatorSettings(**load_recipe(recipe, "train", EstimatorSettings.model_fields))
-    network = settings.build()
+    network = _settings(recipe).build()
     network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
     target.write_bytes(noise_onnx(network))
 
@@ -110,6 +120,7 @@ def write(folder: Path, target: Path, recipe: str) -> None:
 @folder_argument
 def tell(folder: Path) -> None:
     """Keep what the shipped estimator says of each shot, so that students learn with its errors."""
+    from nsp_pipeline.calibration.simulation.store import save_told
     from nsp_pipeline.noise.estimate import estimate_noise
 
     for name in (SHOTS, HELD):
@@ -128,6 +139,12 @@ def base(
     folder: Path, target: Path, recipe: str, max_time: float | None, device: str, origin: str, licence: str
 ) -> None:
     """Train the blind-spot network that calibrations start from, and write its profile."""
+    from nsp_pipeline.calibration.next_scale.from_shots import make_base
+    from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
+    from nsp_pipeline.calibration.publish import Origin
+    from nsp_pipeline.calibration.simulation.store import ShotStore
+    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, RunOptions
+
     fields = load_recipe(recipe, "calibrate", list(NextScaleSettings.model_fields))
     settings = checked_settings(NextScaleSettings, fields, recipe, "calibrate")
     require_writable(target)
@@ -140,8 +157,16 @@ def base(
     print_line(f"{profile.path}: {profile.spec.training.steps} steps")
 
 
-def _scenes(photos: tuple[str, ...], as_they_are: bool) -> tuple[Scenes, Scenes]:
+def _settings(recipe: str) -> "EstimatorSettings":
+    from nsp_pipeline.calibration.estimator.settings import EstimatorSettings
+
+    return EstimatorSettings(**load_recipe(recipe, "train", EstimatorSettings.model_fields))
+
+
+def _scenes(photos: tuple[str, ...], as_they_are: bool) -> "tuple[Scenes, Scenes]":
     """Scenes to train on, and those kept apart."""
+    from nsp_pipeline.calibration.simulation.scenes import Scenes, clean_scene
+
     parts: tuple[list[Any], list[Any]] = ([], [])
     for entry in photos:
         name, _, weight = entry.partition("=")
@@ -161,7 +186,7 @@ def _say(done: int, total: int) -> None:
         click.echo(f"{done} of {total} shots", err=True)
 
 
-def _say_step(progress: Progress) -> None:
+def _say_step(progress: "Progress") -> None:
     if progress.step % EVERY == 0:
         click.echo(
             f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}, {progress.steps_per_second:.2f}/s",
@@ -170,4 +195,4 @@ def _say_step(progress: Progress) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -93,8 +93,14 @@ def main(args: Sequence[str] | None = None, given: object = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # odd names of files, and terminals that know few letters
             stream.reconfigure(errors="backslashreplace")
+    return run_command(nsp, args, given)
+
+
+def run_command(command: click.Command, args: Sequence[str] | None = None, given: object = None) -> int:
+    """Run a command of click's, and tell the user of errors as `main` does; returns the exit code."""
     try:
-        code = nsp.main(args=args, prog_name="nsp", standalone_mode=False, obj=given)
+        name = "nsp" if command is nsp else None  # None: as click finds it, "python -m nsp_pipeline.cli.estimator"
+        code = command.main(args=args, prog_name=name, standalone_mode=False, obj=given)
         return code if isinstance(code, int) else ExitCode.OK
     except NspError as error:
         return _complain(str(error), error.exit_code)

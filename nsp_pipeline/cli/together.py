@@ -5,6 +5,7 @@ shots, this does at once: a GPU waits for nobody.
 """
 
 import csv
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from nsp_pipeline.cli.main import run_command
+from nsp_pipeline.cli.shared.exporting import require_training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +31,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.group()
 def main() -> None:
     """Train what ships on one GPU: `train`, `mix` trainings that went on from one, `profile`, `join` several."""
+    require_training()
 
 
 @main.command("train")
@@ -204,4 +209,4 @@ def _save(networks: Mapping[str, "nn.Module"], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -7,16 +7,22 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_runs import hashes, save_photo, start
-from run_nsp import finish
+from noisy_photos import save_archive
+from run_nsp import Finished, finish
+from tiny import tiny_fields, tiny_weights
 
 from nsp_pipeline.batch.output.manifest import Manifest
 from nsp_pipeline.batch.output.record import Row, Status
+from nsp_pipeline.batch.status.next_run import FITS_NOW
+from nsp_pipeline.frames.metadata.camera_names import read_aliases
+from nsp_pipeline.profiles import choose
+from nsp_pipeline.profiles.bundle import CARD_FILE, MODEL_FILES, WEIGHTS_FILE, write_profile
 
 
 @pytest.fixture
@@ -259,6 +265,32 @@ def test_photos_made_with_settings_of_before_are_due(archive: Path, tmp_path: Pa
     ((reason, names),) = redo(out).items()
     assert (reason, len(names)) == ("the last run had other settings or another profile", 10)
     assert "leaves" not in finish(start("status", out)).out, "what failed may not fail with other settings"
+
+
+def test_photos_whose_camera_has_a_profile_since_are_due_and_are_made_with_it(
+    nsp: Callable[..., Finished], user_profiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, out = tmp_path / "cameras.toml", tmp_path / "out"
+    monkeypatch.setattr(choose, "aliases_file", lambda: names)
+    archive = save_archive(tmp_path / "photos", 2, iso=800, camera=("Other", "Other Two"))
+    files = {**dict.fromkeys(MODEL_FILES.values(), b"words"), WEIGHTS_FILE: tiny_weights(), CARD_FILE: b"# tiny"}
+    write_profile(user_profiles / "mine.nsp", tiny_fields(), files)
+    made = nsp("denoise", archive, out, "--json", choose_profile=choose.choose_profile)
+    assert {photo["profile"] for photo in json.loads(made.out)["photos"]} == {"standard"}
+    assert json.loads(nsp("status", out, "--json").out)["next_run"] == []
+
+    names.write_text('[aliases]\n"Other Two" = "Maker One"\n')
+    read_aliases.cache_clear()
+    assert json.loads(nsp("status", out, "--json").out)["next_run_by_reason"] == {FITS_NOW: 2}
+    again = nsp("denoise", archive, out, "--json", choose_profile=choose.choose_profile)
+    photos = json.loads(again.out)["photos"]
+    assert [(photo["outcome"], photo["profile"]) for photo in photos] == [("done", "tiny")] * 2
+    assert json.loads(nsp("status", out, "--json").out)["next_run"] == []
+
+    assert (
+        nsp("denoise", archive, tmp_path / "named", "--profile", "standard", find_profile=choose.find_profile).code == 0
+    )
+    assert json.loads(nsp("status", tmp_path / "named", "--json").out)["next_run"] == [], "as it was asked for"
 
 
 def test_failed_names_every_failure_and_nothing_else(archive: Path, tmp_path: Path) -> None:

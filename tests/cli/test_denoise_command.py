@@ -98,6 +98,7 @@ def test_without_torch_the_package_its_help_and_a_whole_run_work(tiny_profile: P
     save_archive(tmp_path / "in", 1)
     code = f"""{NO_TRAINING}
 import nsp_pipeline
+import nsp_pipeline.cli.estimator, nsp_pipeline.cli.together  # which say what is missing when they are started
 from nsp_pipeline.cli.main import main
 for arguments in (["--help"], ["denoise", "--help"], ["profiles", "show", sys.argv[1]]):
     assert main(arguments) == 0

@@ -1,8 +1,11 @@
 """`nsp distill`, from photos to a student that `nsp denoise` takes."""
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from noisy_photos import clean_scene, save_archive
 from PIL import Image
 from run_nsp import Finished
 
+from nsp_pipeline.cli.main import main
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.profiles.bundle import MODEL_FILES, WEIGHTS_FILE, Profile, load_profile
 
@@ -35,18 +39,29 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_student_of_clean_photos_serves_any_camera_and_denoises(tmp_path: Path, recipe: Path, real_nsp: Nsp) -> None:
-    clean = save_archive(tmp_path / "clean", 3, size=(128, 96))
-    made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json")
-    assert made.code == 0, made.err
-    spec = json.loads(made.out)
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """Clean photos, the profile of a student that was made of them, and what was printed: its exports take long."""
+    folder = tmp_path_factory.mktemp("student")
+    clean, target = save_archive(folder / "clean", 3, size=(128, 96)), folder / "s.nsp"
+    (folder / "twice.toml").write_text(RECIPE + "self_ensemble = 2\n")
+    options = ["--clean", clean, "--recipe", folder / "twice.toml", "--out", target, "--json"]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["distill", *map(str, options)]) == 0
+    return clean, target, json.loads(printed.getvalue())
+
+
+def test_a_student_of_clean_photos_serves_any_camera_and_denoises(
+    student: tuple[Path, Path, dict[str, Any]], tmp_path: Path, real_nsp: Nsp
+) -> None:
+    clean, target, spec = student
     assert (spec["backbone"]["name"], spec["pairs"], spec["camera_model"]) == ("unet", None, None)
     assert 0 < spec["scores"]["noise_left"] < 2
-    assert not (tmp_path / "s.nsp.training" / "checkpoint.pt").exists()
-    assert "for photos of any camera" in " ".join(real_nsp("profiles", "show", tmp_path / "s.nsp").out.split())
+    assert not (target.parent / "s.nsp.training" / "checkpoint.pt").exists()
+    assert "for photos of any camera" in " ".join(real_nsp("profiles", "show", target).out.split())
 
     # Little of it: after three steps its pictures have colours of their own, which are not let through whole.
-    little = ("--profile", tmp_path / "s.nsp", "--strength", "0.1")
+    little = ("--profile", target, "--strength", "0.1")
     done = real_nsp("denoise", clean, tmp_path / "out", *little)
     assert done.code == 0, done.err
     before, after = (np.asarray(Image.open(folder / "0.png"), float) for folder in (clean, tmp_path / "out"))
@@ -58,13 +73,10 @@ def test_a_student_of_clean_photos_serves_any_camera_and_denoises(tmp_path: Path
 
 
 def test_a_students_bundle_holds_nothing_twice_and_no_digits_beyond_need(
-    tmp_path: Path, recipe: Path, real_nsp: Nsp
+    student: tuple[Path, Path, dict[str, Any]], tmp_path: Path, real_nsp: Nsp
 ) -> None:
-    clean = save_archive(tmp_path / "clean", 3, size=(128, 96))
-    recipe.write_text(RECIPE + "self_ensemble = 2\n")
-    made = real_nsp("distill", "--clean", clean, "--recipe", recipe, "--out", tmp_path / "s.nsp", "--json")
-    assert made.code == 0, made.err
-    profile = load_profile(tmp_path / "s.nsp")
+    _, target, _ = student
+    profile = load_profile(target)
     assert profile.spec.inference.self_ensemble == 2
     assert MODEL_FILES["sr"] not in profile.content
     assert profile.graph_file("sr") == MODEL_FILES["sr-direct"]
@@ -72,13 +84,11 @@ def test_a_students_bundle_holds_nothing_twice_and_no_digits_beyond_need(
     assert all((part & 0x1FFF == 0).all() for part in bits)
     assert sum((part != 0).sum() for part in bits) > 100
     for mode in ("sr", "sr-direct"):
-        exported = real_nsp(
-            "export", tmp_path / "s.nsp", "--mode", mode, "--target", "onnx", "--out", tmp_path / f"{mode}.onnx"
-        )
+        exported = real_nsp("export", target, "--mode", mode, "--target", "onnx", "--out", tmp_path / f"{mode}.onnx")
         assert exported.code == 0, exported.err
         info = open_engine(profile, mode=mode).info
         assert (info.mode, info.scale) == (mode, 2)
-    assert real_nsp("profiles", "verify", tmp_path / "s.nsp").code == 0
+    assert real_nsp("profiles", "verify", target).code == 0
 
 
 def test_a_student_of_a_cameras_photos_is_that_cameras(

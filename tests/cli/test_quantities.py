@@ -112,3 +112,10 @@ def test_devices() -> None:
     for text in ("gpu", "cuda:", "CPU0", ""):
         with pytest.raises(click.BadParameter, match="is no device"):
             DeviceType().convert(text, None, None)
+
+
+def test_several_gpus_are_refused_by_name_where_a_command_works_on_one() -> None:
+    for text, one in (("cuda:1,2", "cuda:1"), ("cuda:0,1,2", "cuda:0"), ("all", "cuda")):
+        assert DeviceType(several=True).convert(text, None, None) == text
+        with pytest.raises(click.BadParameter, match=f"'{text}' is several GPUs.*: take {one}$"):
+            DeviceType().convert(text, None, None)

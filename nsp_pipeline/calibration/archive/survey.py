@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.archive.groups import Group
+from nsp_pipeline.calibration.archive.one_name import of_several_makers
 from nsp_pipeline.core.camera_noise import CameraNoise, camera_noise
 from nsp_pipeline.core.noise_field import NoiseField, measure_field
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
@@ -131,7 +132,7 @@ def camera_noise_of(photos: Sequence[tuple[Camera, NDArray[np.generic]]]) -> Cam
     aliases = read_aliases(aliases_file())
     named = [(camera_name(camera, aliases), camera.iso, pixels) for camera, pixels in photos]
     cameras = {name for name, _, _ in named if name}
-    if len(cameras) > 1:
+    if len(cameras) > 1 or of_several_makers((camera for camera, _ in photos), aliases):
         return None
     seen = [
         (iso, pixels) for name, iso, pixels in named if pixels.dtype.kind == "u" and (name in cameras or not cameras)

@@ -53,7 +53,7 @@ def calibrate(
     training, held_out = ([photo.pixels for photo in part] for part in (photos.training, photos.held_out))
     objective = NextScaleObjective(training, held_out, settings, run.torch_device)
     fewest = f"three photos or more, some larger than {settings.crop} pixels a side"
-    require_judges(base, objective.judged_crops, shot_pairs, fewest)
+    require_judges(base, objective.judged_crops, shot_pairs, fewest, "start from nothing")
     trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
     if not run.ranks.first:
         return None

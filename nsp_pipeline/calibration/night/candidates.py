@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from nsp_pipeline.calibration.archive.groups import BINS_PER_STOP, Group, by_camera, group_known, is_edited
+from nsp_pipeline.calibration.archive.one_name import of_several_makers
 from nsp_pipeline.calibration.archive.verdict import FEWEST
 from nsp_pipeline.frames.frame import Camera, Facts
 from nsp_pipeline.frames.metadata.camera_names import camera_name
@@ -86,8 +87,9 @@ def find_candidates(
             cameras.setdefault(name, []).append((path, facts))
     if nameless:
         left_out.append(LeftOut("no camera or ISO in the metadata", nameless, "no profile would be found for them"))
+    troubles = of_several_makers((facts.camera for _, facts in headers), aliases)
     for name, photos in cameras.items():
-        if trouble := _two_cameras(photos):
+        if trouble := troubles.get(name):
             left_out.append(LeftOut(name, len(photos), trouble))
             continue
         found, others = _of_camera(name, photos, aliases, fitting)
@@ -148,15 +150,3 @@ def _between(low: int, high: int) -> list[int]:
         found.append(round(iso))
         iso *= step
     return found
-
-
-def _two_cameras(photos: Sequence[Header]) -> str | None:
-    """Say so where the user's table of names makes one of cameras of several makers: their noise is not one's."""
-    names: dict[str, str] = {}
-    for _, facts in photos:
-        maker = (facts.camera.make or "").split()
-        if maker:
-            names.setdefault(maker[0].casefold(), camera_name(facts.camera, {}) or "")
-    if len(names) < 2:
-        return None
-    return f"cameras.toml gives this name to {' and '.join(names.values())}, whose noise differs: name them apart"

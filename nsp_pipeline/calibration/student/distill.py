@@ -93,9 +93,9 @@ def distill(
     """
     start = base_network(base, settings) if base else None
     held_out = sum(len(part.held_out) for part in (sources.clean, sources.noisy) if part)
-    require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more")
+    require_judged(base, held_out, shot_pairs, settings)
     settings = _fitted(settings, sources.noisy)
-    objective = _objective(sources, settings, start, run.torch_device, on_prepared)
+    objective = _objective(sources, settings, start, run, on_prepared)
     trained = train(objective, settings, base=start, run=run)
     if not run.ranks.first:
         return None
@@ -115,6 +115,16 @@ def distill(
     )
 
 
+def require_judged(
+    base: Profile | None, held_out: int, shot_pairs: ShotPairs | None, settings: StudentSettings
+) -> None:
+    """Raise UsageError where so many photos kept out cannot say that a student beats its base; see require_judges."""
+    otherwise = "start from nothing"
+    if base and settings.noise_kinds == "photos":  # which always starts from a student
+        otherwise = f"denoise with {base.name} as it is"
+    require_judges(base, JUDGED if held_out else 0, shot_pairs, "three photos or more", otherwise)
+
+
 def student_fields(sources: Sources, origin: Origin, noise: NoiseField | None = None) -> dict[str, object]:
     """What `profile.json` says of the photos that a student is made from, and of their noise."""
     return {
@@ -131,10 +141,11 @@ def _objective(
     sources: Sources,
     settings: StudentSettings,
     start: Backbone | None,
-    device: str,
+    run: RunOptions,
     on_prepared: Callable[[int, int], None],
 ) -> Objective:
     """What the settings want to be learnt; raises UsageError when the photos do not suit it."""
+    device = run.torch_device
     if settings.noise_kinds == "any":
         if sources.noisy or not sources.clean:
             raise UsageError('a recipe with noise_kinds = "any" learns from --clean photos and --shots: give no others')
@@ -151,8 +162,9 @@ def _objective(
         training, held_out = (
             [photo.pixels for photo in part] for part in (sources.noisy.training, sources.noisy.held_out)
         )
-        return OwnNoiseObjective((training, held_out), settings, deepcopy(start), device, teacher, on_prepared)
-    return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared)
+        photos = training, held_out
+        return OwnNoiseObjective(photos, settings, deepcopy(start), device, teacher, on_prepared, run.prepared_by())
+    return StudentObjective(_material(sources, settings), settings, device, teacher, on_prepared, run.prepared_by())
 
 
 def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSettings:

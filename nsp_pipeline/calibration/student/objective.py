@@ -20,6 +20,7 @@ from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_
 from nsp_pipeline.calibration.simulation.shot_crops import ShotCrops
 from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.calibration.student.dead_leaves import paint
+from nsp_pipeline.calibration.student.moments import is_past, part_of_the_way
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.crops import CropSampler, to_tensor
 from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement
@@ -102,6 +103,7 @@ class StudentObjective:
         device: str = "cpu",
         teacher: Teacher | None = None,
         on_prepared: Callable[[int, int], None] = lambda done, total: None,
+        by: float | None = None,
     ) -> None:
         """Paint the pictures and ask the teacher.
 
@@ -109,6 +111,8 @@ class StudentObjective:
             device: torch device that the student is trained on.
             teacher: makes targets for crops of the noisy photos; None leaves them out.
             on_prepared: called with (pictures and crops made, all of them).
+            by: when to be done with it (`time.monotonic`): one picture and one crop are made at least; None takes the
+                time that it takes.
         """
         self._settings = settings
         self._device = device
@@ -122,8 +126,11 @@ class StudentObjective:
         asked = settings.teacher_crops if teacher and material.noisy else 0
         total = settings.painted + asked
         palette = [_shrunk(image, max(1.0, max(image.shape[:2]) / PALETTE_SIDE)) for image in material.sharp]
-        painted = []
+        painted: list[NDArray[np.uint8]] = []
+        painted_by = part_of_the_way(by, settings.painted / total) if asked else by
         for done in range(settings.painted):
+            if painted and is_past(painted_by):
+                break
             painted.append(paint(max(side, PAINTED_SIDE), palette, rng))
             on_prepared(done + 1, total)
         self._painted = CropSampler(painted, side, "cpu") if painted else None
@@ -132,6 +139,8 @@ class StudentObjective:
         if teacher and asked:
             noisy = CropSampler(material.noisy, settings.crop, "cpu")
             for done in range(asked):
+                if self._taught and is_past(by):
+                    break
                 crop = noisy.draw(1, rng)
                 self._taught.append((crop, teacher(crop)))
                 on_prepared(settings.painted + done + 1, total)

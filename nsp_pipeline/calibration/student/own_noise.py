@@ -20,6 +20,7 @@ from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, halved
 from nsp_pipeline.calibration.simulation.noise_range import ANY_SIGMA
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.calibration.student.any_noise import draw_levels, make_noisy, varied
+from nsp_pipeline.calibration.student.moments import is_past, part_of_the_way
 from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, turned
 from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real, estimate
 from nsp_pipeline.calibration.student.own_photos import OwnPhoto, look_at
@@ -41,6 +42,9 @@ all: else a student of strong noise forgets how little to do where there is hard
 
 ADAPTED, MOST_KEPT = 0.75, 1.5
 """Share of the crops that have more noise in texture than in flat places, as cameras leave it, and how much more."""
+
+TAUGHT_SHARE = 0.5
+"""Part of the time for preparations that looking at the photos may take where a teacher is asked after that."""
 
 JUDGED_SIDE, JUDGED, PREVIEWS = 160, 48, 3
 """Side of the crops that are judged, how many of either kind there are, and how many of the photo are shown."""
@@ -67,6 +71,7 @@ class OwnNoiseObjective:
         device: str = "cpu",
         teacher: Teacher | None = None,
         on_prepared: Callable[[int, int], None] = lambda done, total: None,
+        by: float | None = None,
     ) -> None:
         """Cut the noise out of the photos, and denoise pieces of them.
 
@@ -77,6 +82,7 @@ class OwnNoiseObjective:
             device: torch device that the student is trained on.
             teacher: makes targets for crops of the photos; None leaves them out.
             on_prepared: called with (pieces denoised, all of them).
+            by: when to be done with it (see look_at); None takes the time that it takes.
 
         Raises UsageError where no photo shows its noise.
         """
@@ -85,9 +91,11 @@ class OwnNoiseObjective:
         rng = np.random.default_rng([settings.seed, 1])
         first = first.to(device).eval()
         total = WINDOWS + JUDGED_WINDOWS * bool(photos[1])
-        seen = look_at(photos[0], first, WINDOWS, rng, lambda done: on_prepared(min(done, total), total))
+        looked = part_of_the_way(by, TAUGHT_SHARE if teacher else 1.0)
+        first_part = part_of_the_way(looked, WINDOWS / total)
+        seen = look_at(photos[0], first, WINDOWS, rng, lambda done: on_prepared(min(done, total), total), first_part)
         kept = look_at(
-            photos[1], first, JUDGED_WINDOWS, rng, lambda done: on_prepared(min(total, WINDOWS + done), total)
+            photos[1], first, JUDGED_WINDOWS, rng, lambda done: on_prepared(min(total, WINDOWS + done), total), looked
         )
         self._noises = [photo.noise for photo in seen if photo.noise]
         if not self._noises:
@@ -97,7 +105,7 @@ class OwnNoiseObjective:
         self._twice = PictureStore(pictures, 2 * settings.crop, "cpu")
         self._sharp = PictureStore(pictures, smallest_side(settings.crop), "cpu")
         self._camera = NoisyCamera(_ranges(settings, [noise.table for noise in self._noises]))
-        self._taught = _teach(seen, teacher, settings, rng) if teacher else []
+        self._taught = _teach(seen, teacher, settings, rng, by) if teacher else []
         self._judge, self._shown = self._held_out(first, kept), _shown(kept)
         self._ahead = Ahead(self._draw)
 
@@ -217,12 +225,18 @@ def _ranges(settings: StudentSettings, tables: Sequence[torch.Tensor]) -> Studen
 
 
 def _teach(
-    seen: Sequence[OwnPhoto], teacher: Teacher, settings: StudentSettings, rng: np.random.Generator
+    seen: Sequence[OwnPhoto],
+    teacher: Teacher,
+    settings: StudentSettings,
+    rng: np.random.Generator,
+    by: float | None,
 ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Pieces of the photos, what a teacher takes for clean in them, and the photo's noise table."""
+    """Pieces of the photos, what a teacher takes for clean in them, and the photo's noise table; till time is up."""
     pieces = [(piece, photo.table) for photo in seen for piece in photo.pieces]
-    taught = []
+    taught: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for number in range(settings.teacher_crops):
+        if taught and is_past(by):
+            break
         piece, table = pieces[number % len(pieces)]
         side = min(2 * settings.crop, *piece.shape[1:])
         top, left = (int(rng.integers(length - side + 1)) for length in piece.shape[1:])

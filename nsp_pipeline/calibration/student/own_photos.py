@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.simulation.real_noise import PhotoNoise
+from nsp_pipeline.calibration.student.moments import is_past
 from nsp_pipeline.calibration.training.crops import places, to_tensor
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.noise.estimate import estimate_noise
@@ -43,19 +44,30 @@ def look_at(
     windows: int,
     rng: np.random.Generator,
     on_window: Callable[[int], None] = lambda done: None,
+    by: float | None = None,
 ) -> list[OwnPhoto]:
     """Denoise about so many windows of photos (H, W, 3), uint8, uint16 or float32, with a student on its own device.
 
     Args:
         on_window: called with the number of windows that are done.
+        by: when to have done so (`time.monotonic`): what is not looked at by then is left out, but for one photo that
+            shows its noise. Photos are then looked at in any order. None takes the time that it takes.
     """
-    chosen = photos[:: -(-len(photos) // MOST_PHOTOS)] if photos else []
-    found, done = [], 0
+    chosen = list(photos[:: -(-len(photos) // MOST_PHOTOS)]) if photos else []
+    if by is not None:
+        chosen = [chosen[place] for place in rng.permutation(len(chosen))]
+    found: list[OwnPhoto] = []
+    done = 0
     for pixels in chosen:
+        if is_past(by) and any(photo.noise for photo in found):
+            break
         told = estimate_noise(pixels)
         table = torch.from_numpy(told.table)
-        pieces, clean = [], []
+        pieces: list[torch.Tensor] = []
+        clean: list[torch.Tensor] = []
         for piece in _windows(pixels, -(-windows // len(chosen)), first.multiple, rng):
+            if pieces and is_past(by):
+                break
             pieces.append(piece)
             clean.append(_denoised(first, piece, table))
             done += 1

@@ -36,6 +36,9 @@ PACE_STEPS, FIRST_LOOKS = 20, (1, 2, 5, 10)
 TIME_SHARE = 0.95
 """Part of a time limit that steps may take; judging and writing take the rest."""
 
+PREPARING_SHARE = 0.4
+"""Part of what is left of a time limit that may pass before the first step, with what is learnt from."""
+
 START_DIVISOR, END_DIVISOR = 25.0, 1e4
 """The one-cycle schedule (Smith and Topin 2018) starts at the rate over the one and ends at the rate over the other."""
 
@@ -101,6 +104,12 @@ class RunOptions:
     def torch_device(self) -> str:
         """The device of this process: among several, each takes the GPU of its number."""
         return f"cuda:{self.ranks.local}" if self.device == "cuda" and self.ranks.count > 1 else self.device
+
+    def prepared_by(self) -> float | None:
+        """When what is learnt from should be prepared, if that begins now (`time.monotonic`); None without a limit."""
+        begun = time.monotonic()
+        left = _time_limit(self, begun)
+        return None if left is None else begun + PREPARING_SHARE * left
 
 
 @dataclass(frozen=True)

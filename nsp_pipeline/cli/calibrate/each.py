@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from nsp_pipeline.batch.listeners.words import duration
-from nsp_pipeline.calibration.archive.groups import Group, by_camera, group_photos, merge_alike
+from nsp_pipeline.calibration.archive.groups import Group, by_camera, group_known, merge_alike, read_headers
+from nsp_pipeline.calibration.archive.one_name import of_several_makers
 from nsp_pipeline.calibration.archive.shares import LEAST_SECONDS, share_of, with_time_enough, worth
 from nsp_pipeline.calibration.archive.survey import measure_groups
 from nsp_pipeline.cli.calibrate.on_cluster import Where, train_on_cluster
@@ -35,10 +36,12 @@ def calibrate_each(
     One after the other they share the time of the plan by the number of their photos.
 
     What cannot be made is named, and the others are made all the same. Raises SystemExit with the exit code where the
-    training was interrupted, or a profile could not be made.
+    training was interrupted, or a profile could not be made, and UsageError where none could be begun.
     """
     console = Console(stderr=True)
     targets, there = _targets(_groups(files, split, console), folder, console)
+    if not (targets or there):
+        raise UsageError("no profile can be made of these photos; why, is said above")
     if where:
         made, failed, stopped = _on_cluster(where, plan, targets, console)
     else:
@@ -61,6 +64,8 @@ def _here(
     made, failed = [], 0
     spent = {path: _trained_seconds(path) for path in there}
     photos = _with_time_enough(plan, targets, spent, console)
+    if targets and not photos:
+        raise UsageError("no profile can be made in this time; give more of it with --max-time")
     for group, target in targets:
         if target not in photos:
             continue
@@ -129,7 +134,12 @@ def _on_cluster(
 
 def _groups(files: Sequence[Path], split: str, console: Console) -> Sequence[Group]:
     """Cameras, or groups whose noise is alike; says what was left out."""
-    groups, refused = group_photos(files, read_aliases(aliases_file()))
+    aliases = read_aliases(aliases_file())
+    headers, refused = read_headers(files)
+    groups = group_known(headers, aliases)
+    for name, reason in of_several_makers((facts.camera for _, facts in headers), aliases).items():
+        say(console, f"left out: {name}: {reason}", style="yellow")
+        groups = [group for group in groups if group.camera != name]
     if edited := sum(len(group.paths) for group in groups if group.edited):
         say(console, f"left out: {edited} photos that a program changed or resized; `nsp scan` lists them")
     if split == "camera":

@@ -52,6 +52,7 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
             photos = _read(plan, files, folder, console)
             if plan.student:
                 plan, photos = _suited(plan, plan.student, photos, console)
+                _require_judged(plan, photos)
             for reason in photos.refused:
                 say(console, f"left out: {reason}", style="yellow")
             this = Run(folder, ranks, stop, begun, console)
@@ -81,6 +82,14 @@ def _read(plan: Plan, files: Sequence[Path], folder: Path, console: Console) -> 
         cache_folder=cache_of(folder),
         development=plan.development,
     )
+
+
+def _require_judged(plan: Plan, photos: "PhotoSet") -> None:
+    """Raise UsageError where nothing could speak for a student, before anything is measured or a teacher is trained."""
+    from nsp_pipeline.calibration.student.distill import require_judged
+
+    assert plan.student
+    require_judged(plan.student.start, len(photos.held_out), plan.shot_pairs, plan.student.settings)
 
 
 def _suited(plan: Plan, student: StudentPlan, photos: "PhotoSet", console: Console) -> "tuple[Plan, PhotoSet]":

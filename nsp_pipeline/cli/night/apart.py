@@ -16,7 +16,9 @@ from pathlib import Path
 from types import FrameType
 
 from nsp_pipeline.calibration.night.memory import Outcome
-from nsp_pipeline.cli.night.one_group import GOES_ON, GroupEnd, GroupTask, Train, calibrate_group, checkpoints
+from nsp_pipeline.cli.night.half_done import checkpoints
+from nsp_pipeline.cli.night.one_group import calibrate_group
+from nsp_pipeline.cli.night.task import GOES_ON, GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.stop_signals import handed_to
 from nsp_pipeline.cli.shared.verbosity import is_quiet, quietly
 from nsp_pipeline.errors import NspError

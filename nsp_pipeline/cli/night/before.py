@@ -19,8 +19,9 @@ from nsp_pipeline.calibration.archive.verdict import time_in_words
 from nsp_pipeline.calibration.night.candidates import counted
 from nsp_pipeline.cli.calibrate.command import usual_plan
 from nsp_pipeline.cli.calibrate.how_long import usual_seconds
-from nsp_pipeline.cli.night.one_group import GroupEnd, training_device
+from nsp_pipeline.cli.night.device import device_asked, training_device
 from nsp_pipeline.cli.night.stage import Night, Survey, calibrate_groups, document, require_place, survey
+from nsp_pipeline.cli.night.task import GroupEnd
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_line
@@ -82,6 +83,8 @@ class Before:
         stopped = False
         if found.candidates:
             self._require_all(console)
+            if (several := str(self.options["device"])) == "all" or "," in several:
+                say(console, f"--device {several}: a calibration trains on one GPU, here {self.night.device}")
 
             def note(end: GroupEnd) -> None:
                 if log:
@@ -127,7 +130,7 @@ def calibrations_before(
     inputs: Sequence[Path], output: Path, run: FolderRun, options: Mapping[str, Any], began: float
 ) -> Before:
     """Read what `--calibrate` needs of the options of `nsp denoise`."""
-    night = Night(options["calibrate"], inputs, output, _training_device(options), options["threads"])
+    night = Night(options["calibrate"], inputs, output, device_asked(options), options["threads"])
     return Before(night, run, options, began)
 
 
@@ -166,14 +169,6 @@ def _development(options: Mapping[str, Any]) -> dict[str, Any]:
     if domain != "developed":
         changes["colour_space"] = None  # of the pictures in the end; it learns in the sensor's own
     return {**changes, "domain": domain}
-
-
-def _training_device(options: Mapping[str, Any]) -> str:
-    """Where to train: on the GPU that denoises; of several, on one."""
-    device = str(options["device"])
-    if device == "all" or "," in device or (device == "auto" and options["require_gpu"]):
-        return "cuda"
-    return device
 
 
 def _lines(found: Survey, seconds: float, whole: float | None) -> list[str]:

@@ -18,7 +18,9 @@ from nsp_pipeline.calibration.night.memory import Outcome, calibration_folder, h
 from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.night.apart import Interrupts, calibrate_apart, heard
-from nsp_pipeline.cli.night.one_group import GroupEnd, GroupTask, Train, done_before, fitting_profile, goes_on
+from nsp_pipeline.cli.night.half_done import goes_on
+from nsp_pipeline.cli.night.one_group import done_before, fitting_profile
+from nsp_pipeline.cli.night.task import GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases

@@ -25,12 +25,12 @@ NAMES = {"torch": "PyTorch"}
 def require_training() -> None:
     """Raise MissingCapabilityError unless PyTorch and all that exports import is there.
 
-    The error names what is missing and the command that brings it.
+    The error names what is missing, PyTorch before all that goes with it, and the command that brings it.
     """
     try:
+        import torch  # noqa: F401, I001  first: without it, the others are no matter
         import onnxscript  # noqa: F401
         import safetensors  # noqa: F401
-        import torch  # noqa: F401
 
         import nsp_export.onnx_file  # noqa: F401
     except ImportError as error:

@@ -118,14 +118,17 @@ class DeviceType(click.ParamType):  # type: ignore[type-arg]
     name = "device"
 
     def __init__(self, *, several: bool = False) -> None:
-        self._pattern = r"auto|cpu|all|cuda(:\d+(,\d+)*)?" if several else r"auto|cpu|cuda(:\d+)?"
-        self._more = ", cuda:N,M and all" if several else ""
+        self._several = several
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check a device's name; whether it is there, the engine says."""
-        if not re.fullmatch(self._pattern, str(value)):
-            there = "auto, cpu, cuda, cuda:N" if self._more else "auto, cpu, cuda and cuda:N"
-            self.fail(f"'{value}' is no device; there are {there}{self._more}", param, ctx)
+        match = re.fullmatch(r"auto|cpu|all|cuda(?::\d+)?|(cuda:\d+)(?:,\d+)+", str(value))
+        if not match:
+            there = "auto, cpu, cuda, cuda:N, cuda:N,M and all" if self._several else "auto, cpu, cuda and cuda:N"
+            self.fail(f"'{value}' is no device; there are {there}", param, ctx)
+        if not self._several and (match[1] or value == "all"):
+            one = match[1] or "cuda"
+            self.fail(f"'{value}' is several GPUs, and this command works on one: take {one}", param, ctx)
         return str(value)
 
 

@@ -1,13 +1,13 @@
 """Ctrl-C, `kill` and a closed terminal: training ends with the profile so far, all else cleans up first."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rich.console import Console
-
-from nsp_pipeline.cli.shared.say import say
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 
@@ -38,7 +38,14 @@ class StopSignals:
         if not self._patient or self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        say(self._console, "stopping; writing the profile so far (Ctrl-C again to give up)")
+        if not self._console.quiet:
+            _say_at_once("stopping; writing the profile so far (Ctrl-C again to give up)")
+
+
+def _say_at_once(line: str) -> None:
+    """Write a line to stderr past its buffer, which refuses whoever comes, as signals do, in the middle of another."""
+    with suppress(OSError, ValueError):  # where nobody listens
+        os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
 
 @contextmanager

@@ -35,7 +35,8 @@ def training_folder(
     Photos that killed trainings left cached beside `out`, 32 GB each at worst, go at once.
 
     Raises:
-        UsageError: there is a training that was cut off, and `resume` is False; or one that still runs.
+        UsageError: there is a training that was cut off, and `resume` is False; there is none, and it is True; or one
+            that still runs.
         OutputError: it cannot be made.
     """
     from nsp_pipeline.calibration.training.log import clear_log
@@ -43,12 +44,10 @@ def training_folder(
     folder = folder_of(out)
     cache = cache_of(folder)
     try:
+        if first and resume != has_checkpoint(out):
+            raise UsageError(_nothing_to_resume(folder) if resume else _cut_off(folder))
         folder.mkdir(parents=True, exist_ok=True)
         if first:
-            if not resume and has_checkpoint(out):
-                raise UsageError(
-                    f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
-                )
             _remove_dead_caches(folder)
         cache.mkdir(exist_ok=True)
         lock = os.open(cache / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
@@ -71,6 +70,17 @@ def training_folder(
         remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
     if first and not stopped():
         forget_checkpoint(folder)
+
+
+def _cut_off(folder: Path) -> str:
+    return f"{folder} holds a training that was cut off: --resume goes on with it; to start again, delete it"
+
+
+def _nothing_to_resume(folder: Path) -> str:
+    return (
+        f"{folder}: there is no training to resume: none was begun, it had no checkpoint yet, or it came to its end; "
+        "leave --resume out to start one"
+    )
 
 
 def has_checkpoint(out: Path) -> bool:

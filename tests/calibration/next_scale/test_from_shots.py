@@ -1,7 +1,9 @@
 """A base for calibrations learns from simulated shots: inputs see their noise, targets do not."""
 
+import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,9 @@ from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
 from nsp_pipeline.calibration.simulation.scenes import Scenes
 from nsp_pipeline.calibration.simulation.store import ShotStore, StoreRecipe, make_store
 from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
+from nsp_pipeline.cli import estimator, together
 from nsp_pipeline.cli.estimator import BASE_TRAINING, HELD, SHOTS, main
+from nsp_pipeline.cli.main import run_command
 from nsp_pipeline.profiles.bundle import load_profile
 
 RECIPE = """[calibrate]
@@ -69,8 +73,11 @@ def test_the_same_step_sees_the_same_crops(folder: Path) -> None:
     assert first == again != other
 
 
-def test_the_command_writes_a_profile_for_any_camera_and_resumes(folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
+def test_the_command_writes_a_profile_for_any_camera_and_resumes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Words where the graphs belong: six exports take far longer than both trainings, and test_calibrate.py has them.
+    monkeypatch.setattr(estimator, "make_onnx", lambda network, mode, *_: mode.encode())
     recipe, target = str(folder / "small.toml"), tmp_path / "dbsn.nsp"
     asked = ["base", str(folder), str(target), "--recipe", recipe, "--licence", "CC0-1.0"]
     assert CliRunner().invoke(main, asked, catch_exceptions=False).exit_code == 0
@@ -89,3 +96,18 @@ def test_the_command_writes_a_profile_for_any_camera_and_resumes(folder: Path, t
     assert load_profile(tmp_path / "again.nsp").read("weights.safetensors") == load_profile(target).read(
         "weights.safetensors"
     )
+
+
+@pytest.mark.parametrize(("program", "arguments"), [(main, ("tell", "x")), (together.main, ("pair", *[__file__] * 3))])
+def test_without_pytorch_the_command_that_brings_it_is_named(
+    program: click.Group,
+    arguments: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for package in ("torch", "onnxscript", "safetensors"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert run_command(program, arguments) == 3
+    said = capsys.readouterr().err
+    assert "needs PyTorch" in said
+    assert "pip install 'nsp-pipeline[cpu,train]'" in said

@@ -13,6 +13,7 @@ from nsp_pipeline.calibration.simulation.real_noise import SIDE, PhotoNoise
 from nsp_pipeline.calibration.student import own_noise
 from nsp_pipeline.calibration.student.own_judge import FLAT, TEXTURED
 from nsp_pipeline.calibration.student.own_noise import OwnNoiseObjective
+from nsp_pipeline.calibration.student.own_photos import look_at
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.judge import compare
 from nsp_pipeline.errors import UsageError
@@ -94,6 +95,25 @@ def test_crops_carry_the_noise_and_the_table_that_the_photo_is_told_by() -> None
     assert float(stated.max() / stated.min()) > 2, "faint noise is met as well"
     again = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0))._draw(16, 1, 0)
     assert all(torch.equal(one, other) for one, other in zip((noisy, told), (again[0], again[4]), strict=True))
+
+
+def test_when_the_time_is_up_no_more_is_looked_at_than_one_photo_that_shows_its_noise() -> None:
+    drawing = np.full((224, 256, 3), 90, np.uint8)
+    for photos, most in (([*PHOTOS, *PHOTOS], 1), ([drawing, drawing, PHOTOS[0]], 3)):
+        seen = look_at(photos, Mixed(1.0), 12, np.random.default_rng(0), by=0.0)
+        assert len(seen) <= most
+        assert [len(photo.pieces) for photo in seen] == [1] * len(seen)
+        assert seen[-1].noise
+    chosen = settings(teacher_share=1.0, teacher_crops=50)
+    asked: list[torch.Tensor] = []
+
+    def teacher(crop: torch.Tensor) -> torch.Tensor:
+        asked.append(crop)
+        return crop
+
+    made = OwnNoiseObjective((PHOTOS, PHOTOS[:1]), chosen, Mixed(1.0), teacher=teacher, by=0.0)
+    assert len(asked) == 1
+    assert made.judged_crops == 24, "whatever the time, there is something to judge by"
 
 
 def test_half_of_the_crops_have_the_noise_of_simulated_cameras_and_a_table_of_their_own() -> None:

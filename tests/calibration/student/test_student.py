@@ -1,5 +1,6 @@
 """What a student learns from, and that it learns."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
 from nsp_pipeline.calibration.student.objective import Material, StudentObjective, shrunk_to_sharp
 from nsp_pipeline.calibration.student.settings import StudentSettings
-from nsp_pipeline.calibration.training.loop import train
+from nsp_pipeline.calibration.training.loop import RunOptions, train
 from nsp_pipeline.models.registry import build_backbone
 
 SHARP = [clean_scene(160, 200).astype(np.uint8)]
@@ -43,7 +44,15 @@ class Recorder(nn.Module):
 
 def test_it_learns_to_take_noise_away() -> None:
     chosen = settings(
-        steps=220, judge_every=220, batch=8, learning_rate=5e-3, least_sigma=12, most_sigma=20, clean_share=0
+        steps=140,
+        judge_every=140,
+        batch=8,
+        channels=(12, 16),
+        learning_rate=1e-2,
+        ema_decay=0.9,
+        least_sigma=12,
+        most_sigma=20,
+        clean_share=0,
     )
     chosen_objective = objective(chosen)
     before = chosen_objective.judge(build_backbone("unet", chosen.backbone_sizes))
@@ -81,6 +90,26 @@ def test_the_teacher_makes_targets_for_the_noisy_photos_only() -> None:
     assert [crop.shape for crop in asked] == [(1, 3, 32, 32)] * 3
     known = {tuple(crop.flatten().sort().values.tolist()) for crop in asked}
     assert {tuple(crop.flatten().sort().values.tolist()) for crop in recorder.seen[0]} <= known
+
+
+def test_when_the_time_is_up_one_picture_and_one_target_are_enough() -> None:
+    done: list[int] = []
+    StudentObjective(
+        Material(SHARP, SHARP, NOISY),
+        settings(painted=50, teacher_share=0.5, teacher_crops=50),
+        teacher=lambda crop: crop,
+        on_prepared=lambda count, total: done.append(count),
+        by=0.0,
+    )
+    assert done == [1, 51]
+
+
+def test_a_time_limit_leaves_most_of_what_is_left_of_it_for_the_training() -> None:
+    assert RunOptions().prepared_by() is None
+    now = time.monotonic()
+    assert RunOptions(max_seconds=100.0).prepared_by() == pytest.approx(now + 40, abs=1)
+    assert RunOptions(max_seconds=100.0, since=now - 50).prepared_by() == pytest.approx(now + 20, abs=1)
+    assert RunOptions(max_seconds=100.0, since=now - 500).prepared_by() == pytest.approx(now, abs=1)
 
 
 def test_a_share_of_the_teachers_pixels_is_the_noisy_photos_own() -> None:

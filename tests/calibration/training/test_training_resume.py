@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 import torch
+from forked import Forked
+from run_nsp import finish
 from small_training import noisy_picture, small_settings, train_on
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,8 +20,6 @@ from nsp_pipeline.calibration.training.checkpoint import load_checkpoint, save_c
 from nsp_pipeline.calibration.training.log import BOARD, read_log
 from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Trained
 from nsp_pipeline.errors import OutputError, UsageError
-
-TESTS = Path(__file__).parents[2]
 
 TRAIN = """
 import sys, time
@@ -86,8 +84,7 @@ def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path, whole: tu
     folder, undisturbed = whole
     killed = tmp_path / "killed"
     killed.mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(TESTS), *sys.path])}
-    process = subprocess.Popen([sys.executable, "-c", TRAIN, killed], env=environment)
+    process = Forked(TRAIN, [str(killed)])
     deadline = time.monotonic() + 120
     while not (killed / CHECKPOINT_FILE).exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -183,17 +180,13 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_training_goes_on(
 
 def test_on_a_disk_that_is_full_for_good_training_ends_with_its_network(tmp_path: Path) -> None:
     """The system itself refuses every file above 16 KiB, as a full disk would."""
-    script = tmp_path / "script.py"
-    script.write_text(FULL_DISK)
-    paths = [str(Path(__file__).parent), str(TESTS), *sys.path]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     (tmp_path / "t").mkdir()
 
-    done = subprocess.run([sys.executable, script, tmp_path / "t"], env=environment, capture_output=True, text=True)
+    done = finish(Forked(FULL_DISK, [str(tmp_path / "t")]))
 
-    assert done.returncode == 0, done.stderr
-    assert "12 steps, checkpoint of step 4" in done.stdout
-    assert "the checkpoint cannot be written" in done.stdout
+    assert done.code == 0, done.err
+    assert "12 steps, checkpoint of step 4" in done.out
+    assert "the checkpoint cannot be written" in done.out
     assert not list((tmp_path / "t").glob("*.nsp-part"))
 
 
@@ -206,7 +199,7 @@ def test_a_time_limit_shortens_the_schedule(tmp_path: Path) -> None:
     planned = []
 
     trained = train_on(
-        [noisy_picture(1)], [], small_settings(steps=1_000_000), max_seconds=4, on_step=lambda at: planned.append(at)
+        [noisy_picture(1)], [], small_settings(steps=1_000_000), max_seconds=2, on_step=lambda at: planned.append(at)
     )
 
     assert trained.steps < 1_000_000

@@ -26,6 +26,7 @@ modules = 1
 crop = 20
 batch = 2
 steps = 3
+inputs-per-step = 3
 pd-factor = 1
 """
 
@@ -48,7 +49,7 @@ def left(folder: Path) -> set[str]:
 
 
 def test_photos_in_profile_out_and_the_profile_denoises(
-    real_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
+    denoising_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
     (archive / "broken.jpg").write_bytes(b"")
     out = tmp_path / "a folder with a long name, so long that a line of 80 columns cannot hold it [raw]" / "mine.nsp"
@@ -64,7 +65,7 @@ def test_photos_in_profile_out_and_the_profile_denoises(
         "--json",
     ]
 
-    made = real_nsp("calibrate", archive, "--out", out, *arguments)
+    made = denoising_nsp("calibrate", archive, "--out", out, *arguments)
 
     assert made.code == 0, made.err
     assert json.loads(made.out) == load_profile(out).spec.model_dump(mode="json")
@@ -76,7 +77,7 @@ def test_photos_in_profile_out_and_the_profile_denoises(
     assert any(line.startswith("step 2/2  loss 0.") and line.endswith("steps/s") for line in lines)
     assert f"use it: nsp denoise PHOTOS CLEAN --profile {out}" in lines, "one line, to be copied whole"
 
-    cleaned = real_nsp("denoise", archive / "0.jpg", tmp_path / "clean.jpg", "--profile", out)
+    cleaned = denoising_nsp("denoise", archive / "0.jpg", tmp_path / "clean.jpg", "--profile", out)
     assert cleaned.code == 0, cleaned.err
     assert (tmp_path / "clean.jpg").stat().st_size > 0
 
@@ -135,6 +136,10 @@ def test_cameras_of_an_archive_share_the_time_and_the_noisiest_come_first(
     assert seconds["low"] == pytest.approx(8 * 60, abs=5.0), "what the first did not need is its"
 
     seconds.clear()
+    refused = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "30s")
+    assert (refused.code, list(seconds)) == (2, [])
+    assert "no profile can be made in this time" in refused.err
+
     made = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "2m")
     assert list(seconds) == ["high"]
     assert "left out: Maker Low, ISO 100-300, JPEG 64×48: its share of --max-time is 45 s" in made.err
@@ -197,16 +202,43 @@ def test_noise_decides_what_a_recipe_leaves_open(quick_nsp: Nsp, recipe: Path, t
     assert (refused.code, "cannot be written" in refused.err) == (4, True)
 
 
-def test_two_processes_make_one_profile(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    program = tmp_path / "file"
-    program.write_text(f"{WITHOUT_EXPORT}\nimport sys\nfrom nsp_pipeline.cli.main import main\nsys.exit(main())\n")
+KEEPING_WEIGHTS = """
+import hashlib, os, sys
+from pathlib import Path
+from nsp_pipeline.calibration.next_scale import calibrate as there
+
+def keeping(*given, run, train=there.train, **named):
+    trained = train(*given, run=run, **named)
+    weights = b"".join(value.numpy().tobytes() for value in trained.network.state_dict().values())
+    result = f"{trained.steps} {hashlib.sha256(weights).hexdigest()}"
+    Path(os.environ["KEPT"], f"rank-{run.ranks.rank}-of-{run.ranks.count}").write_text(result)
+    return trained
+
+there.train = keeping
+from nsp_pipeline.cli.main import main
+sys.exit(main())
+"""
+"""Let each process of a training tell what network it ended with."""
+
+
+def test_two_processes_end_with_the_same_network_and_make_one_profile(
+    archive: Path, recipe: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    program, kept = tmp_path / "file", tmp_path_factory.mktemp("kept")
+    program.write_text(WITHOUT_EXPORT + KEEPING_WEIGHTS)
     torchrun: list[str | Path] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", program]
     arguments: list[str | Path] = ["calibrate", archive, "--out", tmp_path / "m.nsp", "--recipe", recipe]
-    made = finish(start_python(*torchrun, *arguments, OMP_NUM_THREADS="1"))
+    limits = ("--max-steps", "10", "--max-time", "10m")
+    made = finish(start_python(*torchrun, *arguments, *limits, OMP_NUM_THREADS="1", KEPT=str(kept)))
     assert made.code == 0, made.err
-    assert made.err.count(f"profile {tmp_path / 'm.nsp'}: 3 steps") == 1
+    assert made.err.count(f"profile {tmp_path / 'm.nsp'}: 10 steps") == 1
     assert left(tmp_path) == {"m.nsp", "m.nsp.training"}
     assert not list((tmp_path / "m.nsp.training").glob("cache-*"))
+    results = sorted(kept.iterdir())
+    assert [path.name for path in results] == ["rank-0-of-2", "rank-1-of-2"]
+    assert results[0].read_text() == results[1].read_text()
+    assert results[0].read_text().startswith("10 ")
+    assert len(list((tmp_path / "m.nsp.training").glob("held-out-*.png"))) == 1
 
 
 def until(process: Any, words: str) -> None:
@@ -331,6 +363,19 @@ def test_a_device_that_is_not_there_is_wrong_usage(quick_nsp: Nsp, archive: Path
     assert "--device cuda:99: PyTorch cannot use it here: " in ended.err
 
 
+@pytest.mark.parametrize("command", ["calibrate", "distill", "export"])
+def test_without_pytorch_and_what_goes_with_it_pytorch_is_named_first(
+    real_nsp: Nsp, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for package in ("torch", "onnxscript", "safetensors"):
+        monkeypatch.setitem(sys.modules, package, None)
+    ended = real_nsp(command, archive, "--out", tmp_path / "mine.nsp")
+    assert ended.code == 3
+    assert "this command needs PyTorch" in ended.err
+    assert "onnxscript" not in ended.err
+    assert "pip install 'nsp-pipeline[cpu,train]'" in ended.err
+
+
 @pytest.mark.parametrize("missing", ["torch", "onnxscript", "safetensors"])
 @pytest.mark.parametrize("command", ["calibrate", "export"])
 def test_without_what_training_needs_the_command_that_mends_it_is_named(
@@ -374,6 +419,46 @@ def test_a_training_that_was_cut_off_is_not_thrown_away(
     assert "--resume goes on with it" in refused.err
     assert checkpoint.read_bytes() == b"a night's work"
     assert not (tmp_path / "mine.nsp").exists()
+
+
+@pytest.mark.parametrize("command", [("calibrate",), ("calibrate", "--stop-at", "teacher"), ("distill",)])
+def test_where_there_is_nothing_to_resume_it_is_said_before_any_photo_is_read(
+    quick_nsp: Nsp, archive: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    name, *options = command
+    refused = quick_nsp(name, archive, *options, "--out", tmp_path / "mine.nsp", "--resume")
+    assert refused.code == 2
+    assert f"{tmp_path / 'mine.nsp.training'}: there is no training to resume" in refused.err
+    assert "leave --resume out to start one" in refused.err
+    assert "reading" not in refused.err
+    assert left(tmp_path) == set(), "not even a folder"
+
+
+def test_cameras_of_two_makers_under_one_name_get_no_profile(
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_archive(archive / "other", 3, iso=800, camera=("Other", "Other Two"))
+    (tmp_path / "file").write_text('[aliases]\n"Maker One" = "Studio"\n"Other Two" = "Studio"\n')
+    monkeypatch.setattr(each, "aliases_file", lambda: tmp_path / "file")
+    arguments = ["--out", tmp_path / "made", "--recipe", recipe, "--split", "camera"]
+    refused = quick_nsp("calibrate", archive, *arguments)
+    assert refused.code == 2, refused.err
+    assert (
+        "left out: Studio: cameras.toml gives this name to Maker One and Other Two, whose noise differs" in refused.err
+    )
+    assert "no profile can be made of these photos" in refused.err
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("options", [("--split", "camera"), ("--split", "group", "--json")])
+def test_an_archive_of_which_no_profile_can_be_made_is_no_success(
+    quick_nsp: Nsp, archive: Path, recipe: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (archive / "0.jpg").unlink()
+    refused = quick_nsp("calibrate", archive, "--out", tmp_path / "made", "--recipe", recipe, *options)
+    assert refused.code == 2
+    assert "2 photos, at least 3 are needed" in refused.err
+    assert "no profile can be made of these photos" in refused.err
 
 
 def test_a_student_is_no_base(quick_nsp: Nsp, archive: Path, tmp_path: Path) -> None:

@@ -34,19 +34,19 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_a_profile_of_mosaics_says_so_and_is_used_on_mosaics(real_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
+def test_a_profile_of_mosaics_says_so_and_is_used_on_mosaics(denoising_nsp: Nsp, archive: Path, tmp_path: Path) -> None:
     recipe, profile = tmp_path / "quick.toml", tmp_path / "mine.nsp"
     recipe.write_text(RECIPE)
-    made = real_nsp("calibrate", archive, "--out", profile, "--recipe", recipe, "--domain", "raw", "--json")
+    made = denoising_nsp("calibrate", archive, "--out", profile, "--recipe", recipe, "--domain", "raw", "--json")
     assert made.code == 0, made.err
     development = json.loads(made.out)["development"]
     assert (development["colour_space"], development["exposure"]) == ("mosaic", 0.5)
 
-    cleaned = real_nsp("denoise", archive / "0.dng", tmp_path / "0.dng", "--profile", profile)
+    cleaned = denoising_nsp("denoise", archive / "0.dng", tmp_path / "0.dng", "--profile", profile)
     assert cleaned.code == 0, cleaned.err
     with tifffile.TiffFile(tmp_path / "0.dng") as tiff:
         assert tiff.pages[0].pages[0].tags["PhotometricInterpretation"].value == 32803
-    refused = real_nsp("denoise", archive / "0.dng", tmp_path / "0.tif", "--profile", profile, "--exposure", "1")
+    refused = denoising_nsp("denoise", archive / "0.dng", tmp_path / "0.tif", "--profile", profile, "--exposure", "1")
     assert refused.code == 2
     assert "calibrated with 0.5" in refused.err
 

@@ -204,6 +204,17 @@ def test_one_photo_cannot_be_judged_by_and_is_refused(calibrate: Callable[..., F
     assert refused.code == 2
     assert "these photos are too few to train from pair" in refused.err
     assert "three photos or more" in refused.err
+    assert refused.err.rstrip().endswith("or denoise with pair as it is")
+
+
+def test_too_few_photos_are_refused_before_a_teacher_is_trained_on_them(
+    calibrate: Callable[..., Finished], tmp_path: Path
+) -> None:
+    refused = calibrate(photos=save_archive(tmp_path / "two", 2, iso=800, size=(240, 200)))
+    assert refused.code == 2
+    assert "these photos are too few to train from pair" in refused.err
+    assert "training on" not in refused.err
+    assert not list(tmp_path.glob("mine.nsp*"))
 
 
 def test_photos_smaller_than_what_is_learnt_from_are_named(calibrate: Callable[..., Finished], tmp_path: Path) -> None:

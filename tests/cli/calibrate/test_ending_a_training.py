@@ -1,14 +1,18 @@
 """A training is asked to end by any signal, cleans up behind itself, and behind those that could not."""
 
+import io
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from noisy_photos import save_archive
+from rich.console import Console
 from run_nsp import finish, start_training
 
+from nsp_pipeline.cli.shared.stop_signals import stop_signals
 from nsp_pipeline.profiles.bundle import load_profile
 
 RECIPE = """
@@ -18,6 +22,7 @@ modules = 1
 crop = 20
 batch = 1
 steps = 10000000
+inputs-per-step = 2
 pd-factor = 1
 memory = 1048576
 judge-every = 10000000
@@ -106,6 +111,33 @@ def test_signals_that_nohup_ignores_stay_ignored(
     until(training, "step 200/")
     training.send_signal(signal.SIGTERM)
     assert finish(training).code == 130
+
+
+class InterruptedWhileWriting(io.FileIO):
+    """A file in which the first write is interrupted."""
+
+    interrupted = False
+
+    def write(self, content: Any) -> int:
+        if not self.interrupted:
+            self.interrupted = True
+            signal.raise_signal(signal.SIGINT)
+        return super().write(content)
+
+
+def test_an_interrupt_in_the_middle_of_a_line_of_progress_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with io.TextIOWrapper(
+        io.BufferedWriter(InterruptedWhileWriting(tmp_path / "said", "w")), write_through=True
+    ) as err:
+        monkeypatch.setattr(sys, "stderr", err)
+        with stop_signals(Console(stderr=True)) as stop, stop.finishing_first():
+            err.write("step 1/10\n")
+            err.flush()
+            assert stop.asked()
+        monkeypatch.undo()
+    assert "stopping; writing the profile so far" in (tmp_path / "said").read_text()
 
 
 def test_what_a_killed_training_cached_goes_at_the_next_start_and_what_a_living_one_cached_stays(

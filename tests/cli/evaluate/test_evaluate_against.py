@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from nsp_pipeline.calibration.archive.survey import camera_noise_of
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.with_pd import EngineWithPd
 from nsp_pipeline.errors import MissingCapabilityError
+from nsp_pipeline.evaluation.rivals import candidates
 from nsp_pipeline.evaluation.rivals import programs as other_programs
 from nsp_pipeline.evaluation.rivals.candidates import find_rival
 from nsp_pipeline.evaluation.rivals.compare import telling_crop
@@ -36,6 +39,12 @@ def pairs(tmp_path: Path) -> tuple[Path, Path]:
         Image.fromarray(noisy_scene(seed, 80, 96)).save(noisy / f"{seed}.png")
         Image.fromarray(np.rint(clean_scene(80, 96)).astype(np.uint8)).save(clean / f"{seed}.png")
     return noisy, clean
+
+
+@pytest.fixture
+def small_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BM3D, tried on as large a picture as RawTherapee needs, takes longer than all else."""
+    monkeypatch.setattr(candidates, "TRIAL_SIDE", 48)
 
 
 def test_rivals_stand_beside_the_profile_at_their_best(real_nsp: Nsp, pairs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -81,6 +90,7 @@ def test_a_profile_that_knows_its_camera_s_noise_has_one_score_alone_and_beside_
     assert scores[0]["fast"] == scores[1]["fast"] != scores[0][str(mine)]
 
 
+@pytest.mark.usefixtures("small_trial")
 def test_what_is_not_installed_is_named(
     real_nsp: Nsp, pairs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +98,8 @@ def test_what_is_not_installed_is_named(
     monkeypatch.setenv("PATH", os.devnull)
     refused = real_nsp("evaluate", "fast", "--noisy", noisy, "--clean", clean, "--against", "rawtherapee")
     assert (refused.code, "rawtherapee-cli is not on the PATH" in refused.err) == (3, True)
+    for folder in pairs:
+        (folder / "1.png").unlink()  # BM3D takes seconds for each
     everything = real_nsp("evaluate", "fast", "--noisy", noisy, "--clean", clean, "--against", "all", "--json")
     assert everything.code == 0
     assert "left out: rawtherapee-cli is not on the PATH" in everything.err
@@ -143,6 +155,7 @@ def test_a_program_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
         find_rival("darktable").variants[0].run(np.zeros((8, 8, 3), np.uint8))
 
 
+@pytest.mark.usefixtures("small_trial")
 def test_of_all_a_program_that_cannot_run_is_left_out(
     real_nsp: Nsp, pairs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +165,8 @@ def test_of_all_a_program_that_cannot_run_is_left_out(
         program.write_bytes(b"#!/bin/sh\nprintf 'no \\377 display' >&2\nexit 1\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    # It takes seconds for each photo, and the test of what is not installed has it.
+    monkeypatch.setitem(sys.modules, "bm3d", SimpleNamespace(bm3d_rgb=lambda image, sigma: image))
     done = real_nsp("evaluate", "fast", "--noisy", pairs[0], "--clean", pairs[1], "--against", "all", "--json")
     assert done.code == 0, done.err
     assert "left out: darktable-cli failed: no" in done.err

@@ -21,9 +21,11 @@ from nsp_pipeline.atomic_file import process_is_alive
 from nsp_pipeline.batch.folder import plan_folder
 from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
-from nsp_pipeline.cli.night import before, one_group, stage
+from nsp_pipeline.cli.night import before, stage
+from nsp_pipeline.cli.night import device as night_device
 from nsp_pipeline.cli.night.apart import calibrate_apart, heard
-from nsp_pipeline.cli.night.one_group import GroupTask
+from nsp_pipeline.cli.night.device import device_asked
+from nsp_pipeline.cli.night.task import GroupTask
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.profiles.choose import choose_profile, user_entries
 
@@ -57,13 +59,23 @@ def test_what_does_not_go_with_it_is_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("missing", ["torch", "onnxscript", "safetensors"])
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        (["torch"], "PyTorch"),
+        (["onnxscript"], "onnxscript"),
+        (["safetensors"], "safetensors"),
+        (["onnxscript", "safetensors", "torch"], "PyTorch"),
+    ],
+)
 def test_without_what_training_needs_it_is_refused_before_any_work(
-    real_nsp: Nsp, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+    real_nsp: Nsp, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: list[str], named: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
+    for package in missing:
+        monkeypatch.setitem(sys.modules, package, None)
     refused = real_nsp("denoise", archive, tmp_path / "out", "--calibrate", "30m")
     assert refused.code == 3
+    assert f"this command needs {named}, which cannot be used" in refused.err
     assert "pip install 'nsp-pipeline[cpu,train]'" in refused.err
     assert not (tmp_path / "out").exists()
 
@@ -91,7 +103,7 @@ def test_a_device_that_cannot_train_is_refused_before_any_work(
     def useless(device: str, threads: int | None) -> str:
         raise UsageError(f"--device {device}: PyTorch cannot use it here: no driver")
 
-    monkeypatch.setattr(one_group, "usable", useless)
+    monkeypatch.setattr(night_device, "usable", useless)
     refused = real_nsp("denoise", archive, tmp_path / "out", "--calibrate", "30m", "--device", "cuda", *options)
     assert refused.code == 3
     assert "--device cuda: PyTorch cannot use it here: no driver" in " ".join(refused.err.split())
@@ -125,11 +137,11 @@ def test_what_max_duration_leaves_is_the_photos(tmp_path: Path) -> None:
     assert after.settings.max_seconds == pytest.approx(30.0, abs=2.0)
 
 
-def test_it_trains_where_it_denoises_and_of_several_gpus_on_one() -> None:
-    places = {"auto": "auto", "cpu": "cpu", "all": "cuda", "cuda:1,2": "cuda", "cuda:1": "cuda:1"}
+def test_it_trains_where_it_denoises_and_of_several_gpus_on_the_first_that_is_named() -> None:
+    places = {"auto": "auto", "cpu": "cpu", "all": "cuda", "cuda:1,2": "cuda:1", "cuda:1": "cuda:1"}
     for device, trains_on in places.items():
-        assert before._training_device({"device": device, "require_gpu": False}) == trains_on
-    assert before._training_device({"device": "auto", "require_gpu": True}) == "cuda"
+        assert device_asked({"device": device, "require_gpu": False}) == trains_on
+    assert device_asked({"device": "auto", "require_gpu": True}) == "cuda"
 
 
 def test_raw_is_learnt_from_as_it_will_be_denoised() -> None:

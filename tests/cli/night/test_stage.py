@@ -15,10 +15,13 @@ from nsp_pipeline.calibration.night.candidates import Candidate
 from nsp_pipeline.calibration.night.memory import Outcome, held, place_of, recall
 from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
-from nsp_pipeline.cli.night import one_group, stage
+from nsp_pipeline.cli.night import device as night_device
+from nsp_pipeline.cli.night import stage
 from nsp_pipeline.cli.night.apart import Interrupts
-from nsp_pipeline.cli.night.one_group import GroupEnd, GroupTask, Train, calibrate_group, fitting_profile, target_of
+from nsp_pipeline.cli.night.half_done import target_of
+from nsp_pipeline.cli.night.one_group import calibrate_group, fitting_profile
 from nsp_pipeline.cli.night.stage import Night, Survey, calibrate_groups, survey
+from nsp_pipeline.cli.night.task import GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.training_folder import folder_of
 from nsp_pipeline.errors import MissingCapabilityError, OutputError, UsageError
 from nsp_pipeline.frames.frame import Camera
@@ -290,7 +293,7 @@ def test_a_device_that_fails_is_not_the_photos_fault_and_what_is_half_done_stays
         raise UsageError(f"--device {device}: PyTorch cannot use it here: the driver is being updated")
 
     with monkeypatch.context() as patch:
-        patch.setattr(one_group, "usable", gone)
+        patch.setattr(night_device, "usable", gone)
         with pytest.raises(MissingCapabilityError, match="driver is being updated; --calibrate trains there"):
             calibrate_group(task, write_at_once)
     assert recall(place_of(task.candidate.key)) == before
