@@ -21,6 +21,8 @@ NODES = 65
 STEP, STRONGEST = 2 / 255, 80 / 255
 """Noise that the mean is worked out for; between two steps it is interpolated."""
 
+LEVELS = round(STRONGEST / STEP) + 1
+
 ROUNDS, EASE = 40, 0.7
 """Of the fixed-point iteration that finds the light, and how much of each correction is made."""
 
@@ -43,9 +45,9 @@ def brightening(sigma: NDArray[np.floating]) -> NDArray[np.float64]:
     Returns:
         (NODES,) in 0..1.
     """
-    table = brightenings()
-    place = np.minimum(np.asarray(sigma, dtype=np.float64) / STEP, len(table) - 1)
-    below = np.minimum(place.astype(np.intp), len(table) - 2)
+    place = np.minimum(np.asarray(sigma, dtype=np.float64) / STEP, LEVELS - 1)
+    below = np.minimum(place.astype(np.intp), LEVELS - 2)
+    table = brightenings(_rounded_up(int(below.max()) + 2))
     node = np.arange(NODES)
     return np.asarray(table[below, node] + (place - below) * (table[below + 1, node] - table[below, node]))
 
@@ -55,11 +57,15 @@ def lean(values: NDArray[np.floating], sigma: NDArray[np.floating]) -> NDArray[n
     return np.asarray(3 * np.interp(values, np.linspace(0, 1, BEND_STEPS), bend()) * sigma, dtype=np.float64)
 
 
+def _rounded_up(levels: int) -> int:
+    """To a power of two, so that few tables are made; most photos need a fourth of all."""
+    return min(LEVELS, 1 << (levels - 1).bit_length())
+
+
 @cache
-def brightenings() -> NDArray[np.float64]:
-    """What `brightening` gives for noise of 0, STEP, 2·STEP, ... up to STRONGEST: (steps, NODES) in 0..1."""
-    levels = np.arange(round(STRONGEST / STEP) + 1) * STEP
-    wanted, sigma = (part.ravel() for part in np.meshgrid(np.linspace(0, 1, NODES), levels))
+def brightenings(levels: int = LEVELS) -> NDArray[np.float64]:
+    """What `brightening` gives for noise of 0, STEP, 2·STEP, ...: (levels, NODES) in 0..1."""
+    wanted, sigma = (part.ravel() for part in np.meshgrid(np.linspace(0, 1, NODES), np.arange(levels) * STEP))
     weights = WEIGHTS / WEIGHTS.sum()
     light = _light(wanted)
     spread = sigma / _slope(light)
@@ -69,7 +75,7 @@ def brightenings() -> NDArray[np.float64]:
         found = np.sqrt((noisy - mean[:, None]) ** 2 @ weights)
         light = _light(np.clip(_value(light) + EASE * (wanted - mean), 0, 1))
         spread = np.minimum(spread * (sigma / np.maximum(found, 1e-9)) ** EASE, MOST_SPREAD)
-    return np.asarray(np.maximum(_value(light) - wanted, 0).reshape(len(levels), NODES))
+    return np.asarray(np.maximum(_value(light) - wanted, 0).reshape(levels, NODES))
 
 
 @cache

@@ -157,8 +157,9 @@ def grain_kept(change: NDArray[np.float32], share: float) -> NDArray[np.float32]
 def cell_means(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     """Mean of each scale×scale cell: (C, scale·H, scale·W) -> (C, H, W)."""
     channels, height, width = image.shape
-    cells = image.reshape(channels, height // scale, scale, width // scale, scale)
-    return np.asarray(cells.mean((2, 4)), dtype=np.float32)
+    # Rows first: along them many are added at once.
+    rows = image.reshape(channels, height // scale, scale, width).mean(2)
+    return np.asarray(rows.reshape(channels, -1, width // scale, scale).mean(3), dtype=np.float32)
 
 
 def enlarged(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:

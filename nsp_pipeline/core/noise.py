@@ -172,6 +172,18 @@ def patch_statistics(
     Returns:
         Brightness (P,), NaN where clipped; variance (P, C); and the variances (P, 4) of a noise table.
     """
+    brightness, residual = _beside_planes(strips)
+    return brightness, _variance(residual), _kinds(residual)
+
+
+def patch_variances(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the first two of what `patch_statistics` does, in half of the time."""
+    brightness, residual = _beside_planes(strips)
+    return brightness, _variance(residual)
+
+
+def _beside_planes(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Brightness (P,) of patches, NaN where clipped, and what they differ by from their planes, (P, C, PATCH²)."""
     count, channels = PATCH * PATCH, strips.shape[3]
     # All that follows are products of small matrices, one for each patch: large ones would be shared between threads,
     # which wait for each other longer than one of them computes.
@@ -180,8 +192,11 @@ def patch_statistics(
     clipped = ((patches <= 1 / 255) | (patches >= 254 / 255)).sum((1, 2)) > CLIPPED_SHARE * channels * count
     planes = patches @ _PLANES
     brightness = np.where(clipped, np.float32(np.nan), planes[..., 0].mean(1) / np.float32(PATCH))
-    residual = np.asarray(patches - planes @ _PLANES.T, dtype=np.float32)
-    return brightness, _squares(residual) / np.float32(count - PLANE), _kinds(residual)
+    return brightness, np.asarray(patches - planes @ _PLANES.T, dtype=np.float32)
+
+
+def _variance(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _squares(residual) / np.float32(PATCH * PATCH - PLANE)
 
 
 def _kinds(residual: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,5 @@
 """Whether a tone curve has bent a photo's noise, seen from how the noise of its flat places leans."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,13 +65,13 @@ class _Flat:
         return share, float(np.sqrt((left**2).sum())) / power
 
 
-def brightening_of(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) -> NDArray[np.float32] | None:
+def brightening_of(windows: NDArray[np.float32], noise: NoiseLevel) -> NDArray[np.float32] | None:
     """By how much each brightness is too dark because a tone curve has bent the noise: (NODES,) in 0..1.
 
     None where that is next to nothing, or nothing speaks for a curve.
 
     Args:
-        windows: (3, h, w) in 0..1 each, of the photo, at least one, sides of SIDE + 2·RADIUS and more.
+        windows: (N, 3, h, w) in 0..1, of the photo, N of at least 1, sides of SIDE + 2·RADIUS and more.
         noise: what was estimated of it, with the photo's share of each brightness.
     """
     places = np.linspace(0, 1, NODES)
@@ -82,8 +81,7 @@ def brightening_of(windows: Sequence[NDArray[np.float32]], noise: NoiseLevel) ->
     grey, _, colour, _ = noise.table[0].sum(1)
     if colour < COLOURED * grey:
         return None
-    found = zip(*(_flat_of(window, noise) for window in windows), strict=True)
-    flat = _Flat(*(np.concatenate(part) for part in found))
+    flat = _flat_of(windows, noise)
     unclipped = flat.only((flat.black < CUT_OFF) & (flat.foreseen < HARDLY))
     if len(unclipped) <= FEWEST:
         return None
@@ -105,11 +103,12 @@ def _uncut(flat: _Flat, places: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.interp(places, DARK, shares[::-1])
 
 
-def _flat_of(window: NDArray[np.float32], noise: NoiseLevel) -> tuple[NDArray[np.float64], ...]:
-    """Brightness, skewness seen and foreseen, and share of black, of the flat blocks of a window."""
+def _flat_of(windows: NDArray[np.float32], noise: NoiseLevel) -> _Flat:
+    """The flat blocks of windows."""
     inner = slice(RADIUS, -RADIUS)
-    means = np.stack([box_mean(channel, RADIUS) for channel in window])[:, inner, inner]
-    pixels = window[:, inner, inner]
+    # All of them in one column, whose borders are left out.
+    means = box_mean(windows.reshape(-1, windows.shape[3]), RADIUS).reshape(windows.shape)[..., inner, inner]
+    pixels = windows[..., inner, inner]
     difference, mean, black = (_blocks(values) for values in (pixels - means, means, pixels <= BLACK))
     squared = difference**2
     variance, brightness = squared.mean(2), mean.mean(2)
@@ -119,14 +118,15 @@ def _flat_of(window: NDArray[np.float32], noise: NoiseLevel) -> tuple[NDArray[np
     sigma = np.sqrt(variance[:, flat]) + 1e-6
     seen = (squared * difference)[:, flat].mean(2) / sigma**3
     brightness = brightness[:, flat]
-    return brightness.ravel(), seen.ravel(), lean(brightness, sigma).ravel(), black[:, flat].mean(2).ravel()
+    return _Flat(brightness.ravel(), seen.ravel(), lean(brightness, sigma).ravel(), black[:, flat].mean(2).ravel())
 
 
 def _blocks(values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """(C, h, w) in blocks of SIDE: (C, N, SIDE²)."""
-    rows, columns = values.shape[1] // SIDE, values.shape[2] // SIDE
-    cut = values[:, : rows * SIDE, : columns * SIDE].reshape(-1, rows, SIDE, columns, SIDE)
-    return cut.transpose(0, 1, 3, 2, 4).reshape(len(values), -1, SIDE**2).astype(np.float64)
+    """(N, C, h, w) in blocks of SIDE: (C, blocks, SIDE²)."""
+    count, channels, height, width = values.shape
+    rows, columns = height // SIDE, width // SIDE
+    cut = values[..., : rows * SIDE, : columns * SIDE].reshape(count, channels, rows, SIDE, columns, SIDE)
+    return cut.transpose(1, 0, 2, 4, 3, 5).reshape(channels, -1, SIDE**2).astype(np.float64)
 
 
 def _ramp(value: float, low: float, high: float) -> float:

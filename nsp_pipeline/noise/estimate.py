@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.blend import cell_means
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
 from nsp_pipeline.core.noise_kind import as_unsmoothed
 from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
@@ -44,6 +45,9 @@ Strong noise in the dark is half cut off at black everywhere, and yet tells how 
 
 END = 1 / 255
 
+AT_ONCE = 8
+"""Windows that the network is asked about together, which takes two thirds of the time of one by one."""
+
 
 def estimate_noise(
     pixels: NDArray[np.generic], network: Network | None = None, most: int = MOST, prior: NoisePrior | None = None
@@ -70,20 +74,20 @@ def estimate_noise(
         network = estimator.network
     channels = pixels.shape[2]
     windows = cut_windows(pixels, most)
-    seen = [_look_at(window, network) for window in windows]
-    if not sum(len(window.spotless) for window in seen):
+    if not len(windows):
         return NoiseLevel.unknown(channels)
-    spotless = np.concatenate([window.spotless for window in seen])
-    blocks = Blocks(*(np.concatenate(part) for part in zip(*(_parts(window.blocks) for window in seen), strict=True)))
-    even, others = sum(window.even for window in seen), sum(window.others for window in seen)
-    drawn = sum(window.equal for window in seen) >= DRAWN * others
+    seen = _look_at(windows, network)
+    if not len(seen.spotless):
+        return NoiseLevel.unknown(channels)
+    blocks, spotless, even, others = seen.blocks, seen.spotless, seen.even, seen.others
+    drawn = seen.equal >= DRAWN * others
     if drawn:
         blocks.level[spotless], blocks.unsure[spotless] = np.log(FAINTEST), SURE
     elif not spotless.all():
         blocks = Blocks(*(part[~spotless] for part in _parts(blocks)))
     level, unsure = pooled(blocks)
     sigma = sigma_of(level - WARY * unsure)
-    if all(window.grey for window in seen):
+    if seen.grey:
         sigma[TABLE_ROWS // 2 :] = 0
     share = even / (even + others)
     of_nothing = (drawn and share >= SPOTLESS) or (share >= SPOTLESS_FAINT and sigma[0].max() < FAINT)
@@ -123,9 +127,9 @@ def looks_at_windows() -> bool:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What there is in a window: its blocks that are not clipped, and which of them hold a patch of one colour.
+    """What there is in windows: their blocks that are not clipped, and which of them hold a patch of one colour.
 
-    Of its patches that are not clipped `even` are of one colour and `others` are not; `equal` is the sum of the shares
+    Of the patches that are not clipped `even` are of one colour and `others` are not; `equal` is the sum of the shares
     of equal neighbours of the latter.
     """
 
@@ -137,52 +141,61 @@ class _Seen:
     grey: bool
 
 
-def _look_at(window: NDArray[np.float32], network: Network) -> _Seen:
-    """Ask the network about a window (3, h, w), and see what is of one colour in it."""
-    said = network(window[None])[0].reshape(2 * TABLE_ROWS, -1).T
-    clipped = _clipped(window)
+def _look_at(windows: NDArray[np.float32], network: Network) -> _Seen:
+    """Ask the network about windows (N, 3, h, w), and see what is of one colour in them."""
+    count, _, height, width = windows.shape
+    said = [network(windows[first : first + AT_ONCE]) for first in range(0, count, AT_ONCE)]
+    told = np.concatenate([part.transpose(0, 2, 3, 1).reshape(-1, 2 * TABLE_ROWS) for part in said])
+    clipped = _clipped(windows)
+    equal, one_colour = _equal_neighbours(windows)
     unclipped = clipped < ALL_CLIPPED
-    even = unclipped & _of_one_colour(window)
-    others = unclipped & ~even
-    across = BLOCK // PATCH
-    rows, columns = window.shape[1] // BLOCK, window.shape[2] // BLOCK
-    brightness = window.mean(0).reshape(rows, BLOCK, columns, BLOCK).mean((1, 3)).ravel()
-    seen = clipped.reshape(rows, across, columns, across).mean((1, 3)).ravel() < CLIPPED
-    spotless = even.reshape(rows, across, columns, across).any((1, 3)).ravel()
-    blocks = Blocks(brightness[seen], said[seen, :TABLE_ROWS], np.exp(said[seen, TABLE_ROWS:]))
+    even, others = unclipped & one_colour, unclipped & ~one_colour
+    grid = count, height // BLOCK, BLOCK // PATCH, width // BLOCK, BLOCK // PATCH
+    seen = clipped.reshape(grid).mean((2, 4)).ravel() < CLIPPED
+    spotless = even.reshape(grid).any((2, 4)).ravel()
+    brightness = cell_means(windows.mean(1), BLOCK).ravel()
+    blocks = Blocks(brightness[seen], told[seen, :TABLE_ROWS], np.exp(told[seen, TABLE_ROWS:]))
     return _Seen(
         blocks,
         spotless[seen],
         even=int(even.sum()),
         others=int(others.sum()),
-        equal=float(_equal_neighbours(window)[others].sum()),
-        grey=bool((window[0] == window[1]).all() and (window[1] == window[2]).all()),
+        equal=float(equal[others].sum()),
+        grey=bool((windows[:, 0] == windows[:, 1]).all() and (windows[:, 1] == windows[:, 2]).all()),
     )
 
 
-def _equal_neighbours(window: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Share of the neighbours in a row, of each patch (h/16, w/16), that are equal in all channels."""
-    rows, columns = window.shape[1] // PATCH, window.shape[2] // PATCH
-    patches = window.reshape(-1, rows, PATCH, columns, PATCH)
-    equal = (patches[..., 1:] == patches[..., :-1]).all(0)
-    return np.asarray(equal.mean((1, 3)), dtype=np.float32)
+def _equal_neighbours(windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Of each patch (N, h/16, w/16) the share of neighbours in a row that are equal in all channels.
+
+    And whether it is of one colour throughout.
+    """
+    first, second, third = windows.transpose(1, 0, 2, 3)
+    equal = np.zeros(first.shape, np.bool_)
+    np.equal(first[..., 1:], first[..., :-1], out=equal[..., :-1])
+    for channel in (second, third):
+        equal[..., :-1] &= channel[..., 1:] == channel[..., :-1]
+    equal[..., PATCH - 1 :: PATCH] = False  # the next patch's
+    counted = _patch_sums(equal)
+    starts = windows[..., ::PATCH].reshape(*windows.shape[:2], -1, PATCH, windows.shape[3] // PATCH)
+    rows_alike = (starts == starts[:, :, :, :1]).all((1, 3))
+    pairs = PATCH * (PATCH - 1)
+    return counted / np.float32(pairs), rows_alike & (counted == pairs)
 
 
-def _clipped(window: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Share of the samples of each patch (h/16, w/16) that are black or white."""
-    ends = ((window <= END) | (window >= 1 - END)).sum(0, dtype=np.float32)
-    return _patch_means(ends) / np.float32(len(window))
+def _clipped(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Share of the samples of each patch (N, h/16, w/16) that are black or white."""
+    ends = windows <= END
+    ends |= windows >= 1 - END
+    return _patch_sums(ends.sum(1, dtype=np.uint8)) / np.float32(windows.shape[1] * PATCH**2)
 
 
-def _of_one_colour(window: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which patches (h/16, w/16) of a window are of one colour throughout."""
-    corners = window[:, ::PATCH, ::PATCH].repeat(PATCH, axis=1).repeat(PATCH, axis=2)
-    return np.asarray(_patch_means((window == corners).all(0).astype(np.float32)) == 1)
-
-
-def _patch_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows, columns = values.shape[0] // PATCH, values.shape[1] // PATCH
-    return np.asarray(values.reshape(rows, PATCH, columns, PATCH).mean((1, 3)), dtype=np.float32)
+def _patch_sums(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Sums of small numbers (N, h, w), at most 15 each, over patches: (N, h/16, w/16)."""
+    count, height, width = values.shape
+    # Rows first: along them many are added at once.
+    sums = values.view(np.uint8).reshape(count, height // PATCH, PATCH, width).sum(2, dtype=np.uint8)
+    return sums.reshape(count, -1, width // PATCH, PATCH).sum(3, dtype=np.float32)
 
 
 def _parts(blocks: Blocks) -> tuple[NDArray[np.float32], ...]:

@@ -6,12 +6,19 @@ where the calm patches of a photo are all about as restless, and much more so th
 its level is what is measured in them. Only where it is coloured too: some fabrics and stones are as even as noise.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.core.noise import BRIGHTNESS_BINS, FEWEST_PATCHES, PATCH, NoiseLevel, measure_noise, patch_statistics
+from nsp_pipeline.core.blend import cell_means
+from nsp_pipeline.core.noise import (
+    BRIGHTNESS_BINS,
+    FEWEST_PATCHES,
+    PATCH,
+    PATCHES_AT_ONCE,
+    NoiseLevel,
+    measure_noise,
+    patch_variances,
+)
 from nsp_pipeline.noise.bent import COLOURED
 
 STRONG, OVERLOOKED = 6 / 255, 1.25
@@ -27,18 +34,21 @@ FEWEST = 100
 """Patches, not clipped, that it takes to tell."""
 
 
-def measured_where_even(windows: Sequence[NDArray[np.float32]], told: NoiseLevel) -> NoiseLevel | None:
+def measured_where_even(windows: NDArray[np.float32], told: NoiseLevel) -> NoiseLevel | None:
     """The noise as measured in the calm patches, where the network has overlooked it; None everywhere else.
 
     Args:
-        windows: (3, h, w) in 0..1 each, of the photo.
+        windows: (N, 3, h, w) in 0..1, of the photo, N of at least 1.
         told: what the network says.
     """
     expected = float(np.sqrt(np.average(told.variance.mean(1), weights=told.share)))
-    if not windows or _least_restless(windows) < max(STRONG, OVERLOOKED * expected):
+    least = max(STRONG, OVERLOOKED * expected)
+    if _least_restless(windows) < least:
         return None
-    parts = [patch_statistics(_strips(window)) for window in windows]
-    brightness, variance, _ = (np.concatenate(part) for part in zip(*parts, strict=True))
+    strips = _strips(windows)
+    together = max(1, PATCHES_AT_ONCE // (strips.shape[2] // PATCH))
+    parts = [patch_variances(strips[first : first + together]) for first in range(0, len(strips), together)]
+    brightness, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
     seen = ~np.isnan(brightness)
     if seen.sum() < FEWEST:
         return None
@@ -48,33 +58,22 @@ def measured_where_even(windows: Sequence[NDArray[np.float32]], told: NoiseLevel
         calmest, calm, median = np.log(np.maximum(np.quantile(total[bin_], (CALMEST, CALM, MEDIAN)), 1e-12))
         spreads.append(median - calmest)
         levels.append(calm)
-    level = float(np.exp(np.median(levels) / 2))
-    if np.median(spreads) > EVEN or level < max(STRONG, OVERLOOKED * expected):
+    if np.median(spreads) > EVEN or float(np.exp(np.median(levels) / 2)) < least:
         return None
-    measured = measure_noise(np.concatenate([_in_rows(window) for window in windows]))
+    measured = measure_noise(strips.reshape(-1, strips.shape[2], 3))
     grey, _, colour, _ = measured.table[0].sum(1)
     # What a mosaic makes of a sensor's noise is coloured, and cobbles or knitwear may be as even as noise.
     return measured if colour >= COLOURED * grey else None
 
 
-def _least_restless(windows: Sequence[NDArray[np.float32]]) -> float:
+def _least_restless(windows: NDArray[np.float32]) -> float:
     """Standard deviation of the calmest patches, slopes included; a quick look that most photos end with."""
-    found = []
-    for window in windows:
-        rows, columns = window.shape[1] // PATCH, window.shape[2] // PATCH
-        grey = window[:, : rows * PATCH, : columns * PATCH].mean(0).reshape(rows, PATCH, columns, PATCH)
-        found.append(grey.std((1, 3)).ravel())
-    return float(np.quantile(np.concatenate(found), CALM))
+    grey = windows.mean(1)
+    variance = cell_means(grey * grey, PATCH) - cell_means(grey, PATCH) ** 2
+    return float(np.sqrt(max(0.0, np.quantile(variance, CALM))))
 
 
-def _in_rows(window: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A window (3, h, w) as patches in one column: (n·PATCH, PATCH, 3)."""
-    strips = _strips(window)
-    return strips.reshape(len(strips), PATCH, -1, PATCH, 3).transpose(0, 2, 1, 3, 4).reshape(-1, PATCH, 3)
-
-
-def _strips(window: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A window (3, h, w) in strips of patches: (S, PATCH, w, 3), what is left over cut off."""
-    rows, columns = window.shape[1] // PATCH, window.shape[2] // PATCH
-    cut = window[:, : rows * PATCH, : columns * PATCH].transpose(1, 2, 0)
-    return np.ascontiguousarray(cut).reshape(rows, PATCH, columns * PATCH, 3)
+def _strips(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Windows (N, 3, h, w) in strips of patches: (S, PATCH, w, 3)."""
+    turned = np.ascontiguousarray(windows.transpose(0, 2, 3, 1))
+    return turned.reshape(-1, PATCH, windows.shape[3], 3)

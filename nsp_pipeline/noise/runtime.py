@@ -16,7 +16,7 @@ from nsp_pipeline.errors import MissingCapabilityError
 NETWORK_FILE = "estimator.onnx"
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(1, 3, h, w) in 0..1, sides multiples of 32 -> (1, 8, h/32, w/32): see models/noise_net.py."""
+"""(N, 3, h, w) in 0..1, sides multiples of 32 -> (N, 8, h/32, w/32): see models/noise_net.py."""
 
 
 @dataclass(frozen=True)

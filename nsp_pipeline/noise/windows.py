@@ -7,16 +7,17 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import to_unit
 
-SIDE = 256
-"""Side of a window, in pixels: as in training, so that what the network sees of borders is what it knows."""
+SIDE = 128
+"""Side of a window, in pixels: as in training, so that what the network sees of borders is what it knows. Many small
+windows tell more of a photo than few large ones, whose blocks are alike."""
 
-MOST, FEW = 24, 8
-"""Windows of a photo: 1.6 megapixels, whatever its size; and where no more than a rough figure is wanted."""
+MOST, FEW = 32, 12
+"""Windows of a photo: half a megapixel, whatever its size; and where no more than a rough figure is wanted."""
 
 BLOCK = 32
 
 
-def cut_windows(pixels: NDArray[np.generic], most: int = MOST) -> list[NDArray[np.float32]]:
+def cut_windows(pixels: NDArray[np.generic], most: int = MOST) -> NDArray[np.float32]:
     """Cut windows out of a photo.
 
     Args:
@@ -24,25 +25,25 @@ def cut_windows(pixels: NDArray[np.generic], most: int = MOST) -> list[NDArray[n
         most: how many at most.
 
     Returns:
-        (3, h, w) float32 each, in 0..1, sides multiples of 32 up to 256; none where a side is shorter than 16. What is
+        (N, 3, h, w) float32 in 0..1, sides multiples of 32 up to SIDE; N is 0 where a side is shorter than 16. What is
         left over at the right and the bottom of a small photo is not looked at; sides under 32 are reflected.
     """
     height, width = pixels.shape[:2]
     if min(height, width) < BLOCK // 2:
-        return []
+        return np.empty((0, 3, BLOCK, BLOCK), np.float32)
     if min(height, width) < BLOCK:
         below, beside = max(0, BLOCK - height), max(0, BLOCK - width)
         pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="symmetric")
         height, width = pixels.shape[:2]
     side_across = _side(width)
     columns = _grid(height / _side(height), width / side_across, most)[1]
-    cut = []
-    for seen in rows_looked_at(height, width, most):
-        for left in _spread(width - side_across, columns):
-            piece = to_unit(pixels[seen.start : seen.stop, left : left + side_across])
-            piece = piece if piece.shape[2] == 3 else piece[..., :1].repeat(3, axis=2)
-            cut.append(np.ascontiguousarray(piece.transpose(2, 0, 1)))
-    return cut
+    rows = rows_looked_at(height, width, most)
+    cut = np.empty((len(rows), columns, 3, len(rows[0]), side_across), np.float32)
+    for down, seen in zip(cut, rows, strict=True):
+        for window, left in zip(down, _spread(width - side_across, columns), strict=True):
+            piece = pixels[seen.start : seen.stop, left : left + side_across].transpose(2, 0, 1)
+            window[:] = to_unit(piece if len(piece) == 3 else piece[:1])
+    return cut.reshape(-1, *cut.shape[2:])
 
 
 def rows_looked_at(height: int, width: int, most: int = MOST) -> list[range]:

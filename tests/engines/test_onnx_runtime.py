@@ -158,15 +158,17 @@ from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.profiles.choose import find_profile
 engine = OnnxRuntimeEngine(find_profile("fast"), mode="denoise", threads=1)
 large, small = (np.zeros((1, 3, side, side), np.float32) for side in (768, 64))
+upright, across = (np.zeros((1, 3, *sides), np.float32) for sides in ((512, 1152), (1152, 512)))
 def new_pages(image):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     engine.run(image)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-engine.run(large)
 first, again = new_pages(large), new_pages(large)
 assert again < first / 4, (first, again)
+turned = [new_pages(image) for image in (upright, across, upright)]
+assert max(turned) < first / 4, (first, turned)
 before = held()
 engine.run(small)
 assert held() < before - (16 << 20), (before, held())

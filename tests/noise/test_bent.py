@@ -6,13 +6,13 @@ from night_photos import curve, cut_off_at_black, dark_room, eight_bit, night_ph
 
 import nsp_pipeline as nsp
 from nsp_pipeline.core.bent_noise import NODES
+from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.core.noise_kind import as_unsmoothed, is_unsmoothed
 from nsp_pipeline.denoise.mosaic import noises_of
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.estimate import estimate_noise
-from nsp_pipeline.noise.windows import cut_windows
 
 pytest.importorskip("onnxruntime")
 
@@ -82,8 +82,8 @@ def test_the_two_greens_of_a_mosaic_are_brightened_alike() -> None:
 def test_few_flat_places_tell_little() -> None:
     noisy, _ = night_photo()
     level = estimate_noise(noisy)
-    windows = cut_windows(noisy)
-    changes = [brightening_of([windows[0][:, :side, :side]], level) for side in (40, 72, 256)]
+    whole = to_unit(noisy).transpose(2, 0, 1)[None]
+    changes = [brightening_of(whole[:, :, :side, :side], level) for side in (40, 72, 256)]
     most = [0.0 if change is None else float(change.max()) for change in changes]
     assert most[0] == 0 < most[2]
     assert most[0] <= most[1] <= most[2]

@@ -142,11 +142,11 @@ def test_a_photo_of_400_megapixels_is_looked_at_no_more_often_than_one_of_5() ->
     assert estimator is not None
 
     def counted(image: np.ndarray) -> np.ndarray:
-        asked.append(image.shape)
+        asked.append(len(image))
         return estimator.network(image)
 
     estimate_noise(np.broadcast_to(np.uint8(99), (20_000, 20_000, 3)), counted)
-    assert len(asked) <= MOST
+    assert sum(asked) <= MOST
 
 
 @pytest.mark.parametrize("opened", [on_onnx_runtime, on_openvino])

@@ -10,7 +10,7 @@ from nsp_pipeline.noise.windows import BLOCK, MOST, SIDE, cut_windows
 def test_large_photos_cost_no_more_than_small_ones(shape: tuple[int, int]) -> None:
     windows = cut_windows(np.broadcast_to(np.uint8(99), (*shape, 3)))
     assert MOST // 2 <= len(windows) <= MOST
-    assert {window.shape for window in windows} == {(3, SIDE, SIDE)}
+    assert windows.shape[1:] == (3, SIDE, SIDE)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (33, 500), (512, 512), (16, 40), (700, 900), (17, 17)])
@@ -24,15 +24,15 @@ def test_windows_are_whole_blocks_and_reach_both_ends(shape: tuple[int, int]) ->
     assert max(window.max() for window in windows) >= 1 - spared
 
 
-def test_all_of_a_photo_of_a_megapixel_is_looked_at() -> None:
-    picture = np.arange(1024 * 1024, dtype=np.float32).reshape(1024, 1024, 1) / 1024**2
+def test_all_of_a_photo_of_half_a_megapixel_is_looked_at() -> None:
+    picture = np.arange(512 * 1024, dtype=np.float32).reshape(512, 1024, 1) / 2**19
     seen = np.unique(np.concatenate([window[0].ravel() for window in cut_windows(picture)]))
     assert len(seen) == picture.size
 
 
 @pytest.mark.parametrize("shape", [(15, 4000), (1, 1)])
 def test_of_slivers_nothing_is_looked_at(shape: tuple[int, int]) -> None:
-    assert cut_windows(np.zeros((*shape, 3), np.uint8)) == []
+    assert not len(cut_windows(np.zeros((*shape, 3), np.uint8)))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

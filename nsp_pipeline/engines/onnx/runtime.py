@@ -26,7 +26,7 @@ class OnnxRuntimeEngine:
         request = SessionRequest(profile, mode, threads, provider, precision, device)
         self._session = request.open()
         self._where = request.where
-        self._shape: tuple[int, ...] = ()
+        self._size = 0
         self._giving_back = None
         if provider == CPU:
             self._giving_back = import_onnxruntime().RunOptions()
@@ -37,7 +37,8 @@ class OnnxRuntimeEngine:
         """See Engine.run."""
         inputs = {"image": image} if noise is None else {"image": image, NOISE_INPUT: noise}
         # A run of another size gives back what the sizes before it took, and its own; the next one keeps what it takes.
-        known, self._shape = image.shape == self._shape, image.shape
+        # As many pixels, upright or across, take the very memory.
+        known, self._size = self._size in (0, image.size), image.size
         with memory_watched(self._where):
             (result,) = self._session.run(["denoised"], inputs, None if known else self._giving_back)
         return result  # type: ignore[no-any-return]
