@@ -16,7 +16,7 @@ LEAST_PSNR = PARITY["fp16"]
 
 CHECK_SIZE = (128, 192)
 
-BRIGHTENED_SIZE = (256, 384)
+BRIGHTENED_SIZE = (384, 576)
 """Of a photo-like image that shows enough flat shadow to tell that a tone curve has bent its noise; the smaller one
 does not."""
 
