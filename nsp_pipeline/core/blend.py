@@ -10,6 +10,9 @@ more noise than in flat places, and its taking that away must not pass for lost 
 a share of the estimate's own squared gradient.
 """
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -63,69 +66,77 @@ def weight_of_change(
     change: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel, *, blind: bool
 ) -> NDArray[np.float32]:
     """Return the same as local_weight, from what the estimate changes of the noisy pixels, (C, H, W)."""
-    brightness = _mean(estimate)
-    flat = noise.at(brightness)
-    flat *= np.float32(TRUST_BLIND if blind else TRUST_SEEING)
+    channels, side = len(estimate), 2 * WINDOW_RADIUS + 1
+    total = _sum(estimate)
+    # All that follows is summed over windows and channels, and nowhere divided by their numbers.
+    flat = noise.at_pixels(total, channels)
+    flat *= np.float32((TRUST_BLIND if blind else TRUST_SEEING) * side**2)
     if blind:
-        return _share_of_noise(change, flat, flat)
-    variance = box_mean(_squared_gradient(brightness), WINDOW_RADIUS)
-    variance *= np.float32(EDGE_SHARE * len(estimate))
+        return _share_of_noise(change, flat, noise)
+    framed = Framed.empty(total.shape, WINDOW_RADIUS)
+    _square_gradient(total, framed.inside)
+    variance = framed.window_sums()
+    variance *= np.float32(EDGE_SHARE / (4 * channels))
     variance += flat
-    return _share_of_noise(change, flat, variance)
+    return _share_of_noise(change, variance, noise, flat)
 
 
 def natural_weight(
     change: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel
 ) -> NDArray[np.float32]:
     """The same for brightness where texture as weak as noise is to stay, with some grain: (1, H, W) in 0..1."""
-    variance = noise.at(_mean(estimate))
-    variance *= np.float32(TRUST_NATURAL)
-    return np.minimum(_share_of_noise(change, variance, variance), np.float32(1 - GRAIN_NATURAL))
+    variance = noise.at_pixels(_sum(estimate), len(estimate))
+    variance *= np.float32(TRUST_NATURAL * (2 * WINDOW_RADIUS + 1) ** 2)
+    return np.minimum(_share_of_noise(change, variance, noise), np.float32(1 - GRAIN_NATURAL))
 
 
 def _share_of_noise(
-    change: NDArray[np.float32], flat: NDArray[np.float32], variance: NDArray[np.float32]
+    change: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    noise: NoiseLevel,
+    flat: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Which part of the local squared change a variance (H, W) explains; none where there is no noise."""
-    energy = box_mean(_sum_of_squares(change), WINDOW_RADIUS)
+    """Which part of the local squared change a variance (H, W), summed over windows, explains: (1, H, W).
+
+    None where there is no noise: where `flat`, or else the variance, is 0.
+    """
+    energy = _squares_around(change, WINDOW_RADIUS)
     np.maximum(energy, variance, out=energy)
+    if noise.variance.min() > 0:
+        return np.divide(variance, energy, out=energy)[None]
     with np.errstate(invalid="ignore"):  # 0 / 0 where there is neither noise nor change
         weight = np.divide(variance, energy, out=energy)
-    np.copyto(weight, np.float32(0), where=flat <= 0)
+    np.copyto(weight, np.float32(0), where=(variance if flat is None else flat) <= 0)
     return weight[None]
 
 
-def _sum_of_squares(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Over the channels, one by one: numpy's own sum over the first axis takes three times as long."""
-    total: NDArray[np.float32] = values[0] * values[0]
-    squared = np.empty_like(total)
+def _squares_around(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+    """Squares of (C, H, W) summed over the channels, one by one, and over windows (see Framed.window_sums)."""
+    framed = Framed.empty(values.shape[1:], radius)
+    np.multiply(values[0], values[0], out=framed.inside)
+    squared = np.empty(values.shape[1:], np.float32)
     for one in values[1:]:
         np.multiply(one, one, out=squared)
-        total += squared
-    return total
+        framed.inside[:] += squared
+    return framed.window_sums()
 
 
-def _mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Over the channels, one by one as well."""
-    total: NDArray[np.float32] = values[0].copy()
-    for one in values[1:]:
+def _sum(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Over the channels, one by one: numpy's own sum over the first axis takes three times as long."""
+    total: NDArray[np.float32] = values[0].copy() if len(values) == 1 else values[0] + values[1]
+    for one in values[2:]:
         total += one
-    total /= np.float32(len(values))
     return total
 
 
-def _squared_gradient(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of (H, W), by central differences; 0 across borders."""
-    squared = np.zeros_like(image)
-    for middle, after, before in (
-        (squared[1:-1], image[2:], image[:-2]),
-        (squared[:, 1:-1], image[:, 2:], image[:, :-2]),
-    ):
-        change = after - before
-        change *= change
-        change *= np.float32(0.25)
-        middle += change
-    return squared
+def _square_gradient(image: NDArray[np.float32], squared: NDArray[np.float32]) -> None:
+    """Put the squared differences of neighbours two apart of (H, W), across and down, into another; 0 at borders."""
+    squared[:1], squared[-1:] = 0, 0
+    change = image[2:] - image[:-2]
+    np.multiply(change, change, out=squared[1:-1])
+    change = image[:, 2:] - image[:, :-2]
+    change *= change
+    squared[:, 1:-1] += change
 
 
 def recentred(noisy: NDArray[np.float32], estimate: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -138,8 +149,9 @@ def noise_there(noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise
 
     A place depends on pixels at most WINDOW_RADIUS away.
     """
-    energy = box_mean(_sum_of_squares(estimate - noisy), WINDOW_RADIUS)
-    expected = np.maximum(noise.at(_mean(estimate)) * np.float32(NOISE_AT_LEAST), np.float32(1e-12))
+    energy = _squares_around(estimate - noisy, WINDOW_RADIUS)
+    least = NOISE_AT_LEAST * (2 * WINDOW_RADIUS + 1) ** 2
+    expected = np.maximum(noise.at_pixels(_sum(estimate), len(estimate)) * np.float32(least), np.float32(1e-10))
     return np.asarray(np.minimum(energy / expected, np.float32(1)), dtype=np.float32)
 
 
@@ -176,26 +188,58 @@ def box_mean(image: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
     Args:
         radius: 1 or more.
     """
-    height, width = image.shape
-    # With zeros around them, the lines follow each other in memory so that neighbours in either direction are so many
-    # places away, and whole bands are added at once, which is three times as fast as line by line.
-    pitch = width + 2 * radius
-    padded = np.zeros((height + 2 * radius, pitch), np.float32)
-    padded[radius : radius + height, radius : radius + width] = image
-    total = _window_sums(padded.ravel(), 2 * radius + 1, pitch)
-    total.reshape(height, pitch)[:] *= _shares(height, radius)[:, None]
-    sums = np.empty((height, pitch), np.float32)
-    sums.ravel()[: total.size - 2 * radius] = _window_sums(total, 2 * radius + 1, 1)
-    means = sums[:, :width]
-    means *= _shares(width, radius)
+    framed = Framed.empty(image.shape, radius)
+    framed.inside[:] = image
+    means = framed.window_sums()
+    means *= np.float32(1 / (2 * radius + 1) ** 2)
     return means
 
 
-def _shares(size: int, radius: int) -> NDArray[np.float32]:
-    """One by the number of places that the window around each of `size` places has, those beyond the ends left out."""
+@dataclass(frozen=True)
+class Framed:
+    """A picture (H, W) with zeros around it.
+
+    So the lines follow each other in memory in such a way that neighbours in either direction are so many places away,
+    and whole bands are added at once, which is three times as fast as line by line.
+    """
+
+    whole: NDArray[np.float32]
+    inside: NDArray[np.float32]
+    radius: int
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], radius: int) -> Self:
+        """One whose inside, a picture of a shape, is still to be filled."""
+        height, width = shape
+        whole = np.empty((height + 2 * radius, width + 2 * radius), np.float32)
+        for edge in (whole[:radius], whole[radius + height :], whole[:, :radius], whole[:, radius + width :]):
+            edge[:] = 0
+        return cls(whole, whole[radius : radius + height, radius : radius + width], radius)
+
+    def window_sums(self) -> NDArray[np.float32]:
+        """Sums over the (2·radius + 1)² window around each pixel: (H, W); at borders as if what is missing were alike.
+
+        A sum depends on its pixels alone, to the last bit, wherever a tile begins; running sums would not.
+        """
+        (height, width), side = self.inside.shape, 2 * self.radius + 1
+        pitch = self.whole.shape[1]
+        total = _window_sums(self.whole.ravel(), side, pitch)
+        sums = np.empty((height, pitch), np.float32)
+        sums.ravel()[: total.size - side + 1] = _window_sums(total, side, 1)
+        found = sums[:, :width]
+        for lines in (found, found.T):
+            missing = _missing(len(lines), self.radius)[:, None]
+            lines[: self.radius] *= missing[: self.radius]
+            last = max(self.radius, len(lines) - self.radius)
+            lines[last:] *= missing[last:]
+        return found
+
+
+def _missing(size: int, radius: int) -> NDArray[np.float32]:
+    """How many times as many places the window around each of `size` places would have, had they no ends."""
     places = np.arange(size)
     count = np.minimum(places + radius + 1, size) - np.maximum(places - radius, 0)
-    return np.asarray(1 / count, dtype=np.float32)
+    return np.asarray((2 * radius + 1) / count, dtype=np.float32)
 
 
 def _window_sums(values: NDArray[np.float32], width: int, step: int) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ Correlated noise is measured in full, since a patch is wider than the correlatio
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -45,6 +46,9 @@ noise has the same in both), and both again for colour noise; its columns: brigh
 PIECE = 1 << 15
 """Values that are brightened at once: as 64-bit numbers they fit into a processor's cache."""
 
+FINE = 1 << 16
+"""Steps of brightness in which a picture's noise is looked up."""
+
 UNKNOWN = -0.05
 """Fills a noise table where nothing was measured."""
 
@@ -73,6 +77,20 @@ class NoiseLevel:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""
         interpolated = np.interp(brightness, self.brightness, self.variance.sum(1))
         return np.asarray(interpolated, dtype=np.float32)
+
+    def at_pixels(self, total: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+        """The same for whole pictures, within a ten-thousandth, in a fifth of the time: read off FINE steps.
+
+        Args:
+            total: brightness summed over so many channels; any shape, same shape out.
+        """
+        places = (total * np.float32(FINE / channels)).astype(np.intp)
+        return np.asarray(self._fine.take(places, mode="clip"))
+
+    @cached_property
+    def _fine(self) -> NDArray[np.float32]:
+        """Variance in the middle of each of FINE steps of brightness."""
+        return self.at((np.arange(FINE, dtype=np.float32) + np.float32(0.5)) / np.float32(FINE))
 
     def brightened(self, estimate: NDArray[np.float32]) -> NDArray[np.float32]:
         """What was photographed, where an estimate is the mean of noisy values: any shape, 0..1, same shape out."""
@@ -172,18 +190,6 @@ def patch_statistics(
     Returns:
         Brightness (P,), NaN where clipped; variance (P, C); and the variances (P, 4) of a noise table.
     """
-    brightness, residual = _beside_planes(strips)
-    return brightness, _variance(residual), _kinds(residual)
-
-
-def patch_variances(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the first two of what `patch_statistics` does, in half of the time."""
-    brightness, residual = _beside_planes(strips)
-    return brightness, _variance(residual)
-
-
-def _beside_planes(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Brightness (P,) of patches, NaN where clipped, and what they differ by from their planes, (P, C, PATCH²)."""
     count, channels = PATCH * PATCH, strips.shape[3]
     # All that follows are products of small matrices, one for each patch: large ones would be shared between threads,
     # which wait for each other longer than one of them computes.
@@ -192,11 +198,8 @@ def _beside_planes(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
     clipped = ((patches <= 1 / 255) | (patches >= 254 / 255)).sum((1, 2)) > CLIPPED_SHARE * channels * count
     planes = patches @ _PLANES
     brightness = np.where(clipped, np.float32(np.nan), planes[..., 0].mean(1) / np.float32(PATCH))
-    return brightness, np.asarray(patches - planes @ _PLANES.T, dtype=np.float32)
-
-
-def _variance(residual: NDArray[np.float32]) -> NDArray[np.float32]:
-    return _squares(residual) / np.float32(PATCH * PATCH - PLANE)
+    residual = np.asarray(patches - planes @ _PLANES.T, dtype=np.float32)
+    return brightness, _squares(residual) / np.float32(count - PLANE), _kinds(residual)
 
 
 def _kinds(residual: NDArray[np.float32]) -> NDArray[np.float32]:

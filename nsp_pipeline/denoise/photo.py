@@ -369,12 +369,15 @@ def _change(
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
     whole = seen + there * (noise.brightened(estimate) - estimate) if noise.is_bent else seen
-    change = weight * whole
-    if settings.look == NATURAL:
-        weight = natural_weight(seen, estimate, noise)
-        change = recoloured(weight * whole, change)
-    if settings.chroma is not None:
-        change = recoloured(change, settings.chroma * whole)
+    if settings.look != NATURAL and settings.chroma is None:
+        change = np.multiply(weight, whole, out=whole)
+    else:
+        change = weight * whole
+        if settings.look == NATURAL:
+            weight = natural_weight(seen, estimate, noise)
+            change = recoloured(weight * whole, change)
+        if settings.chroma is not None:
+            change = recoloured(change, settings.chroma * whole)
     if settings.detail:
         change = grain_kept(change, settings.detail)
     return change, weight

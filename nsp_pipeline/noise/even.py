@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from nsp_pipeline.core.blend import cell_means
 from nsp_pipeline.core.noise import (
     BRIGHTNESS_BINS,
+    CLIPPED_SHARE,
     FEWEST_PATCHES,
     PATCH,
-    PATCHES_AT_ONCE,
+    PLANE,
     NoiseLevel,
     measure_noise,
-    patch_variances,
 )
 from nsp_pipeline.noise.bent import COLOURED
 
@@ -33,6 +33,10 @@ none below 0.67."""
 FEWEST = 100
 """Patches, not clipped, that it takes to tell."""
 
+_LINES = np.stack([np.ones(PATCH), np.arange(PATCH) - (PATCH - 1) / 2]).astype(np.float32)
+_LINES /= np.sqrt((_LINES**2).sum(1, keepdims=True))
+"""(2, PATCH): a level and a slope, each of length 1."""
+
 
 def measured_where_even(windows: NDArray[np.float32], told: NoiseLevel) -> NoiseLevel | None:
     """The noise as measured in the calm patches, where the network has overlooked it; None everywhere else.
@@ -45,22 +49,17 @@ def measured_where_even(windows: NDArray[np.float32], told: NoiseLevel) -> Noise
     least = max(STRONG, OVERLOOKED * expected)
     if _least_restless(windows) < least:
         return None
-    strips = _strips(windows)
-    together = max(1, PATCHES_AT_ONCE // (strips.shape[2] // PATCH))
-    parts = [patch_variances(strips[first : first + together]) for first in range(0, len(strips), together)]
-    brightness, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
-    seen = ~np.isnan(brightness)
-    if seen.sum() < FEWEST:
+    brightness, total = _beside_planes(windows)
+    if len(total) < FEWEST:
         return None
-    total = variance[seen].mean(1)
     spreads, levels = [], []
-    for bin_ in np.array_split(np.argsort(brightness[seen]), min(BRIGHTNESS_BINS, seen.sum() // FEWEST_PATCHES)):
+    for bin_ in np.array_split(np.argsort(brightness), min(BRIGHTNESS_BINS, len(total) // FEWEST_PATCHES)):
         calmest, calm, median = np.log(np.maximum(np.quantile(total[bin_], (CALMEST, CALM, MEDIAN)), 1e-12))
         spreads.append(median - calmest)
         levels.append(calm)
     if np.median(spreads) > EVEN or float(np.exp(np.median(levels) / 2)) < least:
         return None
-    measured = measure_noise(strips.reshape(-1, strips.shape[2], 3))
+    measured = measure_noise(windows.transpose(0, 2, 3, 1).reshape(-1, windows.shape[3], 3))
     grey, _, colour, _ = measured.table[0].sum(1)
     # What a mosaic makes of a sensor's noise is coloured, and cobbles or knitwear may be as even as noise.
     return measured if colour >= COLOURED * grey else None
@@ -73,7 +72,24 @@ def _least_restless(windows: NDArray[np.float32]) -> float:
     return float(np.sqrt(max(0.0, np.quantile(variance, CALM))))
 
 
-def _strips(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Windows (N, 3, h, w) in strips of patches: (S, PATCH, w, 3)."""
-    turned = np.ascontiguousarray(windows.transpose(0, 2, 3, 1))
-    return turned.reshape(-1, PATCH, windows.shape[3], 3)
+def _beside_planes(windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Brightness, and the mean variance beside their best-fitting planes, of the patches that are not clipped."""
+    count, channels, _, width = windows.shape
+    strips = windows.reshape(-1, PATCH, width)
+    # Level and slope down of the columns of each strip, then level and slope across of these.
+    down = (_LINES @ strips).reshape(len(strips), 2, -1, PATCH)
+    across = down[:, 0] @ _LINES.T
+    squares = (strips * strips).sum(1).reshape(len(strips), -1, PATCH).sum(2)
+    planes = across[..., 0] ** 2 + across[..., 1] ** 2 + (down[:, 1] @ _LINES[0]) ** 2
+    ends = ((windows <= 1 / 255) | (windows >= 254 / 255)).astype(np.float32)
+    shape = count, channels, -1
+    brightness, variance, clipped = (
+        values.reshape(shape).mean(1).ravel()
+        for values in (across[..., 0] / PATCH, (squares - planes) / (PATCH**2 - PLANE), _patch_means(ends))
+    )
+    seen = clipped <= CLIPPED_SHARE
+    return brightness[seen], variance[seen]
+
+
+def _patch_means(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cell_means(windows.reshape(-1, *windows.shape[2:]), PATCH)

@@ -44,7 +44,6 @@ def on_onnx_runtime(content: bytes) -> Network:
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = SILENT
-    options.enable_cpu_mem_arena = False
     # A window is too small to be shared: threads that wait for their part of it take twice the processor time, and take
     # it from the photo that is being denoised meanwhile.
     options.intra_op_num_threads = 1

@@ -104,3 +104,13 @@ def test_the_table_of_a_photo_too_small_says_that_nothing_is_known() -> None:
     table = measure_noise(np.full((8, 8, 3), 100, np.uint8)).table
     assert table.shape == (1, TABLE_ROWS, TABLE_NODES)
     assert np.all(table == np.float32(UNKNOWN))
+
+
+def test_a_pictures_noise_is_looked_up_as_exactly_as_it_matters() -> None:
+    level = NoiseLevel(
+        np.array([0.1, 0.3, 0.8], np.float32), np.array([[1e-4, 2e-4, 0], [9e-4, 1e-4, 3e-5], [1e-5, 0, 0]], np.float32)
+    )
+    picture = np.random.default_rng(0).uniform(-0.1, 1.1, (3, 40, 50)).astype(np.float32)
+    found, exact = level.at_pixels(picture.sum(0), 3), level.at(picture.mean(0))
+    assert np.abs(found - exact).max() < 1e-4 * exact.max()
+    assert level.at_pixels(np.array([-1.0, 9.0], np.float32), 3) == pytest.approx(level.at(np.array([0.0, 1.0])))

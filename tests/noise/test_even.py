@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from nsp_pipeline.core.depth import from_unit
+from nsp_pipeline.core.noise import PATCH, patch_statistics
 from nsp_pipeline.noise.estimate import estimate_noise
-from nsp_pipeline.noise.even import measured_where_even
+from nsp_pipeline.noise.even import _beside_planes, measured_where_even
 from nsp_pipeline.noise.windows import cut_windows
 
 pytest.importorskip("onnxruntime")
@@ -59,3 +60,13 @@ def test_what_is_even_and_grey_may_be_cobbles() -> None:
 
 def test_faint_coarse_noise_is_left_to_the_network() -> None:
     assert estimate_noise(eight_bit(scene() + blobs(3, 3))).sigma < 4
+
+
+def test_what_varies_beside_planes_is_what_is_measured_in_flat_patches() -> None:
+    windows = cut_windows(eight_bit(scene() + blobs(2, 12)))
+    brightness, variance = _beside_planes(windows)
+    strips = np.ascontiguousarray(windows.transpose(0, 2, 3, 1)).reshape(-1, PATCH, windows.shape[3], 3)
+    level, measured, _ = patch_statistics(strips)
+    seen = ~np.isnan(level)
+    assert brightness == pytest.approx(level[seen], abs=1e-5)
+    assert variance == pytest.approx(measured[seen].mean(1), rel=1e-3)
