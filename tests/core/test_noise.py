@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.depth import from_unit, to_unit
-from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, measure_noise
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, NoiseLevel, measure_noise
 
 
 def scene(side: int = 512) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The engine that runs everywhere."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.errors import ExitCode, MissingCapabilityError, ProfileError
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.choose import find_profile
 
 
 def with_model(profile: Profile, content: bytes) -> Profile:
@@ -175,3 +177,12 @@ assert held() < before - (16 << 20), (before, held())
 """
     ended = finish(start_python("-c", code))
     assert ended.code == 0, ended.err
+
+
+def test_between_two_images_the_processors_are_free() -> None:
+    engine = OnnxRuntimeEngine(find_profile("fast"), mode="denoise", threads=2)
+    engine.run(np.zeros((1, 3, 256, 256), np.float32))
+    before = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - before < 0.02
+    engine.close()

@@ -140,6 +140,9 @@ def session_options(runtime: ModuleType, threads: int | None, *, arena: bool) ->
     # pattern would be held besides what the first run took.
     options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = False
+    # After a run, its threads would wait busily for the next one, a twentieth of a second each, while others blend and
+    # encode.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if threads:
         options.intra_op_num_threads = threads
