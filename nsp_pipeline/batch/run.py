@@ -26,7 +26,6 @@ from nsp_pipeline.batch.pipeline import Pipeline, Watch
 from nsp_pipeline.batch.plan import Plan
 from nsp_pipeline.batch.settings import RunSettings
 from nsp_pipeline.batch.sources import Sources
-from nsp_pipeline.batch.workers.pipeline import WorkersPipeline
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.file_names import absolute_name, printable
 
@@ -84,6 +83,8 @@ def run_batch(
                 watch = Watch(reporter, activity, interrupted, unfinished, reasons(tasks))
                 pipeline = Pipeline(steps, engines, watch)
                 if settings.in_other_processes:
+                    from nsp_pipeline.batch.workers.pipeline import WorkersPipeline  # which most runs do without
+
                     pipeline = WorkersPipeline(steps, engines, watch, sources, plan.root)
                 with Workload(tasks, unfinished) as work:
                     _warn_of_the_disk(plan, settings, tasks, work, reporter)
