@@ -11,8 +11,8 @@ SIDE = 128
 """Side of a window, in pixels: as in training, so that what the network sees of borders is what it knows. Many small
 windows tell more of a photo than few large ones, whose blocks are alike."""
 
-MOST, FEW = 32, 12
-"""Windows of a photo: half a megapixel, whatever its size; and where no more than a rough figure is wanted."""
+MOST, FEW = 24, 12
+"""Windows of a photo: 0.4 megapixels, whatever its size; and where no more than a rough figure is wanted."""
 
 BLOCK = 32
 
