@@ -195,7 +195,7 @@ def _patch_sums(values: NDArray[np.generic]) -> NDArray[np.float32]:
     count, height, width = values.shape
     # Rows first: along them many are added at once.
     sums = values.view(np.uint8).reshape(count, height // PATCH, PATCH, width).sum(2, dtype=np.uint8)
-    return sums.reshape(count, -1, width // PATCH, PATCH).sum(3, dtype=np.float32)
+    return np.asarray(sums.reshape(count, -1, width // PATCH, PATCH).sum(3), dtype=np.float32)
 
 
 def _parts(blocks: Blocks) -> tuple[NDArray[np.float32], ...]:
