@@ -13,7 +13,14 @@ from onnxscript import opset20 as op
 from nsp_pipeline.core.bent_noise import NODES, STEP, STRONGEST, bend, brightenings
 from nsp_pipeline.core.blend import MEAN_RADIUS
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
-from nsp_pipeline.core.noise_kind import COARSEST, COARSEST_LEANING, ROUNDING
+from nsp_pipeline.core.noise_kind import (
+    ALIKE,
+    COARSEST,
+    COARSEST_LEANING,
+    COARSEST_WHITE,
+    MOST_COLOURED_WHITE,
+    ROUNDING,
+)
 from nsp_pipeline.noise.bent import (
     ASTRAY,
     BENT,
@@ -64,6 +71,7 @@ ACROSS, DOWN, BLOCK = [1, 2 * RADIUS + 1], [2 * RADIUS + 1, 1], [SIDE, SIDE]
 MEAN_ACROSS, MEAN_DOWN = [1, 2 * MEAN_RADIUS + 1], [2 * MEAN_RADIUS + 1, 1]
 MEAN_BESIDE, MEAN_BELOW = [0, MEAN_RADIUS] * 2, [MEAN_RADIUS, 0] * 2
 FLOAT32, INT32 = TensorProto.FLOAT, TensorProto.INT32
+SQRT_HALF = 0.5**0.5
 TO_THE_END = 1 << 40
 
 
@@ -124,6 +132,19 @@ def uncut(chosen: BLOCKS, seen: BLOCKS, foreseen: BLOCKS, bright: BLOCKS, black:
 
 
 @script()
+def as_white(found: TABLE, upright: BENT_OR_NOT):
+    """The noise table, in grey as its colour says where it is of white noise that nothing has bent."""
+    grey, colour = op.Split(op.Max(found, 0.0), num_outputs=2, axis=1)
+    fine_grey, coarse_grey = op.Split(op.ReduceSum(grey, [0, 2], keepdims=0), num_outputs=2)
+    fine_colour, coarse_colour = op.Split(op.ReduceSum(colour, [0, 2], keepdims=0), num_outputs=2)
+    fine = op.And(coarse_grey <= COARSEST_WHITE * fine_grey, coarse_colour <= COARSEST_WHITE * fine_colour)
+    alike = op.And(fine_colour >= ALIKE * fine_grey, fine_colour <= MOST_COLOURED_WHITE * fine_grey)
+    white = op.And(op.And(fine, alike), op.And(upright, fine_grey > 0.0))
+    as_colour = op.Concat(op.Min(grey, colour * SQRT_HALF), colour, axis=1)
+    return op.Where(white, as_colour, found)
+
+
+@script()
 def brightening(windows: WINDOWS, found: TABLE, share: SHARE):
     """Whether a curve has bent the noise, and by how much each brightness is too dark (see noise/bent.py).
 
@@ -151,7 +172,8 @@ def brightening(windows: WINDOWS, found: TABLE, share: SHARE):
     unsmoothed = ROUNDING * COARSEST * op.ReduceSum(colour) / op.Max(op.ReduceSum(coarse), 1e-9)
     fine_enough = op.ReduceSum(coarse) <= COARSEST_LEANING * op.ReduceSum(colour)
     kept = op.Where(op.And(bent, fine_enough), op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
-    return found * op.Pad(kept, LAST_ROW, 1.0), certain * left * op.Squeeze(change, [0]), bent
+    told = as_white(found * op.Pad(kept, LAST_ROW, 1.0), op.Not(bent))
+    return told, certain * left * op.Squeeze(change, [0]), bent
 
 
 @script()

@@ -25,6 +25,10 @@ COARSEST_WHITE, MOST_COLOURED_WHITE = 1.25, 1.5
 """White noise is no coarser, in grey and in colour, and its colour at most so many times as strong as its grey: √2
 where it is alike in red, green and blue; a white balance makes it more."""
 
+ALIKE = 1.0
+"""White noise whose colour is at least so many times as strong as its grey, and at most √2 times, is taken for alike in
+all channels, and its grey for overrated by so much: texture is mostly grey, and is taken for noise more easily."""
+
 
 class NoiseKind(StrEnum):
     """Kinds of noise that networks of their own may be there for."""
@@ -68,6 +72,14 @@ def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
         return kinds
     share = min(1.0, ROUNDING * COARSEST * colour / max(coarse, 1e-9))
     return np.asarray(kinds * np.array([1, 1, 1, share**2], np.float32), dtype=np.float32)
+
+
+def as_white(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Variances (K, TABLE_ROWS), where noise is white as strong in grey as the colour says; of other noise as they are."""
+    grey, coarse_grey, colour, coarse_colour = (float(part) for part in np.sqrt(kinds).sum(0))
+    if _kind(grey, coarse_grey, colour, coarse_colour) is not NoiseKind.WHITE or colour < ALIKE * grey:
+        return kinds
+    return np.concatenate([np.minimum(kinds[:, :2], kinds[:, 2:] / 2), kinds[:, 2:]], axis=1)
 
 
 def _kind(grey: float, coarse_grey: float, colour: float, coarse_colour: float) -> NoiseKind:

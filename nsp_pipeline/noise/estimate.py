@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.blend import cell_means
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
-from nsp_pipeline.core.noise_kind import as_unsmoothed
+from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white
 from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.even import measured_where_even
@@ -94,8 +94,7 @@ def estimate_noise(
     if of_nothing or sigma.max() < NOTHING:
         sigma[:] = 0
     kinds = (sigma**2).T.astype(np.float32)
-    # Over the channels, the mean variance is that of what is grey and that of what differs from it.
-    variance = (kinds[:, 0] + kinds[:, TABLE_ROWS // 2])[:, None].repeat(channels, axis=1)
+    variance = _variance(kinds, channels)
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
     found = NoiseLevel(nodes, variance, kinds, likely_error(blocks).T, share)
@@ -104,10 +103,17 @@ def estimate_noise(
     if prior:
         found = with_prior(found, prior)
     brightening = brightening_of(windows, found)
+    assert found.kinds is not None
     if brightening is not None:
-        assert found.kinds is not None
-        found = replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
+        return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
+    if (kinds := as_white(found.kinds)) is not found.kinds:
+        found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
     return found
+
+
+def _variance(kinds: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Variances (K, channels): over the channels, the mean is that of what is grey and that of what differs from it."""
+    return (kinds[:, 0] + kinds[:, TABLE_ROWS // 2])[:, None].repeat(channels, axis=1)
 
 
 def _at_nodes(measured: NoiseLevel, told: NoiseLevel) -> NoiseLevel:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN, NoiseLevel
-from nsp_pipeline.core.noise_kind import NoiseKind, is_unsmoothed, noise_kind
+from nsp_pipeline.core.noise_kind import NoiseKind, as_white, is_unsmoothed, noise_kind
 from nsp_pipeline.core.noise_table import camera_table, table_from_variance
 
 
@@ -55,6 +55,20 @@ def test_how_coarse_colour_and_grey_are_says_it(rows: tuple[float, float, float,
 def test_where_a_kind_is_not_known_it_is_the_nearest_that_is(known: set[NoiseKind], kind: str) -> None:
     assert noise_kind(table(5, 5, 7, 7), known) == kind
     assert noise_kind(table(2, 3.5, 1, 3), known) == "smoothed"
+
+
+@pytest.mark.parametrize(
+    ("rows", "grey"),
+    [((6, 6.3, 7.07, 7.07), 5), ((4.9, 5, 7.07, 7.07), 4.9), ((6, 6.3, 5, 5), 6), ((5, 7, 5, 10), 5)],
+    ids=["overrated", "not overrated", "weaker in colour", "not white"],
+)
+def test_white_noise_is_as_strong_in_grey_as_its_colour_says(
+    rows: tuple[float, float, float, float], grey: float
+) -> None:
+    kinds = (table(*rows)[0].T ** 2).astype(np.float32)
+    even = np.sqrt(as_white(kinds)) * 255
+    np.testing.assert_allclose(even[:, 0], grey, rtol=1e-3)
+    np.testing.assert_allclose(even[:, 2:], np.sqrt(kinds[:, 2:]) * 255, rtol=1e-5)
 
 
 def test_what_is_stated_in_numbers_is_told_apart_too() -> None:

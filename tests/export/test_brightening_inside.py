@@ -30,6 +30,7 @@ BRIGHTENED = {
 }
 OTHERS = {
     "white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE),
+    "faint white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE / 4),
     "faint noise": night_photo(0.002)[0],
     "grey": NIGHT[..., :1].repeat(3, axis=2),
     "a drawing": eight_bit(np.where(dark_room() > 0.1, 0.8, 0.3)),
