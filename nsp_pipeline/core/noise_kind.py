@@ -75,7 +75,7 @@ def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def as_white(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Variances (K, TABLE_ROWS), where noise is white as strong in grey as the colour says; of other noise as they are."""
+    """Variances (K, TABLE_ROWS), where noise is white as strong in grey as the colour says, of others as they are."""
     grey, coarse_grey, colour, coarse_colour = (float(part) for part in np.sqrt(kinds).sum(0))
     if _kind(grey, coarse_grey, colour, coarse_colour) is not NoiseKind.WHITE or colour < ALIKE * grey:
         return kinds
