@@ -62,7 +62,8 @@ class NoiseLevel:
     roots; None where it was not estimated. `share` (K,) says how much of the photo has each brightness; None: alike.
     `brightening` (65,) is by how much values of 0 to 1, in equal steps, are too dark because a tone curve has bent the
     noise (see bent_noise.py); None: they are not. `known_share` is how much of it is what was known of the camera
-    beforehand, 0..1 (see noise_prior.py); None: nothing was, or there is no noise.
+    beforehand, 0..1 (see noise_prior.py); None: nothing was, or there is no noise. `of_light`: whether it is that of
+    light, seen through a curve; even where it is as fine as white noise, it lies otherwise.
     """
 
     brightness: NDArray[np.float32]
@@ -72,6 +73,7 @@ class NoiseLevel:
     share: NDArray[np.float32] | None = None
     brightening: NDArray[np.float32] | None = None
     known_share: float | None = None
+    of_light: bool = False
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from nsp_pipeline.denoise.mosaic import noises_of
 from nsp_pipeline.denoise.photo import InferenceSettings, Pixels, blended_tile, network_estimate
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.frames.dng.mosaic import as_rgb
-from nsp_pipeline.frames.frame import Frame, RawSource
+from nsp_pipeline.frames.frame import Frame, Kind, RawSource
 from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.noise.estimate import estimate_noise
 
@@ -61,7 +61,10 @@ class CropSource:
         every = tuple(range(seen.shape[2]))
         # A mosaic goes through twice, with each of its two greens (see mosaic.py).
         self._pictures = as_rgb(seen, mosaic) if mosaic else [(seen, every)]
-        self._noises = noises_of([pixels for pixels, _ in self._pictures])
+        self._noises = [
+            replace(noise, of_light=bool(self._tone) or frame.kind is Kind.RAW)
+            for noise in noises_of([pixels for pixels, _ in self._pictures])
+        ]
 
     @property
     def sigma(self) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ from nsp_pipeline.denoise.in_order import in_order
 from nsp_pipeline.denoise.tiles import halved, tile_shape
 from nsp_pipeline.denoise.windows import bands_of, fill
 from nsp_pipeline.engines.engine import Engine, EngineInfo
+from nsp_pipeline.engines.of_profile import EngineByNoise
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError, NspError, UntrustedResultError, UsageError
-from nsp_pipeline.frames.frame import Frame
+from nsp_pipeline.frames.frame import Frame, Kind
 from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.machine.cpus import usable_cpus
 from nsp_pipeline.machine.disk_array import beside, let_go
@@ -163,6 +165,7 @@ def denoise_frame(
         frame.rows.wait(len(frame.pixels))
     pixels = tone.seen(frame.pixels) if tone else frame.pixels
     noise = noise or estimate_noise(pixels)
+    noise = replace(noise, of_light=bool(tone) or frame.kind is Kind.RAW)
     if settings.removes_nothing:
         return Inferred(replace(frame, rows=None), 0.0, noise.sigma, noise.sigma, (pixels, pixels))
     height, width, channels = pixels.shape
@@ -314,8 +317,9 @@ def network_estimate(noisy: NDArray[Any], engine: Engine, noise: NoiseLevel) -> 
     """
     image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
     table = (noise.table,) if engine.info.noise_conditioned else ()
+    ran = partial(engine.run, of_light=noise.of_light) if isinstance(engine, EngineByNoise) else engine.run
     try:
-        estimate: NDArray[np.float32] = engine.run(image[None], *table)[0]
+        estimate: NDArray[np.float32] = ran(image[None], *table)[0]
     except (NspError, MemoryError):
         raise
     except Exception as error:  # back ends raise bare classes of their own

@@ -53,9 +53,15 @@ class EngineByNoise:
             room=info.room and info.room * first // most,
         )
 
-    def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """See Engine.run; without a table, the network for what cameras have smoothed."""
-        kind = NoiseKind.SMOOTHED if noise is None else noise_kind(noise, self._profiles)
+    def run(
+        self, image: NDArray[Any], noise: NDArray[np.float32] | None = None, *, of_light: bool = False
+    ) -> NDArray[np.float32]:
+        """See Engine.run; without a table, the network for what cameras have smoothed.
+
+        Noise `of_light` (see NoiseLevel) is never white: the network for white noise has not seen such.
+        """
+        known = set(self._profiles) - ({NoiseKind.WHITE} if of_light else set())
+        kind = NoiseKind.SMOOTHED if noise is None else noise_kind(noise, known)
         if kind is NoiseKind.SMOOTHED:
             return self._engines[kind].run(image, noise)
         with self._one:

@@ -106,6 +106,26 @@ def test_the_second_profile_has_a_path_inside_the_first(pair: Profile) -> None:
     assert load_profile(pair.unsmoothed.path).sha256 == pair.unsmoothed.sha256
 
 
+@pytest.mark.parametrize(("light", "file"), [("encoded", "white.nsp"), ("linear", "unsmoothed.nsp")])
+def test_noise_of_light_is_not_white_once_it_went_through_a_curve(
+    three: Profile, monkeypatch: pytest.MonkeyPatch, light: str, file: str
+) -> None:
+    opened = []
+
+    def opener(profile: Profile, mode: str) -> Engine:
+        opened.append(profile.path.name)
+        return open_engine(profile, mode=mode, engine="onnx")
+
+    level = NoiseLevel(
+        np.linspace(0, 1, 8, dtype=np.float32), np.full((8, 3), 1e-3, np.float32), TABLES["white"][0].T ** 2
+    )
+    monkeypatch.setattr(photo, "estimate_noise", lambda pixels: level)
+    engine = open_profile_engine(three, "denoise", "auto", opener)
+    frame = frame_of(np.random.default_rng(2).random((64, 64, 3), dtype=np.float32))
+    photo.denoise_frame(frame, engine, photo.InferenceSettings(light=light))
+    assert opened == ["three.nsp", file]
+
+
 @pytest.mark.parametrize("kind", TABLES)
 def test_tile_size_does_not_change_a_photo(
     pair: Profile, engine: Engine, kind: str, monkeypatch: pytest.MonkeyPatch
