@@ -45,7 +45,11 @@ def training_folder(
     cache = cache_of(folder)
     try:
         if first and resume != has_checkpoint(out):
-            raise UsageError(_nothing_to_resume(folder) if resume else _cut_off(folder))
+            # To delete the folder is no advice while somebody trains in it.
+            at_work = cache.is_dir() and not _is_dead(cache)
+            raise UsageError(
+                _at_work(folder) if at_work else _nothing_to_resume(folder) if resume else _cut_off(folder)
+            )
         folder.mkdir(parents=True, exist_ok=True)
         if first:
             _remove_dead_caches(folder)
@@ -55,7 +59,7 @@ def training_folder(
         raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
     try:
         if not _locked(lock):
-            raise UsageError(f"{folder}: another training is at work there; wait for it, or name another --out")
+            raise UsageError(_at_work(folder))
         if first and not resume:
             clear_log(folder)
             clear_log(folder / TEACHER_FOLDER)
@@ -70,6 +74,10 @@ def training_folder(
         remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
     if first and not stopped():
         forget_checkpoint(folder)
+
+
+def _at_work(folder: Path) -> str:
+    return f"{folder}: another training is at work there; wait for it, or name another --out"
 
 
 def _cut_off(folder: Path) -> str:

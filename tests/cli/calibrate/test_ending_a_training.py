@@ -3,14 +3,14 @@
 import io
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from noisy_photos import save_archive
 from rich.console import Console
-from run_nsp import finish, start_training
+from run_nsp import Finished, finish, start_training
 
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
 from nsp_pipeline.profiles.bundle import load_profile
@@ -141,7 +141,7 @@ def test_an_interrupt_in_the_middle_of_a_line_of_progress_is_heard(
 
 
 def test_what_a_killed_training_cached_goes_at_the_next_start_and_what_a_living_one_cached_stays(
-    tmp_path: Path, arguments: list[str | Path], started: list[Any]
+    tmp_path: Path, arguments: list[str | Path], started: list[Any], real_nsp: Callable[..., Finished]
 ) -> None:
     killed, living = (start(started, [*arguments[:-1], tmp_path / name]) for name in ("killed.nsp", "living.nsp"))
     for training in (killed, living):
@@ -152,6 +152,11 @@ def test_what_a_killed_training_cached_goes_at_the_next_start_and_what_a_living_
     refused = finish(start(started, [*arguments[:-1], tmp_path / "living.nsp"]))
     assert refused.code == 2
     assert "another training is at work there" in refused.err
+    for so_far, resume in ((False, True), (True, False)):
+        if so_far:
+            (tmp_path / "living.nsp.training" / "checkpoint.pt").write_bytes(b"so far")
+        refused = real_nsp(*arguments[:-1], tmp_path / "living.nsp", *(["--resume"] if resume else []))
+        assert "another training is at work there" in refused.err, "neither cut off nor missing"
     assert caches(tmp_path) == [tmp_path / "living.nsp.training" / "cache-0"]
     living.send_signal(signal.SIGTERM)
     assert finish(living).code == 130
