@@ -65,7 +65,7 @@ def assign_profiles(jobs: Sequence[Job], sources: Sources, *, profile: str, on_m
         tasks = [Task(job, found, AS_ASKED) for job in jobs]
     distinct = {task.profile.sha256: task.profile for task in tasks if task.profile}
     for found in distinct.values():
-        found.read(found.graph_file(mode))
+        found.require_mode(mode)
     order = {sha256: place for place, sha256 in enumerate(distinct)}
     return sorted(tasks, key=lambda task: order[task.profile.sha256] if task.profile else len(order))
 

@@ -93,6 +93,11 @@ class Profile:
         """The profiles that the bundle holds for other noise than its own."""
         return list(self.by_noise.values())[1:]
 
+    def require_mode(self, mode: str) -> None:
+        """Raise ProfileError where photos with some noise could not be made in a mode."""
+        for part in self.by_noise.values():
+            part.read(part.graph_file(mode))
+
     @property
     def unsmoothed(self) -> "Profile | None":
         """The profile for photos whose noise nobody has smoothed, if the bundle holds one."""

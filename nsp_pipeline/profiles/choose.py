@@ -218,7 +218,7 @@ def _first_whole(entries: Sequence[Entry], mode: str, left_out: list[str]) -> Pr
     for entry in entries:
         try:
             profile = _loaded(entry.path)
-            profile.read(profile.graph_file(mode))
+            profile.require_mode(mode)
         except ProfileError as error:
             left_out.append(str(error))
         else:

@@ -215,7 +215,7 @@ def test_every_shape_has_a_graph_of_its_own_until_there_are_too_many(asked: list
 @pytest.mark.parametrize("name", ["fast", "standard", "quality"])
 def test_what_ships_has_nothing_that_a_cuda_graph_cannot_hold(name: str) -> None:
     profile = find_profile(name)
-    for part in filter(None, (profile, profile.unsmoothed)):
+    for part in profile.by_noise.values():
         nodes = onnx.load_from_string(part.read(MODEL_FILES["denoise"])).graph.node
         assert not {node.op_type for node in nodes} & {"If", "Loop", "Scan", "NonZero"}
 

@@ -171,3 +171,9 @@ def test_a_copy_is_whole(pair: Profile, tmp_path: Path) -> None:
     assert copied
     assert pair.unsmoothed
     assert copied.sha256 == pair.unsmoothed.sha256
+
+
+def test_it_goes_by_its_own_name_though_its_graph_is_another_profile_s(pair: Profile, tmp_path: Path) -> None:
+    fields = pair.spec.model_dump(exclude={"schema_version", "files"})
+    mine = write_profile(tmp_path / "mine.nsp", {**fields, "name": "mine"}, pair.content)
+    assert open_engine(mine, mode="denoise", engine="onnx").info.profile == "mine"

@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 from run_nsp import Finished
+from small_student import student_profile_files, write_three
 
 from nsp_pipeline.cli.doctor import command as doctor
 from nsp_pipeline.errors import ProfileError, UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles import choose
-from nsp_pipeline.profiles.bundle import SPEC_FILE, WEIGHTS_FILE, Profile, load_profile, read_spec, write_profile
+from nsp_pipeline.profiles.bundle import (
+    MODEL_FILES,
+    SPEC_FILE,
+    WEIGHTS_FILE,
+    WHITE_FILE,
+    Profile,
+    load_profile,
+    read_spec,
+    write_profile,
+)
 from nsp_pipeline.profiles.choose import choose_profile, find_profile
 
 Nsp = Callable[..., Finished]
@@ -249,3 +259,27 @@ def test_a_folder_of_a_profiles_name_in_the_current_folder_is_not_taken_for_it(
     for name in ("builtin", "standard"):
         (tmp_path / name).mkdir()
         assert find_profile(name) == tiny_profile
+
+
+def test_one_whose_network_for_white_noise_is_damaged_is_passed_over_and_named_too(
+    real_nsp: Nsp, user_profiles: Path, tiny_profile: Profile, tmp_path: Path
+) -> None:
+    three = write_three(tmp_path)
+    fields = three.spec.model_dump(exclude={"schema_version", "files"})
+    damaged = {**three.content, WHITE_FILE: three.content[WHITE_FILE][:-200]}
+    write_profile(user_profiles / "bad.nsp", fields, damaged)
+    camera = Camera(three.spec.camera_make, three.spec.camera_model, three.spec.iso_min)
+    chosen = choose_profile(camera, on_missing="nearest")
+    assert chosen.profile == tiny_profile
+    assert f"left out: {user_profiles / 'bad.nsp' / WHITE_FILE}: the profile is damaged" in chosen.why
+    assert f"{WHITE_FILE}: the profile is damaged" in real_nsp("doctor").out
+
+
+def test_every_network_of_a_profile_must_be_made_for_the_mode(tmp_path: Path) -> None:
+    enlarging = {MODEL_FILES["sr-direct"]: b"a graph"}
+    inner = write_profile(tmp_path / "inner.nsp", *student_profile_files(4))
+    _, files = student_profile_files()
+    outer = Profile(tmp_path / "outer.nsp", inner.spec, "", {**files, **enlarging, WHITE_FILE: inner.path.read_bytes()})
+    outer.require_mode("denoise")
+    with pytest.raises(ProfileError, match=r"outer\.nsp/white\.nsp: this profile has no model-sr-direct\.onnx"):
+        outer.require_mode("sr")

@@ -187,7 +187,7 @@ def _trouble(entry: Entry) -> Finding | None:
     trouble = entry.trouble
     if not trouble:
         try:
-            load_profile(entry.path)
+            _ = load_profile(entry.path).by_noise
         except ProfileError as error:
             trouble = str(error)
     if not trouble:

@@ -67,7 +67,7 @@ def graph_facts(profile: Profile, mode: str, stored: Mapping[str, str]) -> Model
             scale=int(stored["scale"]),
             multiple=int(stored["multiple"]),
             halo=int(stored["halo"]),
-            profile=stored["profile"],
+            profile=profile.name,  # a profile that holds the graph of another has a name of its own
             sha256=stored["sha256"],
             tiling=stored.get("tiling", "exact"),
             tile=int(stored["tile"]) if "tile" in stored else None,
