@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from forked import Forked
 
 from nsp_pipeline.cli.main import main
 
@@ -60,14 +59,13 @@ WITHOUT_EXPORT = (
 import of what it takes."""
 
 
-def start_training(*args: str | Path, first: str = "pass") -> Forked:
+def start_training(*args: str | Path, first: str = "pass") -> "subprocess.Popen[str]":
     """Start `nsp` as a process that trains, and exports nothing; `first` is the program that runs in it first."""
     call = "import sys; from nsp_pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    return Forked(f"{WITHOUT_EXPORT}\n{first}\n{call}", [*map(str, args)])
+    return start_python("-c", f"{WITHOUT_EXPORT}\n{first}\n{call}", *args)
 
 
-def finish(process: "subprocess.Popen[str] | Forked") -> Finished:
+def finish(process: "subprocess.Popen[str]") -> Finished:
     """Wait for a process."""
     out, err = process.communicate(timeout=120)
-    assert process.returncode is not None
     return Finished(process.returncode, out, err)

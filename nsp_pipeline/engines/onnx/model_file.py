@@ -67,7 +67,8 @@ def graph_facts(profile: Profile, mode: str, stored: Mapping[str, str]) -> Model
             scale=int(stored["scale"]),
             multiple=int(stored["multiple"]),
             halo=int(stored["halo"]),
-            profile=profile.name,  # a profile that holds the graph of another has a name of its own
+            # A profile that holds the graph of another has a name of its own.
+            profile=stored["profile"] and profile.name,
             sha256=stored["sha256"],
             tiling=stored.get("tiling", "exact"),
             tile=int(stored["tile"]) if "tile" in stored else None,

@@ -98,7 +98,7 @@ def test_the_command_writes_a_profile_for_any_camera_and_resumes(
     )
 
 
-@pytest.mark.parametrize(("program", "arguments"), [(main, ("tell", "x")), (together.main, ("pair", *[__file__] * 3))])
+@pytest.mark.parametrize(("program", "arguments"), [(main, ("tell", "x")), (together.main, ("join", __file__, "x"))])
 def test_without_pytorch_the_command_that_brings_it_is_named(
     program: click.Group,
     arguments: tuple[str, ...],

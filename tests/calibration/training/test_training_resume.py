@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,8 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 import torch
-from forked import Forked
-from run_nsp import finish
+from run_nsp import finish, start_python
 from small_training import noisy_picture, small_settings, train_on
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,6 +20,8 @@ from nsp_pipeline.calibration.training.checkpoint import load_checkpoint, save_c
 from nsp_pipeline.calibration.training.log import BOARD, read_log
 from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE, Trained
 from nsp_pipeline.errors import OutputError, UsageError
+
+PATHS = os.pathsep.join(sys.path)
 
 TRAIN = """
 import sys, time
@@ -84,7 +86,7 @@ def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path: Path, whole: tu
     folder, undisturbed = whole
     killed = tmp_path / "killed"
     killed.mkdir()
-    process = Forked(TRAIN, [str(killed)])
+    process = start_python("-c", TRAIN, killed, PYTHONPATH=PATHS)
     deadline = time.monotonic() + 120
     while not (killed / CHECKPOINT_FILE).exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -182,7 +184,7 @@ def test_on_a_disk_that_is_full_for_good_training_ends_with_its_network(tmp_path
     """The system itself refuses every file above 16 KiB, as a full disk would."""
     (tmp_path / "t").mkdir()
 
-    done = finish(Forked(FULL_DISK, [str(tmp_path / "t")]))
+    done = finish(start_python("-c", FULL_DISK, tmp_path / "t", PYTHONPATH=PATHS))
 
     assert done.code == 0, done.err
     assert "12 steps, checkpoint of step 4" in done.out
