@@ -15,11 +15,15 @@ from nsp_pipeline.core.blend import MEAN_RADIUS
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
 from nsp_pipeline.core.noise_kind import (
     ALIKE,
+    AS_USUAL,
     COARSEST,
     COARSEST_LEANING,
     COARSEST_WHITE,
+    HARDLY_COLOURED,
+    MISJUDGED,
     MOST_COLOURED_WHITE,
     ROUNDING,
+    USUAL_DOUBT,
 )
 from nsp_pipeline.noise.bent import (
     ASTRAY,
@@ -42,7 +46,7 @@ from nsp_pipeline.noise.bent import (
 )
 
 IMAGE, WINDOWS = FLOAT[1, 3, "H", "W"], FLOAT["windows", 3, "h", "w"]
-BENT_OR_NOT = BOOL[...]
+BENT_OR_NOT, SCALAR = BOOL[...], FLOAT[...]
 TABLE, SHARE, BRIGHTENING = FLOAT[1, TABLE_ROWS, TABLE_NODES], FLOAT[1, TABLE_NODES], FLOAT[NODES]
 VALUES, PLACES, BLOCKS = FLOAT["nodes"], FLOAT["images", "channels", "rows", "columns"], FLOAT["blocks", "ways"]
 
@@ -132,20 +136,23 @@ def uncut(chosen: BLOCKS, seen: BLOCKS, foreseen: BLOCKS, bright: BLOCKS, black:
 
 
 @script()
-def as_white(found: TABLE, upright: BENT_OR_NOT):
+def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
     """The noise table, in grey as its colour says where it is of white noise that nothing has bent."""
     grey, colour = op.Split(op.Max(found, 0.0), num_outputs=2, axis=1)
     fine_grey, coarse_grey = op.Split(op.ReduceSum(grey, [0, 2], keepdims=0), num_outputs=2)
     fine_colour, coarse_colour = op.Split(op.ReduceSum(colour, [0, 2], keepdims=0), num_outputs=2)
     fine = op.And(coarse_grey <= COARSEST_WHITE * fine_grey, coarse_colour <= COARSEST_WHITE * fine_colour)
-    alike = op.And(fine_colour >= ALIKE * fine_grey, fine_colour <= MOST_COLOURED_WHITE * fine_grey)
-    white = op.And(op.And(fine, alike), op.And(upright, fine_grey > 0.0))
-    as_colour = op.Concat(op.Min(grey, colour * SQRT_HALF), colour, axis=1)
-    return op.Where(white, as_colour, found)
+    coloured = op.And(fine_colour >= HARDLY_COLOURED * fine_grey, fine_colour <= MOST_COLOURED_WHITE * fine_grey)
+    white = op.And(op.And(fine, coloured), op.And(upright, fine_grey > 0.0))
+    misjudged = MISJUDGED * MISJUDGED * op.Max(doubt * doubt - USUAL_DOUBT * USUAL_DOUBT, 0.0)
+    weaker = SQRT_HALF * fine_colour / op.Max(fine_grey, 1e-9)
+    likely = grey * op.Pow(weaker, misjudged / (misjudged + AS_USUAL * AS_USUAL))
+    as_told = op.Where(fine_colour >= ALIKE * fine_grey, op.Min(grey, colour * SQRT_HALF), likely)
+    return op.Where(white, op.Concat(as_told, colour, axis=1), found)
 
 
 @script()
-def brightening(windows: WINDOWS, found: TABLE, share: SHARE):
+def brightening(windows: WINDOWS, found: TABLE, share: SHARE, doubt: SCALAR):
     """Whether a curve has bent the noise, and by how much each brightness is too dark (see noise/bent.py).
 
     And the noise table, of unsmoothed noise where it is bent.
@@ -172,7 +179,7 @@ def brightening(windows: WINDOWS, found: TABLE, share: SHARE):
     unsmoothed = ROUNDING * COARSEST * op.ReduceSum(colour) / op.Max(op.ReduceSum(coarse), 1e-9)
     fine_enough = op.ReduceSum(coarse) <= COARSEST_LEANING * op.ReduceSum(colour)
     kept = op.Where(op.And(bent, fine_enough), op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
-    told = as_white(found * op.Pad(kept, LAST_ROW, 1.0), op.Not(bent))
+    told = as_white(found * op.Pad(kept, LAST_ROW, 1.0), doubt, op.Not(bent))
     return told, certain * left * op.Squeeze(change, [0]), bent
 
 

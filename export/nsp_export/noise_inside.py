@@ -45,7 +45,7 @@ def with_noise_inside(content: bytes) -> bytes:
     parts = [
         _part(_model(cut), opset, "cut", ["windows"]),
         _part(_estimator(), opset, "estimator", ["said"], {"image": "windows"}),
-        _part(_model(tell), opset, "tell", ["found", "share"]),
+        _part(_model(tell), opset, "tell", ["found", "share", "doubt"]),
         _part(_model(brightening), opset, "brightening", ["noise", "brightening", "bent"]),
         _part(model, opset, "network", ["estimated"]),
         _part(_model(mend), opset, "mend", ["centred", "clean"]),

@@ -95,7 +95,7 @@ def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR) -> FLOAT[TAB
 def tell(image: IMAGE, windows: WINDOWS, said: SAID):
     """From what the network says of the windows to the photo's noise table (see noise/estimate.py).
 
-    And how many of the blocks that are seen have each of its brightnesses.
+    How many of the blocks that are seen have each of its brightnesses, and how far off their grey noise may be.
     """
     ends = op.Or(windows <= END, windows >= 1.0 - END)
     patches = op.AveragePool(op.Cast(ends, to=FLOAT32), kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH])
@@ -144,7 +144,9 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID):
     shorter = op.ReduceMin(op.Shape(image, start=2, end=4), keepdims=0)
     known = op.And(op.ReduceSum(seen, keepdims=0) > 0, shorter >= BLOCK / 2)
     table = op.Unsqueeze(op.Where(known, sigma, op.Cast(UNKNOWN, to=FLOAT32)), [0])
-    return table, op.MatMul(op.Transpose(seen), near)
+    sure = op.ReduceSum(seen * op.Slice(1 / (unsure * unsure), [0], [1], [1]), keepdims=0)
+    doubt = op.Sqrt(op.ReduceSum(seen, keepdims=0) / op.Max(sure, 1e-9))
+    return table, op.MatMul(op.Transpose(seen), near), doubt
 
 
 @script()

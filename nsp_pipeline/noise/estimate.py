@@ -15,7 +15,7 @@ from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white
 from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.even import measured_where_even
-from nsp_pipeline.noise.pooling import Blocks, likely_error, nearness, pooled
+from nsp_pipeline.noise.pooling import Blocks, grey_doubt, likely_error, nearness, pooled
 from nsp_pipeline.noise.runtime import Network, load_estimator
 from nsp_pipeline.noise.windows import BLOCK, MOST, cut_windows
 
@@ -106,7 +106,7 @@ def estimate_noise(
     assert found.kinds is not None
     if brightening is not None:
         return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
-    if (kinds := as_white(found.kinds)) is not found.kinds:
+    if (kinds := as_white(found.kinds, grey_doubt(blocks))) is not found.kinds:
         found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
     return found
 

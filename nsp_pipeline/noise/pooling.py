@@ -63,6 +63,11 @@ def likely_error(blocks: Blocks) -> NDArray[np.float32]:
     return np.asarray((means.share * error).sum(2) / means.share.sum(2), dtype=np.float32)
 
 
+def grey_doubt(blocks: Blocks) -> float:
+    """By how much a typical block says that the logarithm of its grey noise may be off. At least one block."""
+    return float(np.mean(blocks.unsure[:, 0].astype(np.float64) ** -2) ** -0.5)
+
+
 @dataclass(frozen=True)
 class _Means:
     """Of the blocks near each node (R, K): the level, and the uncertainty of a typical one.

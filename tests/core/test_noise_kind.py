@@ -71,6 +71,16 @@ def test_white_noise_is_as_strong_in_grey_as_its_colour_says(
     np.testing.assert_allclose(even[:, 2:], np.sqrt(kinds[:, 2:]) * 255, rtol=1e-5)
 
 
+def test_grey_that_the_estimator_doubts_counts_less_the_more_it_does() -> None:
+    kinds = (table(10, 10.5, 7.07, 7.5)[0].T ** 2).astype(np.float32)
+    told = [float(np.sqrt(as_white(kinds, doubt)[0, 0])) * 255 for doubt in (0.0, 0.13, 0.3, 0.6, 1e6)]
+    assert told[:2] == pytest.approx([10, 10], rel=1e-3)
+    assert 10 > told[2] > told[3] > told[4]
+    assert told[4] == pytest.approx(5, rel=1e-3)
+    smoothed = (table(10, 23, 4, 12)[0].T ** 2).astype(np.float32)
+    assert as_white(smoothed, 0.6) is smoothed
+
+
 def test_what_is_stated_in_numbers_is_told_apart_too() -> None:
     assert noise_kind(table_from_variance(np.full(TABLE_NODES, (10 / 255) ** 2), 1.0)) == "white"
     assert not is_unsmoothed(camera_table(10))

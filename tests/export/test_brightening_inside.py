@@ -21,6 +21,15 @@ from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.noise.estimate import estimate_noise
 from nsp_pipeline.profiles.choose import find_profile
 
+
+def gravel() -> NDArray[np.uint8]:
+    """Texture from edge to edge, which passes for grey noise, under white noise."""
+    rng = np.random.default_rng(1)
+    stones = rng.normal(0, 30, (16, 22)).repeat(12, 0).repeat(12, 1)[:192, :256, None]
+    sand, noise = rng.normal(0, 8, (192, 256, 1)), rng.normal(0, 4, (192, 256, 3))
+    return eight_bit((110 + stones + sand + noise) / 255)
+
+
 NIGHT, SCENE = night_photo()
 WHITE = np.random.default_rng(1).normal(0, 15 / 255, (256, 320, 3))
 BRIGHTENED = {
@@ -31,6 +40,7 @@ BRIGHTENED = {
 OTHERS = {
     "white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE),
     "faint white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE / 4),
+    "white noise and texture": gravel(),
     "faint noise": night_photo(0.002)[0],
     "grey": NIGHT[..., :1].repeat(3, axis=2),
     "a drawing": eight_bit(np.where(dark_room() > 0.1, 0.8, 0.3)),

@@ -72,6 +72,14 @@ def test_where_nothing_is_flat_texture_does_not_pass_for_noise() -> None:
     assert told[2] < 1.2 * 3 * (2 / 3) ** 0.5
 
 
+def test_white_noise_over_sand_is_told_by_its_colour() -> None:
+    rng = np.random.default_rng(1)
+    stones = rng.normal(0, 30, (16, 22, 1)).repeat(12, 0).repeat(12, 1)[:192, :256]
+    sand = 110 + stones + rng.normal(0, 12, (192, 256, 1))
+    grey = estimate_noise(eight_bit(sand / 255 + white(4, (192, 256, 3)))).table[0, 0].mean() * 255
+    assert 4 / 3**0.5 < grey < 1.75 * 4 / 3**0.5
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_a_drawing_has_none_at_all(dtype: type) -> None:
     drawing = np.full((200, 300, 3), 0.78, np.float32)
