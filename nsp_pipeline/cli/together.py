@@ -62,6 +62,16 @@ def main() -> None:
 )
 @click.option("--base", type=FOLDER, help="Weights to go on from: OUT of an earlier training.")
 @click.option("--keep-estimator", is_flag=True, help="Leave the estimator of --base as it is.")
+@click.option(
+    "--teachers",
+    type=FOLDER,
+    help="Learn what camera.safetensors and white.safetensors of this folder make of the crops together, in place of "
+    "the clean pictures. The students of --base are then networks for white noise.",
+)
+@click.option("--photos", type=FOLDER, help="Camera photos that --photo-crops are cut from.")
+@click.option(
+    "--photo-crops", type=click.IntRange(min=0), default=0, help="Crops of a batch from --photos, as they are."
+)
 @click.option("--judge-every", type=int, default=60, show_default=True, help="Seconds; weights are saved then.")
 @click.option(
     "--held-out",
@@ -72,7 +82,7 @@ def main() -> None:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Of the main process, on a CPU.")
 @click.option("--seed", type=int, default=0)
-def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> None:
+def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None, **options: Any) -> None:
     """Train students and estimator on SCENES, clean pictures without noise, and write their weights to OUT."""
     import torch
 
@@ -86,6 +96,7 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
     torch.backends.cudnn.allow_tf32 = False
     with ThreadPoolExecutor(16) as pool:
         pictures = list(pool.map(_read, sorted(scenes.iterdir())))
+        shot = list(pool.map(_read, sorted(photos.iterdir()))) if photos else []
     every = options["held_out"]
     settings = TogetherSettings(
         seconds=options["seconds"],
@@ -94,8 +105,9 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
         learning_rate=GOING_ON if options["base"] else FROM_NOTHING,
         **{
             name: options[name]
-            for name in ("parts", "side", "workers", "pooled", "noise", "base", "keep_estimator", "seed")
+            for name in ("parts", "side", "workers", "pooled", "noise", "base", "keep_estimator", "seed", "teachers")
         },
+        photo_crops=options["photo_crops"],
         judge_every=options["judge_every"],
     )
     rows: list[dict[str, Any]] = []
@@ -115,6 +127,7 @@ def train_all(scenes: Path, out: Path, threads: int | None, **options: Any) -> N
         options["device"],
         save=save,
         say=lambda message: click.echo(f"[{time.monotonic() - begun:6.1f}] {message}", err=True),
+        photos=shot,
     )
 
 

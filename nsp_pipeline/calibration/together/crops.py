@@ -1,5 +1,6 @@
 """Crops for all networks of a training: every kind of noise, developed light, and shots of simulated cameras."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +57,12 @@ def draw_crops(
         made = [_with_any_noise(sharp[:any_noise], rng, drawn), _developed(sharp[any_noise:], rng)]
     if pool is not None and shots:
         made.append(_of_shots(pool.draw(shots, rng), rng))
-    return Crops(*(torch.cat([getattr(part, name) for part in made]) for name in Crops.__dataclass_fields__))
+    return joined(made)
+
+
+def joined(parts: Sequence[Crops]) -> Crops:
+    """All crops of several batches."""
+    return Crops(*(torch.cat([getattr(part, name) for part in parts]) for name in Crops.__dataclass_fields__))
 
 
 def _with_any_noise(sharp: torch.Tensor, rng: torch.Generator, drawn: Drawn) -> Crops:

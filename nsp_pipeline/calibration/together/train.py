@@ -22,10 +22,11 @@ from nsp_pipeline.calibration.estimator.objective import levels_loss
 from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import PictureStore
-from nsp_pipeline.calibration.together.crops import DRAWN, MARGIN, Crops, draw_crops
+from nsp_pipeline.calibration.together.crops import DRAWN, MARGIN, Crops, draw_crops, joined
 from nsp_pipeline.calibration.together.held_out import HeldOut
 from nsp_pipeline.calibration.together.learner import Learner
 from nsp_pipeline.calibration.together.pool import ShotPool
+from nsp_pipeline.calibration.together.teachers import Photos, Teachers, take_tables_as_coarse_white
 from nsp_pipeline.calibration.together.tell import tell_tables, told_between
 from nsp_pipeline.core.noise import PATCH, UNKNOWN
 from nsp_pipeline.errors import UsageError
@@ -84,10 +85,20 @@ class TogetherSettings:
     """Folder with weights to start from, NAME.safetensors."""
     keep_estimator: bool = False
     """Whether the estimator stays as it is in `base`."""
+    teachers: Path | None = None
+    """Folder with two networks whose results students learn instead of the clean pictures (see teachers.py). Students
+    in `base` are then networks for white noise."""
+    photo_crops: int = 0
+    """Crops of a batch that come from photos as they are; only with teachers, and an estimator that stays."""
     warmup: float = 0.02
     fall: float = 0.06
     """Shares of the time in which the rate rises, and at whose end it begins to fall to nothing."""
     seed: int = 0
+
+    @property
+    def crops(self) -> int:
+        """Of a batch."""
+        return sum(self.counts) + self.photo_crops
 
 
 def train_together(
@@ -98,6 +109,7 @@ def train_together(
     *,
     save: Callable[[Mapping[str, nn.Module], dict[str, Any]], None],
     say: Callable[[str], None],
+    photos: Sequence[NDArray[np.uint8]] = (),
 ) -> None:
     """Train until the time is over.
 
@@ -105,12 +117,15 @@ def train_together(
         scenes: clean pictures (H, W, 3) uint8; those smaller than two crops are left out.
         held_out: others to judge by.
         save: called with the averaged networks by name, and the figures of their judgement.
+        photos: (H, W, 3) uint8, no side shorter than a crop: what `photo_crops` are cut from.
 
     Raises:
-        UsageError: the crops of a batch cannot be shared by its parts.
+        UsageError: the crops of a batch cannot be shared by its parts, or photos have no teachers.
     """
-    if sum(settings.counts) % settings.parts:
-        raise UsageError(f"{sum(settings.counts)} crops cannot be learnt from in {settings.parts} equal parts")
+    if settings.crops % settings.parts:
+        raise UsageError(f"{settings.crops} crops cannot be learnt from in {settings.parts} equal parts")
+    if settings.photo_crops and not (photos and settings.teachers and settings.keep_estimator):
+        raise UsageError("crops of photos need photos, teachers, and an estimator that stays as it is")
     begun = time.monotonic()
     pool = ShotPool(scenes, settings.side, settings.workers, settings.seed) if settings.counts[2] else None
     try:
@@ -120,7 +135,8 @@ def train_together(
         say(f"held-out crops are made after {time.monotonic() - begun:.0f} s")
         store = PictureStore(_copies(scenes, 2 * settings.side + MARGIN), 2 * settings.side + MARGIN, device)
         say(f"pictures are in place after {time.monotonic() - begun:.0f} s")
-        _Together(store, pool, judged, settings, device).run(begun, save, say)
+        seen = Photos.estimated(photos) if settings.photo_crops else None
+        _Together(store, pool, judged, settings, device, seen).run(begun, save, say)
     finally:
         if pool:
             pool.close()
@@ -128,15 +144,22 @@ def train_together(
 
 class _Together:
     def __init__(
-        self, store: PictureStore, pool: ShotPool | None, judged: HeldOut, settings: TogetherSettings, device: str
+        self,
+        store: PictureStore,
+        pool: ShotPool | None,
+        judged: HeldOut,
+        settings: TogetherSettings,
+        device: str,
+        photos: Photos | None = None,
     ) -> None:
-        self._store, self._pool, self._judged = store, pool, judged
+        self._store, self._pool, self._judged, self._photos = store, pool, judged, photos
+        self._teachers = Teachers(settings.teachers, device) if settings.teachers else None
         self._settings, self._device = settings, device
         torch.manual_seed(settings.seed)
         self._rng = torch.Generator(device).manual_seed(settings.seed)
         self._students = {
             name: Learner(
-                self._based(UNet(*SIZES[name], 2, True), name).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+                self._student(name).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
                 self._student_loss,
                 settings.learning_rate,
                 settings.ema_decay,
@@ -147,6 +170,13 @@ class _Together:
         estimator = self._based(NoiseNet((16, 32, 48, 64, 64)), "estimator")
         self._estimator = Learner(estimator, estimator_loss, ESTIMATOR_RATE, 0.998, device)
         self._drawn = self.step = 0
+
+    def _student(self, name: str) -> UNet:
+        student = UNet(*SIZES[name], 2, True)
+        self._based(student, name)
+        if self._teachers and self._settings.base:
+            take_tables_as_coarse_white(student)
+        return student
 
     def _based(self, network: nn.Module, name: str) -> nn.Module:
         if self._settings.base:
@@ -188,7 +218,7 @@ class _Together:
         return {name: learner.average for name, learner in {**self._students, "estimator": self._estimator}.items()}
 
     def _figures(self, passed: float) -> dict[str, Any]:
-        pixels = self._drawn * sum(self._settings.counts) * self._settings.side**2
+        pixels = self._drawn * self._settings.crops * self._settings.side**2
         figures: dict[str, Any] = {"seconds": passed, "step": self.step, "megapixels": pixels / 1e6}
         figures |= {"shots": self._pool.made} if self._pool else {}
         learners = self._students if self._settings.keep_estimator else {"estimator": self._estimator, **self._students}
@@ -203,7 +233,11 @@ class _Together:
             rate = (1 + math.cos(math.pi * (way - settings.fall) / (1 - settings.fall))) / 2
         with torch.no_grad():
             crops = draw_crops(self._store, self._pool, settings.counts, self._rng, DRAWN[settings.noise])
+            if self._photos:
+                crops = joined([crops, self._photos.draw(settings.photo_crops, settings.side, self._rng)])
             told = self._told(crops, way)
+            if self._teachers:
+                crops = self._teachers.taught(crops)
         self._drawn += 1
         for part in range(settings.parts):
             # Every so-many-th: crops of one kind lie side by side.

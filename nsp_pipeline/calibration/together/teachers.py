@@ -1,0 +1,107 @@
+"""Two networks that teach a third what they find together: one for noise that cameras smoothed, one for white noise.
+
+Told white noise as strong as what is coarse of a camera's noise, the network for white noise makes a camera's pictures
+as well as the one that was trained for them, errs elsewhere, and the mean of both is nearer to the truth than either
+(docs/quality.md). A student that starts as the one and learns what both find needs the time of one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from nsp_pipeline.calibration.simulation.camera_noise import halved
+from nsp_pipeline.calibration.together.crops import Crops
+from nsp_pipeline.core.noise import PATCH, TABLE_ROWS
+from nsp_pipeline.core.noise_kind import is_unsmoothed
+from nsp_pipeline.models.unet import UNet
+from nsp_pipeline.noise.estimate import estimate_noise
+
+CAMERA, WHITE = "camera.safetensors", "white.safetensors"
+CAMERA_SIZE: tuple[Sequence[int], Sequence[int]] = (32, 64, 128), (1, 1, 2)
+WHITE_SIZE: tuple[Sequence[int], Sequence[int]] = (56, 80, 144), (1, 1, 2)
+
+COARSE_GREY = 1
+"""The row of a noise table that white noise is told by."""
+
+OF_ALIKE = (1.0, 1.0, 2**0.5, 2**0.5)
+"""Each row of the table of noise that is white and alike in all channels, in parts of its grey."""
+
+
+class Teachers:
+    """What both networks make of crops, in the mean; the one for cameras' noise looks at them turned by 180° too."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        """Load camera.safetensors and white.safetensors."""
+        self._camera, self._white = (
+            load_unet(folder / name, size).to(device).eval().requires_grad_(False)
+            for name, size in ((CAMERA, CAMERA_SIZE), (WHITE, WHITE_SIZE))
+        )
+
+    @torch.no_grad()
+    def taught(self, crops: Crops) -> Crops:
+        """Crops whose clean pictures are what the teachers make of them, told the true noise."""
+        noisy, table = crops.noisy, crops.table
+        turned = self._camera(noisy.flip(2, 3), table).flip(2, 3)
+        camera = (self._camera(noisy, table) + turned) / 2
+        sharp = ((camera + self._white(noisy, as_coarse_white(table))) / 2).clamp(0, 1)
+        return replace(crops, clean=halved(sharp), sharp=sharp, known=torch.ones_like(crops.known))
+
+
+def as_coarse_white(table: torch.Tensor) -> torch.Tensor:
+    """Tables (B, 4, 8) of white noise as strong as the coarse grey noise of others; unknown where they are."""
+    rows = torch.tensor(OF_ALIKE, device=table.device).view(1, -1, 1)
+    return torch.where(table < 0, table, rows * table[:, COARSE_GREY : COARSE_GREY + 1])
+
+
+def take_tables_as_coarse_white(network: UNet) -> None:
+    """Change a network's weights so that it makes of any table what it made of `as_coarse_white` of it."""
+    with torch.no_grad():
+        weight = network.noise_head.weight
+        together = sum(share * weight[:, row] for row, share in enumerate(OF_ALIKE))
+        weight.zero_()
+        weight[:, COARSE_GREY] = together
+
+
+def load_unet(path: Path, size: tuple[Sequence[int], Sequence[int]]) -> UNet:
+    """The student of so many channels and pairs with the weights of a file."""
+    network = UNet(*size, 2, True)
+    network.load_state_dict({key: part.float() for key, part in load_file(path).items()})
+    return network
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Photos as cameras made them, with the little noise they have: (H, W, 3) uint8, and the table of each (4, 8)."""
+
+    pixels: Sequence[NDArray[np.uint8]]
+    tables: torch.Tensor
+
+    @classmethod
+    def estimated(cls, pixels: Sequence[NDArray[np.uint8]]) -> "Photos":
+        """Photos with what the estimator says of each as a whole, without those whose noise no camera has smoothed."""
+        tables = [estimate_noise(photo).table for photo in pixels]
+        fitting = [bool(table.max() > 0 and not is_unsmoothed(table)) for table in tables]
+        kept = np.concatenate([table for table, fits in zip(tables, fitting, strict=True) if fits])
+        return cls([photo for photo, fits in zip(pixels, fitting, strict=True) if fits], torch.from_numpy(kept))
+
+    def draw(self, count: int, side: int, rng: torch.Generator) -> Crops:
+        """Crops (count, 3, side, side) without a clean picture: `taught` makes one."""
+        device = rng.device
+        chosen = torch.randint(len(self.pixels), (count,), generator=rng, device=device).tolist()
+        places = torch.rand(count, 2, generator=rng, device=device).tolist()
+        pieces = [_piece(self.pixels[number], side, place) for number, place in zip(chosen, places, strict=True)]
+        noisy = torch.from_numpy(np.stack(pieces)).permute(0, 3, 1, 2).to(device).float() / 255
+        known = torch.zeros(count, 1, 1, 1, device=device)
+        sharp = torch.zeros(count, 3, 2 * side, 2 * side, device=device)
+        levels = torch.zeros(count, TABLE_ROWS, side // PATCH, side // PATCH, device=device)
+        return Crops(noisy, noisy, sharp, known, self.tables[chosen].to(device), levels)
+
+
+def _piece(photo: NDArray[np.uint8], side: int, place: Sequence[float]) -> NDArray[np.uint8]:
+    top, left = (int(share * (length - side + 1)) for share, length in zip(place, photo.shape[:2], strict=True))
+    return photo[top : top + side, left : left + side]
