@@ -32,7 +32,7 @@ SIDE = 64
 def network(size: Any, seed: int) -> UNet:
     """One that changes what it is given, and listens to what it is told."""
     torch.manual_seed(seed)
-    made = UNet(*size, 2, True).eval().requires_grad_(False)
+    made = UNet(size[0], size[1], 2, True).eval().requires_grad_(False)
     torch.nn.init.normal_(made.tail.weight, std=0.01)
     return made
 
@@ -98,8 +98,10 @@ def test_photos_are_cut_and_told_as_a_whole_and_unsmoothed_ones_are_left_out() -
     assert found.noisy.shape == (3, 3, SIDE, SIDE)
     assert torch.equal(found.table, photos.tables.expand(3, -1, -1))
     whole = torch.from_numpy(smoothed).permute(2, 0, 1).float() / 255
-    windows = whole.unfold(1, SIDE, 1).unfold(2, SIDE, 1).permute(1, 2, 0, 3, 4)
-    assert all((windows == crop).flatten(2).all(2).any() for crop in found.noisy)
+    first_rows = whole.unfold(2, SIDE, 1).permute(1, 2, 0, 3)
+    for crop in found.noisy:
+        top, left = (first_rows == crop[:, 0]).flatten(2).all(2).nonzero()[0].tolist()
+        assert torch.equal(whole[:, top : top + SIDE, left : left + SIDE], crop)
     assert joined([found, found]).levels.shape == (6, 4, SIDE // 16, SIDE // 16)
 
 
@@ -113,7 +115,7 @@ def test_a_student_that_is_taught_comes_nearer_to_its_teachers(folder: Path, tmp
         save_file({key: part.contiguous() for key, part in networks["fast"].state_dict().items()}, tmp_path / "fast")
 
     settings = TogetherSettings(
-        steps=25,
+        steps=15,
         counts=(0, 0, 2),
         photo_crops=2,
         side=SIDE,
@@ -133,7 +135,7 @@ def test_a_student_that_is_taught_comes_nearer_to_its_teachers(folder: Path, tmp
     first, last = network(SIZES["fast"], 8), network(SIZES["fast"], 8)
     last.load_state_dict(load_file(tmp_path / "fast"))
     errors = [float((net.cell_means(crops.noisy, crops.table) - wanted).square().mean()) for net in (first, last)]
-    assert errors[1] < 0.7 * errors[0]
+    assert errors[1] < 0.8 * errors[0]
 
 
 @pytest.mark.parametrize("lacking", ["photos", "teachers", "keep_estimator"])
