@@ -64,9 +64,11 @@ def main() -> None:
 @click.option("--keep-estimator", is_flag=True, help="Leave the estimator of --base as it is.")
 @click.option(
     "--teachers",
-    type=FOLDER,
-    help="Learn what camera.safetensors and white.safetensors of this folder make of the crops together, in place of "
-    "the clean pictures. The students of --base are then networks for white noise.",
+    type=FILE,
+    nargs=2,
+    metavar="CAMERA WHITE",
+    help="Learn what these two networks make of the crops together, in place of the clean pictures: one for noise that "
+    "cameras smoothed, one for white noise. The students of --base are then networks for white noise.",
 )
 @click.option("--photos", type=FOLDER, help="Camera photos that --photo-crops are cut from.")
 @click.option(

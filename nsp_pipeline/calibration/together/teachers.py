@@ -21,7 +21,6 @@ from nsp_pipeline.core.noise_kind import is_unsmoothed
 from nsp_pipeline.models.unet import UNet
 from nsp_pipeline.noise.estimate import estimate_noise
 
-CAMERA, WHITE = "camera.safetensors", "white.safetensors"
 CAMERA_SIZE: tuple[Sequence[int], Sequence[int]] = (32, 64, 128), (1, 1, 2)
 WHITE_SIZE: tuple[Sequence[int], Sequence[int]] = (56, 80, 144), (1, 1, 2)
 
@@ -35,11 +34,11 @@ OF_ALIKE = (1.0, 1.0, 2**0.5, 2**0.5)
 class Teachers:
     """What both networks make of crops, in the mean; the one for cameras' noise looks at them turned by 180° too."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        """Load camera.safetensors and white.safetensors."""
+    def __init__(self, camera: Path, white: Path, device: str) -> None:
+        """Load the weights of two files, which are of CAMERA_SIZE and WHITE_SIZE."""
         self._camera, self._white = (
-            load_unet(folder / name, size).to(device).eval().requires_grad_(False)
-            for name, size in ((CAMERA, CAMERA_SIZE), (WHITE, WHITE_SIZE))
+            _loaded(path, size).to(device).eval().requires_grad_(False)
+            for path, size in ((camera, CAMERA_SIZE), (white, WHITE_SIZE))
         )
 
     @torch.no_grad()
@@ -65,13 +64,6 @@ def take_tables_as_coarse_white(network: UNet) -> None:
         together = sum(share * weight[:, row] for row, share in enumerate(OF_ALIKE))
         weight.zero_()
         weight[:, COARSE_GREY] = together
-
-
-def load_unet(path: Path, size: tuple[Sequence[int], Sequence[int]]) -> UNet:
-    """The student of so many channels and pairs with the weights of a file."""
-    network = UNet(*size, 2, True)
-    network.load_state_dict({key: part.float() for key, part in load_file(path).items()})
-    return network
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,3 +97,9 @@ class Photos:
 def _piece(photo: NDArray[np.uint8], side: int, place: Sequence[float]) -> NDArray[np.uint8]:
     top, left = (int(share * (length - side + 1)) for share, length in zip(place, photo.shape[:2], strict=True))
     return photo[top : top + side, left : left + side]
+
+
+def _loaded(path: Path, size: tuple[Sequence[int], Sequence[int]]) -> UNet:
+    network = UNet(size[0], size[1], 2, True)
+    network.load_state_dict({key: part.float() for key, part in load_file(path).items()})
+    return network

@@ -85,8 +85,8 @@ class TogetherSettings:
     """Folder with weights to start from, NAME.safetensors."""
     keep_estimator: bool = False
     """Whether the estimator stays as it is in `base`."""
-    teachers: Path | None = None
-    """Folder with two networks whose results students learn instead of the clean pictures (see teachers.py). Students
+    teachers: tuple[Path, Path] | None = None
+    """Weights of two networks whose results students learn instead of the clean pictures (see teachers.py). Students
     in `base` are then networks for white noise."""
     photo_crops: int = 0
     """Crops of a batch that come from photos as they are; only with teachers, and an estimator that stays."""
@@ -153,7 +153,7 @@ class _Together:
         photos: Photos | None = None,
     ) -> None:
         self._store, self._pool, self._judged, self._photos = store, pool, judged, photos
-        self._teachers = Teachers(settings.teachers, device) if settings.teachers else None
+        self._teachers = Teachers(*settings.teachers, device) if settings.teachers else None
         self._settings, self._device = settings, device
         torch.manual_seed(settings.seed)
         self._rng = torch.Generator(device).manual_seed(settings.seed)

@@ -38,11 +38,11 @@ def network(size: Any, seed: int) -> UNet:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     path = tmp_path_factory.mktemp("teachers")
     save_file(network(CAMERA_SIZE, 1).state_dict(), path / "camera.safetensors")
     save_file(network(WHITE_SIZE, 2).state_dict(), path / "white.safetensors")
-    return path
+    return path / "camera.safetensors", path / "white.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ def test_a_network_can_take_other_noise_as_white_by_itself(crops: Crops) -> None
     torch.testing.assert_close(after(crops.noisy, crops.table), as_white)
 
 
-def test_what_is_taught_lies_between_what_the_teachers_make(folder: Path, crops: Crops) -> None:
-    taught = Teachers(folder, "cpu").taught(crops)
+def test_what_is_taught_lies_between_what_the_teachers_make(teachers: tuple[Path, Path], crops: Crops) -> None:
+    taught = Teachers(*teachers, "cpu").taught(crops)
     camera, white = network(CAMERA_SIZE, 1), network(WHITE_SIZE, 2)
     turned = camera(crops.noisy.flip(2, 3), crops.table).flip(2, 3)
     expected = ((camera(crops.noisy, crops.table) + turned) / 2 + white(crops.noisy, as_coarse_white(crops.table))) / 2
@@ -105,7 +105,9 @@ def test_photos_are_cut_and_told_as_a_whole_and_unsmoothed_ones_are_left_out() -
     assert joined([found, found]).levels.shape == (6, 4, SIDE // 16, SIDE // 16)
 
 
-def test_a_student_that_is_taught_comes_nearer_to_its_teachers(folder: Path, tmp_path: Path, crops: Crops) -> None:
+def test_a_student_that_is_taught_comes_nearer_to_its_teachers(
+    teachers: tuple[Path, Path], tmp_path: Path, crops: Crops
+) -> None:
     base = tmp_path / "base"
     base.mkdir()
     save_file(network(SIZES["fast"], 8).state_dict(), base / "fast.safetensors")
@@ -126,12 +128,12 @@ def test_a_student_that_is_taught_comes_nearer_to_its_teachers(folder: Path, tmp
         judged=2,
         base=base,
         keep_estimator=True,
-        teachers=folder,
+        teachers=teachers,
         ema_decay=0.5,
     )
     scenes = [photo(0)] * 2
     train_together(scenes, scenes, settings, "cpu", save=save, say=lambda message: None, photos=[photo(6)])
-    wanted = Teachers(folder, "cpu").taught(crops).clean
+    wanted = Teachers(*teachers, "cpu").taught(crops).clean
     first, last = network(SIZES["fast"], 8), network(SIZES["fast"], 8)
     last.load_state_dict(load_file(tmp_path / "fast"))
     errors = [float((net.cell_means(crops.noisy, crops.table) - wanted).square().mean()) for net in (first, last)]
@@ -139,8 +141,8 @@ def test_a_student_that_is_taught_comes_nearer_to_its_teachers(folder: Path, tmp
 
 
 @pytest.mark.parametrize("lacking", ["photos", "teachers", "keep_estimator"])
-def test_crops_of_photos_need_all_that_makes_sense_of_them(folder: Path, lacking: str) -> None:
-    given: dict[str, Any] = {"teachers": folder, "keep_estimator": True}
+def test_crops_of_photos_need_all_that_makes_sense_of_them(teachers: tuple[Path, Path], lacking: str) -> None:
+    given: dict[str, Any] = {"teachers": teachers, "keep_estimator": True}
     photos = [] if lacking == "photos" else [photo(6)]
     settings = TogetherSettings(photo_crops=2, **{name: value for name, value in given.items() if name != lacking})
     with pytest.raises(UsageError, match="crops of photos need"):
