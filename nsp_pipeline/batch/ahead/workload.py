@@ -14,9 +14,11 @@ from nsp_pipeline.frames.read import read_facts
 from nsp_pipeline.frames.sniff import RAW_SUFFIXES
 from nsp_pipeline.profiles.bundle import Profile
 
-USUAL_RATIO = 0.4
+LOSSLESS_RATIO = 0.4
 """Megapixels for a megabyte of file, where no other file of its kind has said better."""
+LOSSY_RATIO = 2.0
 RAW_RATIO = 0.9
+LOSSLESS_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
 TIFF_MAGICS = (b"II*\0", b"MM\0*")
 
 
@@ -62,7 +64,7 @@ class Workload:
                 return self._known[name]
             suffix = Path(name).suffix.lower()
             megapixels, length = self._sums[suffix]
-            ratio = megapixels / length if length else RAW_RATIO if suffix in RAW_SUFFIXES else USUAL_RATIO
+            ratio = megapixels / length if length else _usual_ratio(suffix)
             return ratio * self._bytes.get(name, 0.0) / 1e6
 
     def learn(self, name: str, megapixels: float) -> None:
@@ -98,16 +100,28 @@ class Workload:
 
 
 def rough_megapixels(tasks: Iterable[Task], profile: Profile, *, again: bool = False) -> float:
-    """About how many megapixels a profile has before it, by the length of its photos' files.
+    """About how many megapixels a profile has before it: what headers said, else by the length of files.
 
     Args:
         again: whether photos that have an output count as well.
     """
-    lengths = defaultdict[bool, float](float)
-    for task in tasks:
-        if task.profile and task.profile.sha256 == profile.sha256 and (again or not task.job.output.exists()):
-            lengths[task.job.input.suffix.lower() in RAW_SUFFIXES] += _size_of(task.job.input)
-    return (RAW_RATIO * lengths[True] + USUAL_RATIO * lengths[False]) / 1e6
+    mine = (task for task in tasks if task.profile and task.profile.sha256 == profile.sha256)
+    return sum(_rough_size(task) for task in mine if again or not task.job.output.exists())
+
+
+def _rough_size(task: Task) -> float:
+    """Megapixels of a photo, whose header may have been read."""
+    if task.facts and task.facts.size:
+        return task.facts.size[0] * task.facts.size[1] / 1e6
+    path = task.job.input
+    return _usual_ratio(path.suffix.lower()) * _size_of(path) / 1e6
+
+
+def _usual_ratio(suffix: str) -> float:
+    """Megapixels for a megabyte of such files."""
+    if suffix in RAW_SUFFIXES:
+        return RAW_RATIO
+    return LOSSLESS_RATIO if suffix in LOSSLESS_SUFFIXES else LOSSY_RATIO
 
 
 def _is_cheap(path: Path) -> bool:
