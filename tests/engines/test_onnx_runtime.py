@@ -150,7 +150,7 @@ except EngineOutOfMemoryError as error:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says how much memory a process has")
-def test_tiles_of_one_size_share_their_memory_and_another_size_gives_it_back() -> None:
+def test_tiles_share_the_memory_of_one_as_large_and_a_much_smaller_one_gives_it_back() -> None:
     # In a process of its own: what others have freed would be counted, too.
     code = """
 import resource
@@ -160,17 +160,21 @@ from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.profiles.choose import find_profile
 engine = OnnxRuntimeEngine(find_profile("fast"), mode="denoise", threads=1)
 large, small = (np.zeros((1, 3, side, side), np.float32) for side in (768, 64))
-upright, across = (np.zeros((1, 3, *sides), np.float32) for sides in ((512, 1152), (1152, 512)))
+others = [np.zeros((1, 3, *sides), np.float32) for sides in ((512, 1152), (1152, 512), (512, 768), (768, 768))]
+larger = np.zeros((1, 3, 768, 1024), np.float32)
 def new_pages(image):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     engine.run(image)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+engine.run(small)
 first, again = new_pages(large), new_pages(large)
 assert again < first / 4, (first, again)
-turned = [new_pages(image) for image in (upright, across, upright)]
-assert max(turned) < first / 4, (first, turned)
+fitting = [new_pages(image) for image in others]
+assert max(fitting) < first / 4, (first, fitting)
+once, kept, again = (new_pages(larger) for _ in range(3))
+assert again < once / 4, (once, kept, again)
 before = held()
 engine.run(small)
 assert held() < before - (16 << 20), (before, held())

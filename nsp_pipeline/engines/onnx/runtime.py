@@ -8,6 +8,9 @@ from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.engines.onnx.session import CPU, SessionRequest
 from nsp_pipeline.profiles.bundle import Profile
 
+MUCH_LESS = 4
+"""An image so many times smaller than another wants little of that one's memory, and adds little to it."""
+
 
 class OnnxRuntimeEngine:
     """A profile's graph on one of ONNX Runtime's providers, an image at a time."""
@@ -26,7 +29,7 @@ class OnnxRuntimeEngine:
         request = SessionRequest(profile, mode, threads, provider, precision, device)
         self._session = request.open()
         self._where = request.where
-        self._size = 0
+        self._held = 0
         self._giving_back = None
         if provider == CPU:
             self._giving_back = import_onnxruntime().RunOptions()
@@ -36,11 +39,13 @@ class OnnxRuntimeEngine:
     def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run."""
         inputs = {"image": image} if noise is None else {"image": image, NOISE_INPUT: noise}
-        # A run of another size gives back what the sizes before it took, and its own; the next one keeps what it takes.
-        # As many pixels, upright or across, take the very memory.
-        known, self._size = self._size in (0, image.size), image.size
+        # An image no larger than one before it, upright or across, finds its memory in what that one took. One of much
+        # less is run to give that back; so is a larger one, with its own, unless what is held is little beside it.
+        held = self._held or image.size
+        keeps = image.size <= held <= MUCH_LESS * image.size or MUCH_LESS * held <= image.size
         with memory_watched(self._where):
-            (result,) = self._session.run(["denoised"], inputs, None if known else self._giving_back)
+            (result,) = self._session.run(["denoised"], inputs, None if keeps else self._giving_back)
+        self._held = max(held, image.size) if keeps else image.size
         return result  # type: ignore[no-any-return]
 
     def close(self) -> None:
