@@ -14,6 +14,7 @@ import torch
 
 from nsp_export.agreement import EXAMPLE_SIGMA, TOLERANCE, ParityError
 from nsp_export.attention_ops import TRANSLATIONS, use_operators
+from nsp_export.first_layers import with_sooner_layers
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx.load import import_onnxruntime
@@ -38,7 +39,7 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str], *, batches: boo
     Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
     """
     graph = graph.eval().to("cpu", torch.float32)
-    model = _export(graph, batches)
+    model = with_sooner_layers(_export(graph, batches))
     facts = {"multiple": graph.multiple, "halo": graph.halo, "scale": graph.scale, "mode": graph.mode}
     facts |= {"tiling": graph.tiling, "blind": int(graph.network.blind)}
     if graph.tile:

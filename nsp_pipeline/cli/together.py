@@ -30,7 +30,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def main() -> None:
-    """Train what ships on one GPU: `train`, `mix` trainings that went on from one, `profile`, `join` several."""
+    """Train what ships on one GPU: `train`, `mix` trainings of one base, `profile`, `join` several, `graphs` anew."""
     require_training()
 
 
@@ -190,6 +190,18 @@ def join(camera: Path, target: Path, unsmoothed: Path | None, white: Path | None
 
     files = {NoiseKind.UNSMOOTHED: unsmoothed, NoiseKind.WHITE: white}
     with_others(load_profile(camera), {kind: load_profile(file) for kind, file in files.items() if file}, target)
+
+
+@main.command()
+@click.argument("source", metavar="PROFILE", type=FILE)
+@click.argument("target", type=click.Path(path_type=Path))
+def graphs(source: Path, target: Path) -> None:
+    """Write PROFILE to TARGET with all its graphs exported anew from its weights, which stay as they are."""
+    from nsp_pipeline.calibration.together.finish import exported_anew
+    from nsp_pipeline.cli.shared.exporting import make_onnx
+    from nsp_pipeline.profiles.bundle import load_profile
+
+    exported_anew(load_profile(source), target, make_onnx)
 
 
 def _counts(text: str) -> tuple[int, int, int]:

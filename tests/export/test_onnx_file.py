@@ -11,12 +11,14 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from small_student import student_model
+from small_student import student_graph, student_model
 from tiny import tiny_network
 
 from nsp_export import onnx_file
 from nsp_export.agreement import ParityError
+from nsp_export.first_layers import with_sooner_layers
 from nsp_export.onnx_file import CHECK_SIZES, check_parity, onnx_bytes
+from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
 from nsp_pipeline.core.shuffle import pixel_shuffle_down, pixel_shuffle_up
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.graph import ImageToImage
@@ -140,7 +142,33 @@ def test_the_lines_of_the_quick_start_run_it(tmp_path: Path, monkeypatch: pytest
     assert np.abs(result / 255 - expected[0].transpose(1, 2, 0).clip(0, 1)).max() <= 0.51 / 255
 
 
-def test_the_first_cells_of_a_student_are_cut_by_one_operator() -> None:
-    operators = [node.op_type for node in onnx.load_from_string(student_model()).graph.node]
-    assert operators.count("SpaceToDepth") == 1
-    assert "Transpose" not in operators
+def test_a_student_s_first_layers_read_the_photo_itself() -> None:
+    nodes = onnx.load_from_string(student_model()).graph.node
+    readers = [node for node in nodes if "image" in node.input]
+
+    assert [node.op_type for node in readers if node.op_type != "Shape"] == ["Conv", "Conv", "Add"]
+    assert not {"SpaceToDepth", "Transpose", "ReduceMean"} & {node.op_type for node in nodes}
+
+
+@pytest.mark.parametrize("self_ensemble", [1, 2])
+def test_first_layers_written_for_speed_compute_what_the_exporter_s_do(self_ensemble: int) -> None:
+    # Brighter than white and darker than black as well, where the noise table ends.
+    image = np.random.default_rng(3).uniform(-0.5, 1.5, (1, 3, 36, 52)).astype(np.float32)
+    noise = np.random.default_rng(4).uniform(0, 0.2, (1, TABLE_ROWS, TABLE_NODES)).astype(np.float32)
+    graph = student_graph(self_ensemble)
+    exported = onnx_file._export(graph, batches=False)
+    before = exported.SerializeToString()
+    after = with_sooner_layers(exported).SerializeToString()
+    old, new = (
+        onnxruntime.InferenceSession(part).run(None, {"image": image, "noise": noise}) for part in (before, after)
+    )
+
+    assert after != before
+    np.testing.assert_allclose(new[0], old[0], atol=1e-5)
+
+
+def test_networks_that_begin_otherwise_stay_as_they_are() -> None:
+    exported = onnx_file._export(ImageToImage(tiny_network(), mode="denoise", pd_factor=2), batches=False)
+    before = exported.SerializeToString(deterministic=True)
+
+    assert with_sooner_layers(exported).SerializeToString(deterministic=True) == before

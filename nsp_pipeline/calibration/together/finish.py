@@ -13,8 +13,17 @@ from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.together.train import SIZES
 from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.core.noise_kind import NoiseKind
+from nsp_pipeline.models.registry import load_backbone
 from nsp_pipeline.models.unet import UNet
-from nsp_pipeline.profiles.bundle import CARD_FILE, INNER_FILES, Profile, copy_profile, write_profile
+from nsp_pipeline.profiles.bundle import (
+    CARD_FILE,
+    INNER_FILES,
+    MODEL_FILES,
+    WEIGHTS_FILE,
+    Profile,
+    copy_profile,
+    write_profile,
+)
 from nsp_pipeline.profiles.spec import InferenceSpec
 
 
@@ -47,6 +56,29 @@ def with_others(camera: Profile, others: Mapping[NoiseKind, Profile], target: Pa
     made = write_profile(target, camera.spec.model_dump(exclude={"schema_version", "files"}), files)
     assert len(made.by_noise) == 1 + len(others)
     return made
+
+
+def exported_anew(profile: Profile, target: Path, make: MakeOnnx) -> Profile:
+    """Write a profile whose graphs are exported anew from its weights, in the networks that it holds as well.
+
+    All else stays as it is: for a profile made before graphs were written as they are now.
+
+    Raises:
+        OutputError: the target exists or cannot be written.
+        NspError: an exported graph does not agree with the network; nothing is written then.
+    """
+    spec = profile.spec
+    network = load_backbone(spec.backbone.name, spec.backbone.sizes, profile.read(WEIGHTS_FILE))
+    metadata = {"profile": profile.name, "sha256": spec.files[WEIGHTS_FILE]}
+    files = dict(profile.content)
+    for mode, file in MODEL_FILES.items():
+        if file in files:
+            files[file] = make(network, mode, spec.inference, metadata)
+    with TemporaryDirectory() as folder:
+        for inner in profile.inner:
+            made = exported_anew(inner, Path(folder) / inner.path.name, make)
+            files[inner.path.name] = made.path.read_bytes()
+    return write_profile(target, spec.model_dump(exclude={"schema_version", "files"}), files)
 
 
 def student_profile(
