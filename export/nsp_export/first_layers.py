@@ -115,7 +115,8 @@ def _maker(graph: onnx.GraphProto, value: str) -> onnx.NodeProto | None:
 
 def _stored(graph: onnx.GraphProto, name: str) -> NDArray[Any]:
     (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
-    return numpy_helper.to_array(tensor)
+    values: NDArray[Any] = numpy_helper.to_array(tensor)
+    return values
 
 
 def _store(graph: onnx.GraphProto, name: str, values: NDArray[Any]) -> str:
