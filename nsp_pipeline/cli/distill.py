@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from nsp_pipeline.calibration.training.ranks import join_ranks
 from nsp_pipeline.cli.shared.exporting import make_onnx, require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
@@ -18,8 +19,10 @@ from nsp_pipeline.cli.shared.training import (
     chosen_photos,
     inherited_licence,
     progress,
+    say_of_ranks,
     show_outcome,
     usable,
+    without_ground_truth,
 )
 from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
@@ -77,13 +80,30 @@ def command(
     Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
     Ctrl-C gives up.
     """
-    require_training()
-    from nsp_pipeline.calibration.simulation.store import ShotStore
-    from nsp_pipeline.calibration.student.distill import Sources
-    from nsp_pipeline.calibration.training.ranks import join_ranks
+    with join_ranks(options["device"]) as ranks:
+        require_training()
+        begun = time.monotonic()
+        _prepare(photos, out, teacher, clean, options)
+        console = Console(stderr=True, quiet=not ranks.first)
+        say_of_ranks(console, ranks)
+        with stop_signals(console) as stop:
+            with training_folder(out, resume=options["resume"], ranks=ranks, stopped=stop.asked) as folder:
+                this = Run(folder, ranks, stop, begun, console)
+                profile = _train(_sources(photos, clean, options, this), out, options, this)
+            # The others end when the first has written.
+            stopped = ranks.first_says(stop.asked())
+        if profile is not None:
+            show_outcome(console, profile, folder, stopped=bool(stopped), as_json=as_json)
+    if stopped:
+        raise SystemExit(ExitCode.INTERRUPTED)
+
+
+def _prepare(
+    photos: tuple[Path, ...], out: Path, teacher: str | None, clean: tuple[Path, ...], options: dict[str, Any]
+) -> None:
+    """Put in the options' place what they name; raises UsageError for what cannot be trained."""
     from nsp_pipeline.calibration.training.shot_pairs import read_shot_pairs
 
-    begun = time.monotonic()
     if not photos and not clean:
         raise UsageError("give noisy PHOTOS with their --teacher, or --clean photos, or both")
     options["settings"] = _settings(options["recipe"], {"steps": options["max_steps"]})
@@ -92,26 +112,19 @@ def command(
     options["shot_pairs"] = read_shot_pairs(options["pairs"])
     options["device"] = usable(options["device"], options["threads"])
     options["origin"] = options["origin"] or ", ".join(map(printable, (*photos, *clean)))
-    with join_ranks(options["device"]) as ranks:
-        console = Console(stderr=True, quiet=not ranks.first)
-        resume = options["resume"]
-        with (
-            stop_signals(console) as stop,
-            training_folder(out, resume=resume, first=ranks.first, stopped=stop.asked) as folder,
-        ):
-            rules = FindRules(include=options["include"], exclude=options["exclude"])
-            kept, given = (
-                _photo_set(console, roots, rules, options["settings"], cache_of(folder) / name)
-                for name, roots in (("clean", clean), ("noisy", photos))
-            )
-            this = Run(folder, ranks, stop, begun, console)
-            store = ShotStore(options["shots"]) if options["shots"] else None
-            profile = _train(Sources(kept, given, options["master"], store), out, options, this)
-    if profile is None:
-        return
-    show_outcome(console, profile, folder, stopped=stop.asked(), as_json=as_json)
-    if stop.asked():
-        raise SystemExit(ExitCode.INTERRUPTED)
+
+
+def _sources(photos: tuple[Path, ...], clean: tuple[Path, ...], options: Mapping[str, Any], this: Run) -> "Sources":
+    """Read all that is learnt from."""
+    from nsp_pipeline.calibration.simulation.store import ShotStore
+    from nsp_pipeline.calibration.student.distill import Sources
+
+    rules = FindRules(include=options["include"], exclude=options["exclude"])
+    console, cache = this.console, cache_of(this.folder)
+    kept, given = (chosen_photos(console, roots, rules) if roots else [] for roots in (clean, photos))
+    clean_set = _photo_set(console, kept, options["settings"], cache / "clean")
+    noisy_set = _photo_set(console, without_ground_truth(console, given), options["settings"], cache / "noisy")
+    return Sources(clean_set, noisy_set, options["master"], ShotStore(options["shots"]) if options["shots"] else None)
 
 
 def _train(sources: "Sources", out: Path, options: Mapping[str, Any], this: Run) -> Profile | None:
@@ -142,20 +155,13 @@ def _say_prepared(console: Console, done: int, total: int) -> None:
         say(console, f"prepared {done}/{total}")
 
 
-def _photo_set(
-    console: Console,
-    roots: tuple[Path, ...],
-    rules: FindRules,
-    settings: "StudentSettings",
-    cache: Path,
-) -> "PhotoSet | None":
+def _photo_set(console: Console, files: list[Path], settings: "StudentSettings", cache: Path) -> "PhotoSet | None":
     from nsp_pipeline.calibration.training.photos import load_photos
 
-    if not roots:
+    if not files:
         return None
     # Each set has a folder of its own: their files go by numbers.
     cache.mkdir(exist_ok=True)
-    files = chosen_photos(console, roots, rules)
     say(console, f"reading {len(files)} photos")
     photo_set = load_photos(
         files,

@@ -105,7 +105,8 @@ def run_command(command: click.Command, args: Sequence[str] | None = None, given
     except NspError as error:
         return _complain(str(error), error.exit_code)
     except click.UsageError as error:
-        error.show()
+        if os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ:  # torchrun starts many, given the same
+            error.show()
         return ExitCode.USAGE
     except click.ClickException as error:
         return _complain(error.format_message(), ExitCode.USAGE)

@@ -117,7 +117,8 @@ class Trained:
     """A trained network (averaged weights of its best held-out step, on the CPU, in eval mode) and how it came about.
 
     `judgement` is the network's and `base_judgement` that of the network it started from, on the same held-out pairs;
-    None where no photo was held out, or where it started from nothing.
+    None where no photo was held out, or where it started from nothing. Of several processes only the first one's is
+    judged, and holds the best step's weights.
     """
 
     network: Backbone
@@ -245,7 +246,7 @@ class _Training:
         self._best: tuple[int, tuple[bool, float], dict[str, torch.Tensor]] | None = None
         self.judge_seconds = 0.0
         """What a judgement takes, as far as is known."""
-        self._base_judgement = self._judged(self._network) if base is not None else None
+        self._base_judgement = self._judged(self._network) if base is not None and ranks.first else None
 
     @property
     def processor_seconds(self) -> float:
@@ -352,10 +353,10 @@ class _Training:
         """The best network so far."""
         network = cast(Backbone, self._averaged.module.cpu().eval())
         best_step, judgement = self.step, self._judgement
-        if self._best:
+        if self._best and self._ranks.first:
             best_step = self._best[0]
             network.load_state_dict(self._best[2])
-        if judgement is None or best_step != self.step:
+        if self._ranks.first and (judgement is None or best_step != self.step):
             judgement = self._objective.judge(network)
         return Trained(
             network,

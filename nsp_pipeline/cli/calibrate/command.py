@@ -1,6 +1,5 @@
 """`nsp calibrate`: noisy photos in, a profile out."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 from rich.console import Console
 
 from nsp_pipeline.calibration.archive.groups import only
+from nsp_pipeline.calibration.training.ranks import Ranks, join_ranks
 from nsp_pipeline.cli.calibrate.each import calibrate_each
 from nsp_pipeline.cli.calibrate.on_cluster import Where
 from nsp_pipeline.cli.calibrate.one import calibrate_one
@@ -19,7 +19,7 @@ from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import IsoRangeType
-from nsp_pipeline.cli.shared.training import chosen_photos, show_outcome, usable
+from nsp_pipeline.cli.shared.training import chosen_photos, show_outcome, usable, without_ground_truth
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
 from nsp_pipeline.errors import ExitCode, UsageError
 from nsp_pipeline.file_names import printable
@@ -110,6 +110,9 @@ def command(
     With --stop-at teacher (and recipes without a student, as paper-sidd-dbsn) the profile is a blind-spot network,
     trained on the noisy photos alone; their noise decides s and PD if the recipe says "auto".
 
+    Clean photos that data sets keep beside noisy ones (x_GT_SRGB_y, x_mean, x_clean) are left out: the paper's training
+    is nsp calibrate SIDD_Medium_Srgb --recipe paper-sidd-dbsn --out sidd.nsp
+
     For a folder with many cameras, --split camera makes a profile for each, those with many and noisy photos first. It
     leaves out photos that were edited, and cameras with fewer than three photos. nsp denoise --calibrate does so before
     it denoises, and keeps what helps.
@@ -117,25 +120,42 @@ def command(
     Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
     Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate PHOTOS --out PROFILE
     """
+    with join_ranks(options["device"]) as ranks:
+        stopped = _calibrate(ranks, photos, out, split, cluster, as_json, options)
+    if stopped:
+        raise SystemExit(ExitCode.INTERRUPTED)
+
+
+def _calibrate(
+    ranks: Ranks,
+    photos: Sequence[Path],
+    out: Path,
+    split: str | None,
+    cluster: str | None,
+    as_json: bool,
+    options: dict[str, Any],
+) -> bool:
+    """Do what the command says, and return whether somebody stopped it."""
     require_training()
     if split and options["pairs"]:
         raise UsageError("--pair shows one camera; with --split there are several: calibrate that camera by itself")
+    if split and ranks.count > 1:
+        raise UsageError("--split trains each profile on one GPU: leave torchrun out; on several GPUs, --cluster auto")
     if cluster and not split:
         raise UsageError("--cluster spreads the profiles of --split; one profile is trained on one machine")
     plan = _plan(photos, **{name: options[name] for name in PLANNED})
     if not split:
         require_writable(out)
-    files = _files(photos, **{name: options[name] for name in ("include", "exclude", "camera", "iso")})
+    console = Console(stderr=True, quiet=not ranks.first)
+    files = _files(console, photos, **{name: options[name] for name in ("include", "exclude", "camera", "iso")})
     if split:
         where = Where(cluster, options["device"], options["threads"]) if cluster else None
         calibrate_each(plan, files, out, split, where=where, as_json=as_json)
-        return
-    made = calibrate_one(plan, files, out)
-    if made.profile is None:
-        return
-    show_outcome(Console(stderr=True), made.profile, made.folder, stopped=made.stopped, as_json=as_json)
-    if made.stopped:
-        raise SystemExit(ExitCode.INTERRUPTED)
+        return False
+    made = calibrate_one(plan, files, out, ranks)
+    if made.profile is not None:
+        show_outcome(console, made.profile, made.folder, stopped=made.stopped, as_json=as_json)
+    return made.stopped
 
 
 PLANNED = (
@@ -196,6 +216,7 @@ def _development(options: dict[str, Any]) -> Development:
 
 
 def _files(
+    console: Console,
     photos: Sequence[Path],
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -203,8 +224,7 @@ def _files(
     iso: tuple[int, int] | None,
 ) -> Sequence[Path]:
     """The photos to train on; raises UsageError where there is none."""
-    only_first_speaks = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
-    files = chosen_photos(only_first_speaks, photos, FindRules(include=include, exclude=exclude))
+    files = without_ground_truth(console, chosen_photos(console, photos, FindRules(include=include, exclude=exclude)))
     if (camera or iso) and not (files := only(files, read_aliases(aliases_file()), camera=camera, iso=iso)):
         raise UsageError("no photo is of that --camera and --iso; `nsp scan` lists what there is")
     return files

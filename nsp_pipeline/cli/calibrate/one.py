@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nsp_pipeline.calibration.archive.survey import measure_pixels
+from nsp_pipeline.calibration.training.ranks import ALONE, Ranks
 from nsp_pipeline.cli.calibrate.plan import Plan, StudentPlan
 from nsp_pipeline.cli.calibrate.stages import calibrate_student, train_blind_spot
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
+from nsp_pipeline.cli.shared.training import say_of_ranks
 from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
 from nsp_pipeline.cli.shared.training_run import Run
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
@@ -38,17 +40,13 @@ class Made:
     stopped: bool
 
 
-def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
-    """Make one profile of some photos; raises what reading them and training raise."""
-    from nsp_pipeline.calibration.training.ranks import join_ranks
-
+def calibrate_one(plan: Plan, files: Sequence[Path], out: Path, ranks: Ranks = ALONE) -> Made:
+    """Make one profile of some photos, with the other processes of `ranks`; raises what reading and training raise."""
     begun = time.monotonic()
-    with join_ranks(plan.device) as ranks:
-        console = Console(stderr=True, quiet=not ranks.first)
-        with (
-            stop_signals(console) as stop,
-            training_folder(out, resume=plan.resume, first=ranks.first, stopped=stop.asked) as folder,
-        ):
+    console = Console(stderr=True, quiet=not ranks.first)
+    say_of_ranks(console, ranks)
+    with stop_signals(console) as stop:
+        with training_folder(out, resume=plan.resume, ranks=ranks, stopped=stop.asked) as folder:
             photos = _read(plan, files, folder, console)
             if plan.student:
                 plan, photos = _suited(plan, plan.student, photos, console)
@@ -61,7 +59,8 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path) -> Made:
                 profile = calibrate_student(plan, photos, noise, out, this)
             else:
                 profile = train_blind_spot(plan, photos, noise, out, this)
-            return Made(profile, folder, stop.asked())
+        # The others end when the first has written: where one ends in a code of its own, torchrun ends all.
+        return Made(profile, folder, bool(ranks.first_says(stop.asked())))
 
 
 def _read(plan: Plan, files: Sequence[Path], folder: Path, console: Console) -> "PhotoSet":

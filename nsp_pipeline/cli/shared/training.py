@@ -1,5 +1,6 @@
 """What the commands that train have in common: their photos, settings, progress, device and outcome."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from nsp_pipeline.batch.listeners.words import duration
+from nsp_pipeline.calibration.training.ranks import Ranks
 from nsp_pipeline.cli.shared.finding import blame_lines, search_lines
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.errors import RecipeError, UsageError
-from nsp_pipeline.file_names import shown
+from nsp_pipeline.evaluation.datasets.pairs import ground_truth
+from nsp_pipeline.file_names import printable, shown
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.profiles.bundle import Profile
@@ -30,6 +33,9 @@ SomeSettings = TypeVar("SomeSettings", bound="TrainingSettings")
 
 LOG_EVERY = 100
 
+PATIENCE_NAME = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+"""Environment variable of torchrun's: seconds from the signal that it hands on to the one that kills."""
+
 
 def chosen_photos(console: Console, roots: Sequence[Path], rules: FindRules) -> list[Path]:
     """Find the photos to train on, and say what was left out; raises UsageError for a folder without any."""
@@ -40,6 +46,18 @@ def chosen_photos(console: Console, roots: Sequence[Path], rules: FindRules) -> 
     for line in blame_lines(found):
         say(console, line, style="yellow")
     return found.paths
+
+
+def without_ground_truth(console: Console, photos: Sequence[Path]) -> list[Path]:
+    """The photos without the clean ones of pairs, as data sets name them; says how many were left out."""
+    clean = ground_truth(photos)
+    if clean:
+        say(
+            console,
+            f"left out: {len(clean)} photos, such as {printable(clean[0])}: by their names the ground truth of others, "
+            "and what is learnt here is learnt from noisy photos alone",
+        )
+    return sorted(set(photos) - set(clean))
 
 
 def checked_settings(kind: type[SomeSettings], fields: Mapping[str, Any], recipe: str, section: str) -> SomeSettings:
@@ -119,6 +137,19 @@ def usable(device: str, threads: int | None) -> str:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {device}: PyTorch cannot use it here: {reason}") from None
     return device
+
+
+def say_of_ranks(console: Console, ranks: Ranks) -> None:
+    """Say that several processes train, and for how long torchrun waits for the profile of an interrupted training."""
+    if ranks.count == 1:
+        return
+    say(console, f"{ranks.count} processes share every batch")
+    if "TORCHELASTIC_RUN_ID" in os.environ and (wait := os.environ.get(PATIENCE_NAME, "30")) == "30":
+        say(
+            console,
+            f"an interrupted training has {wait} s to write its profile, then torchrun kills it (and --resume goes on "
+            f"with it); {PATIENCE_NAME}=600 in front of torchrun leaves it the time",
+        )
 
 
 @contextmanager

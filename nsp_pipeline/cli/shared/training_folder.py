@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nsp_pipeline.atomic_file import remove
+from nsp_pipeline.calibration.training.ranks import ALONE, Ranks
 from nsp_pipeline.errors import OutputError, UsageError
 from nsp_pipeline.file_lock import try_lock
 from nsp_pipeline.profiles.choose import TRAINING_SUFFIX
@@ -25,7 +26,7 @@ ABANDONED_SECONDS = 86400.0
 
 @contextmanager
 def training_folder(
-    out: Path, *, resume: bool, first: bool, stopped: Callable[[], bool] = lambda: False
+    out: Path, *, resume: bool, ranks: Ranks = ALONE, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Path]:
     """Make the folder; the cached photos go when training has ended, however it ends.
 
@@ -43,23 +44,10 @@ def training_folder(
 
     folder = folder_of(out)
     cache = cache_of(folder)
+    first = ranks.first
+    with ranks.first_enters():
+        lock = _entered(folder, cache, out, resume=resume, first=first)
     try:
-        if first and resume != has_checkpoint(out):
-            # To delete the folder is no advice while somebody trains in it.
-            at_work = cache.is_dir() and not _is_dead(cache)
-            raise UsageError(
-                _at_work(folder) if at_work else _nothing_to_resume(folder) if resume else _cut_off(folder)
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        if first:
-            _remove_dead_caches(folder)
-        cache.mkdir(exist_ok=True)
-        lock = os.open(cache / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    try:
-        if not _locked(lock):
-            raise UsageError(_at_work(folder))
         if first and not resume:
             clear_log(folder)
             clear_log(folder / TEACHER_FOLDER)
@@ -74,6 +62,31 @@ def training_folder(
         remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
     if first and not stopped():
         forget_checkpoint(folder)
+
+
+def _entered(folder: Path, cache: Path, out: Path, *, resume: bool, first: bool) -> int:
+    """Make the folder and the cache, and lock that, which the descriptor returned does; see `training_folder`.
+
+    The first of several processes looks after what others left.
+    """
+    try:
+        if first and resume != has_checkpoint(out):
+            # To delete the folder is no advice while somebody trains in it.
+            at_work = cache.is_dir() and not _is_dead(cache)
+            raise UsageError(
+                _at_work(folder) if at_work else _nothing_to_resume(folder) if resume else _cut_off(folder)
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        if first:
+            _remove_dead_caches(folder)
+        cache.mkdir(exist_ok=True)
+        lock = os.open(cache / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    if not _locked(lock):
+        os.close(lock)
+        raise UsageError(_at_work(folder))
+    return lock
 
 
 def _at_work(folder: Path) -> str:

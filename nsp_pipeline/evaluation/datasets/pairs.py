@@ -81,6 +81,12 @@ def find_pairs(noisy: Path, clean: Path, search: PairSearch = WITHOUT_MORE) -> l
     return [Pair(name, noisy_photos[name], clean_photos[name]) for name in common]
 
 
+def ground_truth(photos: Sequence[Path]) -> list[Path]:
+    """The clean photos of pairs whose noisy one is among these photos too, in the same folder, by their names."""
+    noisy = {(path.parent, _plain_name(path.stem)) for path in photos if not _is_clean(path.stem)}
+    return [path for path in photos if _is_clean(path.stem) and (path.parent, _plain_name(path.stem)) in noisy]
+
+
 def _by_name(folder: Path, search: PairSearch, wanted: Callable[[str], bool], *, with_folder: bool) -> dict[str, Path]:
     findings = find_photos([folder], search.rules)
     search.on_found(findings)

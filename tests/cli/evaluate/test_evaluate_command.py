@@ -10,7 +10,7 @@ from PIL import Image
 from run_nsp import Finished
 
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.evaluation.datasets.pairs import find_pairs
+from nsp_pipeline.evaluation.datasets.pairs import find_pairs, ground_truth
 from nsp_pipeline.evaluation.metrics import psnr, ssim
 from nsp_pipeline.profiles.bundle import Profile
 
@@ -50,6 +50,19 @@ def test_one_folder_may_hold_both(tmp_path: Path) -> None:
         ("x_Real.JPG", "x_mean.JPG"),
         ("y_Real.JPG", "y_mean.JPG"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "clean"),
+    [
+        (("d/0001_NOISY_SRGB_010.PNG", "d/0001_GT_SRGB_010.PNG", "d/0001_GT_SRGB_011.PNG"), {"d/0001_GT_SRGB_010.PNG"}),
+        (("x_Real.JPG", "x_mean.JPG", "sea_mean.jpg"), {"x_mean.JPG"}),
+        (("a.nef", "a_clean.jpg", "b/a_clean.jpg"), {"a_clean.jpg"}),
+        (("a.jpg", "b.jpg", "a-real.jpg"), set()),
+    ],
+)
+def test_ground_truth_is_what_lies_beside_its_noisy_photo(names: tuple[str, ...], clean: set[str]) -> None:
+    assert {path.as_posix() for path in ground_truth([Path(name) for name in names])} == clean
 
 
 def test_what_does_not_pair_is_said(tmp_path: Path) -> None:
