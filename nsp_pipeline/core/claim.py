@@ -1,0 +1,22 @@
+"""What is claimed of a gain: how large it is, and how far that may be off."""
+
+from dataclasses import dataclass
+
+NOTHING = "nothing surely gained"
+"""What is said instead of a claim that leaves open whether there is a gain at all."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """PSNR gained in dB: the true one lies within `error` of `gain` in nine cases of ten, or so it should."""
+
+    gain: float
+    error: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether no gain at all, and a loss, is out of its range."""
+        return self.gain > self.error
+
+    def __str__(self) -> str:
+        return f"{round(self.gain, 2) + 0:+.2f} ± {max(self.error, 0.01):.2f} dB"
