@@ -57,7 +57,10 @@ def advise(noise: NoiseField | None) -> Advice:
 
 
 def measure_groups(
-    groups: Sequence[Group], samples: int, on_photo: Callable[[int, int], None] = lambda done, total: None
+    groups: Sequence[Group],
+    samples: int,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
+    by: float | None = None,
 ) -> tuple[list[Group], list[PhotoError]]:
     """Measure the noise of each group on some of its photos, evenly over the group.
 
@@ -65,6 +68,7 @@ def measure_groups(
         groups: of `group_photos`.
         samples: photos to take of each, at most.
         on_photo: called with (photos measured, photos in all).
+        by: when to be done with it (`time.monotonic`): groups that come after it keep what noise they have.
 
     Returns:
         The groups with their `noise` and `sigma`, and the photos that turned out not to be readable, which are left out
@@ -73,6 +77,9 @@ def measure_groups(
     total = sum(min(samples, len(group.paths)) for group in groups)
     done, measured, refused = 0, [], []
     for group in groups:
+        if by is not None and time.monotonic() > by:
+            measured.append(group)
+            continue
         chosen = _evenly(group.paths, samples)
 
         def counted(count: int, _: int, before: int = done) -> None:

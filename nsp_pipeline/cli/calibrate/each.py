@@ -16,7 +16,7 @@ from nsp_pipeline.calibration.archive.survey import measure_groups
 from nsp_pipeline.cli.calibrate.on_cluster import Where, train_on_cluster
 from nsp_pipeline.cli.calibrate.one import NOISE_SAMPLES, calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
-from nsp_pipeline.cli.calibrate.reading import headers_by
+from nsp_pipeline.cli.calibrate.reading import headers_by, reading_by
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.training import show_outcome
@@ -155,7 +155,8 @@ def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> 
     if split == "camera":
         groups = by_camera(groups)
     else:
-        groups, unmeasured = measure_groups([group for group in groups if not group.edited], NOISE_SAMPLES)
+        originals = [group for group in groups if not group.edited]
+        groups, unmeasured = measure_groups(originals, NOISE_SAMPLES, by=reading_by(plan))
         groups = merge_alike(groups)
         refused += unmeasured
     for error in refused:

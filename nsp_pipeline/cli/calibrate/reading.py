@@ -78,9 +78,16 @@ def read_photos(plan: Plan, files: Sequence[Path], this: Run) -> "PhotoSet":
 
 def headers_by(plan: Plan) -> float | None:
     """When to be done with asking photos which camera and ISO they are of; None without a time limit."""
-    if plan.max_time is None or plan.since is None:
-        return None
-    return plan.since + HEADERS_SHARE * plan.max_time
+    return _by(plan, HEADERS_SHARE)
+
+
+def reading_by(plan: Plan) -> float | None:
+    """The same for whatever reads whole photos before it is settled which are calibrated together."""
+    return _by(plan, READING_SHARE)
+
+
+def _by(plan: Plan, share: float) -> float | None:
+    return None if plan.max_time is None or plan.since is None else plan.since + share * plan.max_time
 
 
 def _in_time(load: "Callable[[Enough], PhotoSet]", most: float, this: Run) -> "PhotoSet":

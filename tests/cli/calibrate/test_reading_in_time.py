@@ -11,7 +11,8 @@ from rich.console import Console
 from run_nsp import Finished
 from small_training import small_settings
 
-from nsp_pipeline.calibration.archive.groups import only, read_headers
+from nsp_pipeline.calibration.archive.groups import group_photos, only, read_headers
+from nsp_pipeline.calibration.archive.survey import measure_groups
 from nsp_pipeline.calibration.training.photos import PhotoSet
 from nsp_pipeline.calibration.training.ranks import Ranks
 from nsp_pipeline.cli.calibrate import reading
@@ -98,6 +99,12 @@ def test_headers_that_there_is_no_time_for_are_left_out(archive: list[Path]) -> 
     assert (len(known), refused) == (1, [])
     assert only(archive, {}, camera="maker", iso=None, by=time.monotonic()) == [known[0][0]]
     assert only(archive, {}, camera="maker", iso=None, by=time.monotonic() + 60) == archive
+
+
+def test_groups_that_there_is_no_time_to_measure_stay_as_they_are(archive: list[Path]) -> None:
+    groups, _ = group_photos(archive, {})
+    measured, refused = measure_groups(groups, 1, by=time.monotonic())
+    assert (measured, refused) == (groups, [])
 
 
 def test_the_command_says_what_it_had_no_time_to_look_at(
