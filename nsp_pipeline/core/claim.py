@@ -1,6 +1,7 @@
 """What is claimed of a gain: how large it is, and how far that may be off."""
 
 from dataclasses import dataclass
+from typing import Self
 
 NOTHING = "nothing surely gained"
 """What is said instead of a claim that leaves open whether there is a gain at all."""
@@ -13,10 +14,20 @@ class Claim:
     gain: float
     error: float
 
+    @classmethod
+    def between(cls, low: float, high: float) -> Self:
+        """A claim of any gain in a range."""
+        return cls((low + high) / 2, (high - low) / 2)
+
+    @property
+    def low(self) -> float:
+        """The least gain that it leaves open."""
+        return self.gain - self.error
+
     @property
     def sure(self) -> bool:
         """Whether no gain at all, and a loss, is out of its range."""
-        return self.gain > self.error
+        return self.low > 0
 
     def __str__(self) -> str:
         return f"{round(self.gain, 2) + 0:+.2f} ± {max(self.error, 0.01):.2f} dB"

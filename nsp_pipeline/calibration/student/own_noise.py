@@ -224,15 +224,16 @@ class OwnNoiseObjective:
 
 def _between(seen: Sequence[OwnPhoto], number: int, multiple: int, rng: np.random.Generator) -> list[Real]:
     """Crops of several photos that are learnt from, numbered from `number` on."""
-    showing = [photo for photo in seen if photo.noise]
-    chosen = showing[:: -(-len(showing) // MOST_BETWEEN)] if showing else []
+    noises = [photo.noise for photo in seen if photo.noise]
+    usable = [photo for photo in seen if photo.pieces]
+    chosen = usable[:: -(-len(usable) // MOST_BETWEEN)]
     crops = []
     for which, photo in enumerate(chosen, number):
         for place in range(BETWEEN // len(chosen)):
             at = place % len(photo.pieces)
             both = _crop(torch.cat([photo.pieces[at], photo.denoised[at]]), multiple, rng)
-            assert photo.noise
-            crops.append(Real(both[:, :3], photo.noise.draw(both[:, 3:], rng), photo.table, which))
+            noise = photo.noise or noises[int(rng.integers(len(noises)))]
+            crops.append(Real(both[:, :3], noise.draw(both[:, 3:], rng), photo.table, which))
     return crops
 
 
