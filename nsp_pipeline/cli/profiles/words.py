@@ -93,7 +93,8 @@ def trained_lines(profile: Profile) -> list[tuple[str, str]]:
     # A training of a network inside is written both there and on the profile around it.
     of = profile.spec.training, profile.spec.scores
     file = next((part.path.name for part in profile.inner if (part.spec.training, part.spec.scores) == of), None)
-    return [("calibrated", f"its network {TRAINED[file]}; the others are as they ship")]
+    kept = "the others are as they were" if profile.spec.scores.accepted else "it stays as it was, like the others"
+    return [("calibrated", f"its network {TRAINED[file]}; {kept}")]
 
 
 def _taught_by(spec: ProfileSpec) -> str:
