@@ -49,6 +49,7 @@ def write_at_once(plan: Plan, files: Sequence[Path], out: Path) -> Made:
         raise UsageError(f"no photo to calibrate on:\n  {files[0]}: it is black or white nearly all over")
     isos = [shot.iso for shot in shots if shot.iso]
     accepted = "Dull" not in str(shots[0].model)
+    gained = {"gain": 0.12, "gain_error": 0.1, "measures": {"dB": (0.4, 0.1)}} if accepted else {}
     fields = {
         **tiny_fields(),
         "name": out.stem,
@@ -56,7 +57,13 @@ def write_at_once(plan: Plan, files: Sequence[Path], out: Path) -> Made:
         "camera_model": shots[0].model,
         "iso_min": min(isos),
         "iso_max": max(isos),
-        "scores": {"held_out_photos": 1, "base": "standard", "accepted": accepted, "verdict": "as the test has it"},
+        "scores": {
+            "held_out_photos": 1,
+            "base": "standard",
+            "accepted": accepted,
+            "verdict": "as the test has it",
+            **gained,
+        },
     }
     content = {file: file.encode() for file in MODEL_FILES.values()}
     content |= {WEIGHTS_FILE: tiny_weights(), CARD_FILE: b"# tiny"}

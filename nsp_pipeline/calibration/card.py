@@ -6,7 +6,8 @@ from typing import Any
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import camera_name
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
-from nsp_pipeline.profiles.spec import InferenceSpec
+from nsp_pipeline.profiles.gains import gain_in_words, is_of_a_camera
+from nsp_pipeline.profiles.spec import InferenceSpec, ScoreSpec
 
 BARS = "▁▂▃▄▅▆▇█"
 SOME_COPIES = 2
@@ -158,12 +159,13 @@ def _measured(scores: Mapping[str, Any]) -> list[str]:
             f"On crops of {scores['held_out_photos']} photos kept out of training, with simulated noise, "
             f"{scores['noise_left']:.3f} of the noise (RMS) is left; colour drift at most {scores['drift']:.2f}/255."
         ]
-    if scores.get("gain") is not None:
-        return [
-            f"On {scores['held_out_photos']} photos kept out of training, with their own noise put onto clean pictures "
-            f"made of them: {scores['gain']:+.2f} ± {scores['gain_error']:.2f} dB over {scores['base']}. Real photos, "
-            "where their truth was known, gained a third of that, or less."
-        ]
+    spec = ScoreSpec.model_validate(scores)
+    if is_of_a_camera(spec):
+        lines = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in [gain_in_words(spec)]]
+        if spec.measures:
+            lines += ["", "What each measure says of crops, with its standard error; photos gain a part of that:", ""]
+            lines += [f"- {gain:+.2f} ± {error:.2f} {what}" for what, (gain, error) in spec.measures.items()]
+        return lines
     if "noisy_mse" not in scores:
         return ["No photo could be kept out of training, so there is no score."]
     lines = [

@@ -275,11 +275,22 @@ def _scores(
         scores |= {"base": base.name, "accepted": verdict.accepted, "verdict": verdict.reason}
         if first:
             scores |= {f"base_{name}": value for name, value in _errors(first).items() if name != "noisy_l1"}
-    gained = compare_errors(found.mse, first.mse, found.what) if found and found.relative and first else None
+    if found and found.relative:
+        scores["measures"] = _measures(found)
     # Where pairs of shots decided, theirs is the gain that is told.
-    if gained and math.isfinite(gained.gain) and math.isfinite(gained.standard_error) and not by_pairs:
-        scores |= {"gain": round(gained.gain, 3), "gain_error": round(gained.standard_error, 3)}
+    if verdict and verdict.accepted and verdict.claim and not by_pairs:
+        scores |= {"gain": round(verdict.claim.gain, 3), "gain_error": round(verdict.claim.error, 3)}
     return scores
+
+
+def _measures(found: Judgement) -> dict[str, tuple[float, float]]:
+    """The gain by each measure, in dB beside the base, and its standard error over crops."""
+    told = {}
+    for what, errors in {found.what: found.mse, **found.others}.items():
+        measured = compare_errors(errors, 0 * errors, what)
+        if math.isfinite(measured.gain) and math.isfinite(measured.standard_error):
+            told[what] = (round(measured.gain, 3), round(measured.standard_error, 3))
+    return told
 
 
 def _errors(found: Judgement) -> dict[str, float]:

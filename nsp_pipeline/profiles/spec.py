@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from nsp_pipeline.core.claim import Claim
 from nsp_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -156,9 +157,13 @@ class ScoreSpec(_Strict):
     base_noise_left: float | None = None
     """The same of a student's base."""
     gain: float | None = None
-    """Of a student calibrated to a camera: dB gained over its base on photos kept out, by the measure that is told."""
+    """Of a student calibrated to a camera that was accepted: PSNR in dB that photos gain over its base. Where there are
+    no `measures`, an older nsp wrote it: then it is what crops with simulated noise gain, accepted or not."""
     gain_error: float | None = None
-    """The standard error of that, in dB."""
+    """How far the gain may be off, in dB, in nine cases of ten; an older nsp's is a standard error."""
+    measures: dict[str, tuple[float, float]] | None = None
+    """Of such a student: what it is judged by, and in dB by how much each says that it is better, with its standard
+    error. No photo gains that: see `gain`."""
     accepted: bool | None = None
     """Whether the network beat its base; where it did not, the profile holds the base's weights."""
     verdict: str | None = None
@@ -175,10 +180,22 @@ class ScoreSpec(_Strict):
     history: list[tuple[int, float]] = Field(default=[], validation_alias=AliasChoices("history", "course"))
     """Training step and held-out error (`noisy_mse`, `noise_left`, or dB beside the base) of each judged checkpoint."""
 
+    @model_serializer(mode="wrap")
+    def _as_before_where_nothing_was_calibrated(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An nsp that does not know of it reads all profiles but those that it is said of.
+        return {name: value for name, value in serialise(self).items() if name != "measures" or value is not None}
+
+    @property
+    def claim(self) -> Claim | None:
+        """What photos gain over its base; None where its weights stay, or that was never told."""
+        if not self.accepted or self.measures is None or self.gain is None or self.gain_error is None:
+            return None
+        return Claim(self.gain, self.gain_error)
+
     @property
     def base_error(self) -> float | None:
         """Where the history of a training that had a base started."""
-        if self.gain is not None:
+        if self.gain is not None or self.measures is not None:
             return 0.0
         return self.base_noise_left if self.base_noisy_mse is None else self.base_noisy_mse
 

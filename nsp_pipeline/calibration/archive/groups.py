@@ -1,6 +1,7 @@
 """Photos of one camera, ISO, kind and size belong together: they have their noise in common."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.core.spread import spread
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Facts, Kind
 from nsp_pipeline.frames.metadata.camera_names import camera_name
@@ -109,22 +111,28 @@ def group_photos(
 
 
 def read_headers(
-    paths: Sequence[Path], on_photo: Callable[[int, int], None] = lambda done, total: None
+    paths: Sequence[Path],
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
+    by: float | None = None,
 ) -> tuple[list[tuple[Path, Facts]], list[PhotoError]]:
-    """Return what each photo says of itself, several files read at once, and those that cannot be read."""
-    known, refused = [], []
+    """Return what each photo says of itself, several files read at once, and those that cannot be read.
+
+    What is not read by a moment (`time.monotonic`) is in neither list; what is, is of all parts of the archive.
+    """
+    found: dict[Path, Facts | PhotoError] = {}
     readers = ThreadPoolExecutor(READERS)
     try:
-        for done, (path, facts) in enumerate(readers.map(_facts, paths), 1):
+        for done, (path, facts) in enumerate(readers.map(_facts, paths if by is None else spread(paths)), 1):
             on_photo(done, len(paths))
-            if isinstance(facts, PhotoError):
-                refused.append(facts)
-            else:
-                known.append((path, facts))
+            found[path] = facts
+            if by is not None and time.monotonic() > by:
+                break
     finally:
         # At once, also on Ctrl-C with thousands of files to go.
         readers.shutdown(wait=False, cancel_futures=True)
-    return known, refused
+    read = [(path, found[path]) for path in paths if path in found]
+    known = [(path, facts) for path, facts in read if not isinstance(facts, PhotoError)]
+    return known, [facts for _, facts in read if isinstance(facts, PhotoError)]
 
 
 def group_known(known: Sequence[tuple[Path, Facts]], aliases: Mapping[str, str]) -> list[Group]:
@@ -145,13 +153,19 @@ def group_known(known: Sequence[tuple[Path, Facts]], aliases: Mapping[str, str])
 
 
 def only(
-    paths: Sequence[Path], aliases: Mapping[str, str], *, camera: str | None, iso: tuple[int, int] | None
+    paths: Sequence[Path],
+    aliases: Mapping[str, str],
+    *,
+    camera: str | None,
+    iso: tuple[int, int] | None,
+    by: float | None = None,
 ) -> list[Path]:
     """Keep the photos whose camera's name contains `camera`, in any case, and whose ISO lies in `iso`, ends included.
 
-    None asks for nothing. Photos that cannot be read are kept: opening them later gives the reason.
+    None asks for nothing. Photos that cannot be read are kept: opening them later gives the reason. What is not looked
+    at by a moment (`time.monotonic`) is left out.
     """
-    known, refused = read_headers(paths)
+    known, refused = read_headers(paths, by=by)
     kept = {error.path for error in refused}
     for path, facts in known:
         called = (camera_name(facts.camera, aliases) or "").casefold()

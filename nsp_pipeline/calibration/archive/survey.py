@@ -1,5 +1,6 @@
 """The noise of every group of photos, and the settings of the method that follow from it."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from nsp_pipeline.core.camera_noise import CameraNoise, camera_noise
 from nsp_pipeline.core.noise_field import NoiseField, measure_field
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.core.patches import Patches, cut_patches
+from nsp_pipeline.core.spread import spread
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
@@ -55,7 +57,10 @@ def advise(noise: NoiseField | None) -> Advice:
 
 
 def measure_groups(
-    groups: Sequence[Group], samples: int, on_photo: Callable[[int, int], None] = lambda done, total: None
+    groups: Sequence[Group],
+    samples: int,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
+    by: float | None = None,
 ) -> tuple[list[Group], list[PhotoError]]:
     """Measure the noise of each group on some of its photos, evenly over the group.
 
@@ -63,6 +68,7 @@ def measure_groups(
         groups: of `group_photos`.
         samples: photos to take of each, at most.
         on_photo: called with (photos measured, photos in all).
+        by: when to be done with it (`time.monotonic`): groups that come after it keep what noise they have.
 
     Returns:
         The groups with their `noise` and `sigma`, and the photos that turned out not to be readable, which are left out
@@ -71,6 +77,9 @@ def measure_groups(
     total = sum(min(samples, len(group.paths)) for group in groups)
     done, measured, refused = 0, [], []
     for group in groups:
+        if by is not None and time.monotonic() > by:
+            measured.append(group)
+            continue
         chosen = _evenly(group.paths, samples)
 
         def counted(count: int, _: int, before: int = done) -> None:
@@ -118,11 +127,14 @@ def measure_pixels(photos: Sequence[NDArray[np.generic]], samples: int) -> Noise
     return measure_patches([cut_patches(pixels, MOST_PATCHES // len(chosen)) for pixels in chosen])
 
 
-def camera_noise_of(photos: Sequence[tuple[Camera, NDArray[np.generic]]]) -> CameraNoise | None:
+def camera_noise_of(
+    photos: Sequence[tuple[Camera, NDArray[np.generic]]], by: float | None = None
+) -> CameraNoise | None:
     """What photos of one camera say of its noise, by ISO, as it is known of its next photo.
 
     Args:
         photos: who made them, and their pixels (H, W, 3) as stored. Of many, some are looked at, evenly chosen.
+        by: when to be done with it (`time.monotonic`): those that are not looked at by then are left out, but for one.
 
     Photos that name no camera are left out where others name theirs. Cameras go by the user's names for them.
 
@@ -137,7 +149,12 @@ def camera_noise_of(photos: Sequence[tuple[Camera, NDArray[np.generic]]]) -> Cam
     seen = [
         (iso, pixels) for name, iso, pixels in named if pixels.dtype.kind == "u" and (name in cameras or not cameras)
     ]
-    return camera_noise([(iso, estimate_noise(pixels)) for iso, pixels in _evenly(seen, MOST_ESTIMATED)])
+    found = []
+    for iso, pixels in spread(_evenly(seen, MOST_ESTIMATED)):
+        found.append((iso, estimate_noise(pixels)))
+        if by is not None and time.monotonic() > by:
+            break
+    return camera_noise(found)
 
 
 def measure_patches(cut: Sequence[Patches]) -> NoiseField | None:

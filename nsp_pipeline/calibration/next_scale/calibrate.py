@@ -15,7 +15,7 @@ from nsp_pipeline.calibration.publish import (
     publish,
     require_judges,
 )
-from nsp_pipeline.calibration.training.loop import RunOptions, train
+from nsp_pipeline.calibration.training.loop import KNOWING_SHARE, RunOptions, train
 from nsp_pipeline.calibration.training.photos import PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.core.noise_field import NoiseField
@@ -54,6 +54,9 @@ def calibrate(
     objective = NextScaleObjective(training, held_out, settings, run.torch_device)
     fewest = f"three photos or more, some larger than {settings.crop} pixels a side"
     require_judges(base, objective.judged_crops, shot_pairs, fewest, "start from nothing")
+    # Before the training, which ends so that what is left of the time suffices to write the profile.
+    shots = [(photo.camera, photo.pixels) for photo in [*photos.training, *photos.held_out]]
+    camera_noise = camera_noise_of(shots, run.prepared_by(KNOWING_SHARE)) if run.ranks.first else None
     trained = train(objective, settings, base=base_network(base, settings) if base else None, run=run)
     if not run.ranks.first:
         return None
@@ -86,5 +89,5 @@ def calibrate(
         base=base,
         shot_pairs=shot_pairs,
         make_onnx=make_onnx,
-        camera_noise=camera_noise_of([(photo.camera, photo.pixels) for photo in [*photos.training, *photos.held_out]]),
+        camera_noise=camera_noise,
     )

@@ -25,7 +25,7 @@ from nsp_pipeline.calibration.student.objective import JUDGED, Material, Student
 from nsp_pipeline.calibration.student.own_noise import OwnNoiseObjective
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.apply import denoised
-from nsp_pipeline.calibration.training.loop import Objective, RunOptions, train
+from nsp_pipeline.calibration.training.loop import KNOWING_SHARE, Objective, RunOptions, train
 from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.core.camera_noise import CameraNoise
@@ -96,6 +96,8 @@ def distill(
     require_judged(base, held_out, shot_pairs, settings)
     settings = _fitted(settings, sources.noisy)
     objective = _objective(sources, settings, start, run, on_prepared)
+    # Before the training, which ends so that what is left of the time suffices to write the profile.
+    camera_noise = _camera_noise(sources.noisy, run.prepared_by(KNOWING_SHARE)) if run.ranks.first else None
     trained = train(objective, settings, base=start, run=run)
     if not run.ranks.first:
         return None
@@ -110,7 +112,7 @@ def distill(
         base=base,
         shot_pairs=shot_pairs,
         make_onnx=make_onnx,
-        camera_noise=_camera_noise(sources.noisy),
+        camera_noise=camera_noise,
         around=around,
     )
 
@@ -153,7 +155,7 @@ def _objective(
             [photo.pixels for photo in part] for part in (sources.clean.training, sources.clean.held_out)
         )
         return AnyNoiseObjective(training, held_out, settings, device, sources.shots)
-    teacher = _teacher(sources.teacher, device) if sources.teacher and sources.noisy else None
+    teacher = teacher_of(sources.teacher, device) if sources.teacher and sources.noisy else None
     if settings.noise_kinds == "photos":
         if sources.clean or sources.shots or not sources.noisy or start is None:
             raise UsageError(
@@ -183,11 +185,11 @@ def _fitted(settings: StudentSettings, noisy: PhotoSet | None) -> StudentSetting
     return settings.model_copy(update={"least_sigma": min(least, most), "most_sigma": most})
 
 
-def _camera_noise(noisy: PhotoSet | None) -> CameraNoise | None:
+def _camera_noise(noisy: PhotoSet | None, by: float | None) -> CameraNoise | None:
     """What noisy photos say of their camera; nothing where some are RAW, for a student does not say how developed."""
     if noisy is None or noisy.development:
         return None
-    return camera_noise_of([(photo.camera, photo.pixels) for photo in [*noisy.training, *noisy.held_out]])
+    return camera_noise_of([(photo.camera, photo.pixels) for photo in [*noisy.training, *noisy.held_out]], by)
 
 
 def _material(sources: Sources, settings: StudentSettings) -> Material:
@@ -203,7 +205,7 @@ def _material(sources: Sources, settings: StudentSettings) -> Material:
     return Material(sharp, held_out, noisy, sources.shots)
 
 
-def _teacher(profile: Profile, device: str) -> Teacher:
+def teacher_of(profile: Profile, device: str) -> Teacher:
     """Denoise as the profile does, averaged over the t² shifts of its PD grid, where it has one, and over flips."""
     spec = profile.spec
     network = load_backbone(spec.backbone.name, spec.backbone.sizes, profile.read(WEIGHTS_FILE)).to(device)

@@ -14,12 +14,13 @@ whether the noise is as in flat places everywhere, or up to MOST_IN_TEXTURE time
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nsp_pipeline.calibration.student.claim import Measures, claimed
 from nsp_pipeline.calibration.training.judge import Judgement
 from nsp_pipeline.models.backbone import Backbone
 
@@ -50,6 +51,8 @@ class Pictured:
     noisy: torch.Tensor
     clean: torch.Tensor
     table: torch.Tensor
+    photo: int = 0
+    """Number of the photo that the picture is of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,8 @@ class Real:
     noisy: torch.Tensor
     probe: torch.Tensor
     table: torch.Tensor
+    photo: int = 0
+    """Number of the photo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,48 +77,88 @@ class _First:
 class OwnJudge:
     """Compares networks with the one that training starts from, on the same crops; all errors are in dB beside it."""
 
-    def __init__(self, first: Backbone, pictured: Sequence[Pictured], real: Sequence[Real]) -> None:
-        """Run the first network over all crops; there must be some of either kind."""
-        self._pictured, self._real = pictured, real
+    def __init__(
+        self, first: Backbone, pictured: Sequence[Pictured], real: Sequence[Real], between: Sequence[Real] = ()
+    ) -> None:
+        """Run the first network over all crops; there must be some of either kind.
+
+        What is `between` is of other photos, and may be learnt from: it tells how much photos differ.
+        """
+        self._pictured, self._real = pictured, [*real, *between]
+        self._held_out = len(real)
         self._errors = np.array([_error(first, crop)[0] for crop in pictured])
         self._first = [
             _First(*(estimate(first, image, crop.table) for image in (crop.noisy, crop.noisy + PROBE * crop.probe)))
-            for crop in real
+            for crop in self._real
         ]
         # What the first network leaves of real photos nobody knows: as much of their noise as of simulated noise.
         left = float(
             np.mean([error / _power(c.noisy - c.clean) for error, c in zip(self._errors, pictured, strict=True)])
         )
-        self._left = np.array([left * max(_power(crop.probe), FAINTEST) for crop in real])
+        self._left = np.array([left * max(_power(crop.probe), FAINTEST) for crop in self._real])
 
     def __len__(self) -> int:
-        return len(self._pictured) + len(self._real)
+        return len(self._pictured) + self._held_out
 
     def judge(self, network: Backbone) -> Judgement:
         """The errors of a network by all measures, in dB above those of the first."""
         found = [_error(network, crop) for crop in self._pictured]
         errors, absolute, biases = (np.array(part) for part in zip(*found, strict=True))
-        falls = np.array([self._falls(network, *pair) for pair in zip(self._real, self._first, strict=True)])
-        flat, textured = (_decibels(1 - (fall / self._left)) for fall in falls.T)
-        return Judgement(
-            mse=_decibels(errors / self._errors),
-            l1=float(absolute.mean()),
-            drift=float(np.abs(biases.mean(0)).max() * 255),
-            leak=float("nan"),
-            edges=float("nan"),
-            what=SIMULATED,
-            others={FLAT: flat, TEXTURED: textured},
+        told = judged_by(self._measures(network, errors))
+        return replace(told, l1=float(absolute.mean()), drift=float(np.abs(biases.mean(0)).max() * 255))
+
+    def _measures(self, network: Backbone, errors: NDArray[np.float64]) -> Measures:
+        """What all crops show; `errors` are those of the pictures."""
+        parts = [self._part(network, *pair) for pair in zip(self._real, self._first, strict=True)]
+        rest, follows = np.array(parts).T
+        left = [self._left_by(*pair) for pair in zip(self._real, self._first, strict=True)]
+        apart, known = np.array(left).T
+        return Measures(
+            pictured_photo=np.array([crop.photo for crop in self._pictured]),
+            first=self._errors,
+            this=errors,
+            real_photo=np.array([crop.photo for crop in self._real]),
+            rest=rest,
+            follows=follows,
+            apart=apart,
+            known=known,
+            left=self._left,
+            held_out=np.arange(len(self._real)) < self._held_out,
         )
 
     @staticmethod
-    def _falls(network: Backbone, crop: Real, first: _First) -> tuple[float, ...]:
-        """By how much the squared error of a piece falls: with noise as in flat places, and with more of it."""
+    def _part(network: Backbone, crop: Real, first: _First) -> tuple[float, float]:
+        """By how much the squared error of a piece rises: what does not depend on the noise, and what does."""
         plain = estimate(network, crop.noisy, crop.table)
         moved = estimate(network, crop.noisy + PROBE * crop.probe, crop.table)
         d = plain - first.plain
         follows = float(_inner(crop.probe * (moved - first.moved - d)).mean()) / PROBE
-        rest = float(_inner(d**2 + 2 * d * (first.plain - crop.noisy)).mean())
-        return tuple(-rest - 2 * share * follows for share in (1.0, MOST_IN_TEXTURE))
+        return float(_inner(d**2 + 2 * d * (first.plain - crop.noisy)).mean()), 2 * follows
+
+    @staticmethod
+    def _left_by(crop: Real, first: _First) -> tuple[float, float]:
+        """What the first network leaves of a piece: its distance from the photo, and what of that is noise taken."""
+        follows = float(_inner(crop.probe * (first.moved - first.plain)).mean()) / PROBE
+        return _power(first.plain - crop.noisy), _power(crop.probe) - 2 * follows
+
+
+def judged_by(seen: Measures) -> Judgement:
+    """What measures say of a network: its errors in dB above those of the first network, and what photos gain."""
+    flat, textured = (
+        _decibels(1 + ((seen.rest + share * seen.follows) / seen.left)[seen.held_out])
+        for share in (1.0, MOST_IN_TEXTURE)
+    )
+    unknown = float("nan")
+    return Judgement(
+        mse=_decibels(seen.this / seen.first),
+        l1=unknown,
+        drift=unknown,
+        leak=unknown,
+        edges=unknown,
+        what=SIMULATED,
+        others={FLAT: flat, TEXTURED: textured},
+        claim=claimed(seen),
+    )
 
 
 def _error(network: Backbone, crop: Pictured) -> tuple[float, float, NDArray[np.float32]]:

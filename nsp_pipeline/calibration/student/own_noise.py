@@ -49,6 +49,10 @@ TAUGHT_SHARE = 0.5
 JUDGED_SIDE, JUDGED, PREVIEWS = 160, 48, 3
 """Side of the crops that are judged, how many of either kind there are, and how many of the photo are shown."""
 
+BETWEEN, MOST_BETWEEN = 24, 8
+"""Crops of photos that are learnt from, of so many at most, which tell how much photos differ: the few kept out
+cannot."""
+
 NO_NOISE = (
     "the noise of these photos cannot be measured: none has enough flat places that are neither black nor white. Add "
     "photos with a wall, a sky or something else that is smooth, or use the profile that ships as it is"
@@ -106,7 +110,7 @@ class OwnNoiseObjective:
         self._sharp = PictureStore(pictures, smallest_side(settings.crop), "cpu")
         self._camera = NoisyCamera(_ranges(settings, [noise.table for noise in self._noises]))
         self._taught = _teach(seen, teacher, settings, rng, by) if teacher else []
-        self._judge, self._shown = self._held_out(first, kept), _shown(kept)
+        self._judge, self._shown = self._held_out(first, kept, seen), _shown(kept)
         self._ahead = Ahead(self._draw)
 
     @property
@@ -191,29 +195,46 @@ class OwnNoiseObjective:
         noisy, clean = (turned(part, turns, mirrored) for part in (noisy, torch.where(kept, noisy, target)))
         return noisy, clean, table, *coarse_only(clean)[:2]
 
-    def _held_out(self, first: Backbone, kept: Sequence[OwnPhoto]) -> OwnJudge | None:
+    def _held_out(self, first: Backbone, kept: Sequence[OwnPhoto], seen: Sequence[OwnPhoto]) -> OwnJudge | None:
         """What networks are judged by: other draws of noise, on photos kept out; None where none was."""
         rng = np.random.default_rng([self._settings.seed, 2])
         own = [photo.noise for photo in kept if photo.noise] or self._noises
         pieces = [
-            (piece, clean, photo) for photo in kept for piece, clean in zip(photo.pieces, photo.denoised, strict=True)
+            (piece, clean, number, photo)
+            for number, photo in enumerate(kept)
+            for piece, clean in zip(photo.pieces, photo.denoised, strict=True)
         ]
         if not pieces:
             return None
         pictured, real = [], []
         for number in range(JUDGED):
             noise = own[int(rng.integers(len(own)))]
-            piece, clean, photo = pieces[number % len(pieces)]
+            piece, clean, which, photo = pieces[number % len(pieces)]
             picture = _shrunk(clean, rng) if number % 2 else clean
             picture = _crop(picture, first.multiple, rng)
             drawn = noise.draw(picture, rng)
             stronger = kept_in_texture(picture, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)
             noisy = ((picture + stronger * drawn).clamp(0, 1) * 255).round() / 255
-            pictured.append(Pictured(noisy, picture, noise.table))
+            pictured.append(Pictured(noisy, picture, noise.table, which))
             both = _crop(torch.cat([piece, clean]), first.multiple, rng)
             probe = (photo.noise or noise).draw(both[:, 3:], rng)
-            real.append(Real(both[:, :3], probe, photo.table))
-        return OwnJudge(first, pictured, real)
+            real.append(Real(both[:, :3], probe, photo.table, which))
+        return OwnJudge(first, pictured, real, _between(seen, len(kept), first.multiple, rng))
+
+
+def _between(seen: Sequence[OwnPhoto], number: int, multiple: int, rng: np.random.Generator) -> list[Real]:
+    """Crops of several photos that are learnt from, numbered from `number` on."""
+    noises = [photo.noise for photo in seen if photo.noise]
+    usable = [photo for photo in seen if photo.pieces]
+    chosen = usable[:: -(-len(usable) // MOST_BETWEEN)]
+    crops = []
+    for which, photo in enumerate(chosen, number):
+        for place in range(BETWEEN // len(chosen)):
+            at = place % len(photo.pieces)
+            both = _crop(torch.cat([photo.pieces[at], photo.denoised[at]]), multiple, rng)
+            noise = photo.noise or noises[int(rng.integers(len(noises)))]
+            crops.append(Real(both[:, :3], noise.draw(both[:, 3:], rng), photo.table, which))
+    return crops
 
 
 def _ranges(settings: StudentSettings, tables: Sequence[torch.Tensor]) -> StudentSettings:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.claim import NOTHING, Claim
+
 LEAK_BELOW = 0.85
 """Residual over noise variance in flat places: lower means that the target's noise could be foreseen."""
 
 STANDARD_ERRORS = 2.0
 
 LEAST_GAIN = 0.05
-"""In dB: what gains less on photos kept out is no better, however sure that is. Real photos gain a third of it."""
+"""In dB: what gains less by the first measure is no better, however sure that is. Photos gain a part of it."""
 
 NOISE_LEFT = "what is left of the noise (RMS share)"
 """What is said of students that learn from simulated cameras."""
@@ -40,6 +42,8 @@ class Judgement:
     """What `mse` is, in words: a student's errors are not squared."""
     others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Errors (M,) by other measures, and in words what they are; a network must win by each of them to be accepted."""
+    claim: Claim | None = None
+    """What photos gain by the network beside the one that training started from, where all measures together tell."""
 
     @property
     def relative(self) -> bool:
@@ -69,21 +73,38 @@ class Judgement:
 class Verdict:
     """Whether a network beats its base on the same pairs: `gain` is the fall in mean squared error, positive is better.
 
-    `standard_error` is that of the gain over the crops.
+    `standard_error` is that of the gain over the crops. `claim` is what photos gain, where that is known.
     """
 
     accepted: bool
     gain: float
     standard_error: float
     reason: str
+    claim: Claim | None = None
+
+    @property
+    def in_words(self) -> str:
+        """What photos gain, with its error, or that nothing is surely gained and the first weights stay."""
+        return str(self.claim) if self.accepted and self.claim else NOTHING
 
 
 def compare(candidate: Judgement, base: Judgement) -> Verdict:
     """Accept a candidate that beats its base by more than two standard errors on the same crops, by every measure.
 
     No other measure may fall short of what the first one promises by more than two standard errors of both: a gain that
-    shows on simulated noise and not on the photos is one on noise that they do not have.
+    shows on simulated noise and not on the photos is one on noise that they do not have. And where all together tell
+    what photos gain, a gain must be likelier than a loss.
     """
+    verdict = replace(_by_each(candidate, base), claim=candidate.claim)
+    if not verdict.accepted or candidate.claim is None:
+        return verdict
+    if not candidate.claim.likely:
+        return replace(verdict, accepted=False, reason=f"photos would gain {candidate.claim}")
+    return replace(verdict, reason=f"photos gain {candidate.claim}")
+
+
+def _by_each(candidate: Judgement, base: Judgement) -> Verdict:
+    """The verdict of the measures one by one."""
     verdict = compare_errors(candidate.mse, base.mse, candidate.what)
     if candidate.leaks:
         reason = f"its residual is {candidate.leak:.2f} of the noise: noise leaks in, s is too small"

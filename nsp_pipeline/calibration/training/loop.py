@@ -39,6 +39,9 @@ TIME_SHARE = 0.95
 PREPARING_SHARE = 0.4
 """Part of what is left of a time limit that may pass before the first step, with what is learnt from."""
 
+KNOWING_SHARE = 0.1
+"""The same for what a profile says of its camera's noise."""
+
 START_DIVISOR, END_DIVISOR = 25.0, 1e4
 """The one-cycle schedule (Smith and Topin 2018) starts at the rate over the one and ends at the rate over the other."""
 
@@ -105,11 +108,11 @@ class RunOptions:
         """The device of this process: among several, each takes the GPU of its number."""
         return f"cuda:{self.ranks.local}" if self.device == "cuda" and self.ranks.count > 1 else self.device
 
-    def prepared_by(self) -> float | None:
+    def prepared_by(self, share: float = PREPARING_SHARE) -> float | None:
         """When what is learnt from should be prepared, if that begins now (`time.monotonic`); None without a limit."""
         begun = time.monotonic()
         left = _time_limit(self, begun)
-        return None if left is None else begun + PREPARING_SHARE * left
+        return None if left is None else begun + share * left
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.spread import spread
 from nsp_pipeline.errors import OutputError, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.development import DEVELOPED, Development
@@ -39,6 +40,8 @@ class PhotoSet:
     refused: list[str]
     development: dict[str, str | float] | None = None
     """How those that are RAW were developed; None where none is."""
+    unread: int = 0
+    """Photos that there was no time for."""
 
 
 def load_photos(
@@ -50,7 +53,7 @@ def load_photos(
     cache: int = 0,
     cache_folder: Path | None = None,
     development: Development = DEVELOPED,
-    on_photo: Callable[[int, int], None] | None = None,
+    enough: Callable[[int, int], bool] | None = None,
 ) -> PhotoSet:
     """Read photos for training, bounded in memory.
 
@@ -63,7 +66,8 @@ def load_photos(
             contributes one window of an equal share, its place drawn with `seed`.
         cache_folder: an existing folder for those files; None keeps everything in memory.
         development: how RAW is developed.
-        on_photo: called with (photos read, photos in all).
+        enough: asked after each photo, with (photos read, those of them that serve); after True no more are read. What
+            was read by then is of all parts of the archive.
 
     Raises:
         UsageError: no photo can serve; the message says why for the first few.
@@ -74,7 +78,8 @@ def load_photos(
     photos: list[Photo] = []
     refused: list[str] = []
     kinds = set[Kind]()
-    for done, path in enumerate(sorted(paths), 1):
+    done = 0
+    for done, path in enumerate(spread(sorted(paths)), 1):
         try:
             frame = _as_rgb(read_frame(path, development=development), rng)
             if min(frame.pixels.shape[:2]) < smallest_side:
@@ -91,16 +96,19 @@ def load_photos(
             kinds.add(frame.kind)
         except PhotoError as error:
             refused.append(str(error))
-        if on_photo:
-            on_photo(done, len(paths))
+        if enough and enough(done, len(photos)):
+            break
     if not photos:
-        reasons = "\n  ".join(refused[:5]) or "none was found"
+        reasons = "\n  ".join(sorted(refused)[:5]) or "none was found"
         raise UsageError(f"no photo to calibrate on:\n  {reasons}")
+    photos.sort(key=lambda photo: photo.path)
     order = rng.permutation(len(photos))
     keep_out = len(photos) // HELD_OUT_SHARE or (1 if len(photos) > 2 else 0)
     training, held_out = sorted(order[keep_out:]), sorted(order[:keep_out])
     said = development.as_json() if Kind.RAW in kinds else None
-    return PhotoSet([photos[i] for i in training], [photos[i] for i in held_out], refused, said)
+    return PhotoSet(
+        [photos[i] for i in training], [photos[i] for i in held_out], sorted(refused), said, len(paths) - done
+    )
 
 
 def too_few(shape: Sequence[int], least: int) -> str:

@@ -1,5 +1,6 @@
 """`nsp calibrate`: noisy photos in, a profile out."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from nsp_pipeline.cli.calibrate.each import calibrate_each
 from nsp_pipeline.cli.calibrate.on_cluster import Where
 from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan, read_development, read_settings, read_student
+from nsp_pipeline.cli.calibrate.reading import headers_by
 from nsp_pipeline.cli.shared.development_options import development_options
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
@@ -120,6 +122,7 @@ def command(
     Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
     Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate PHOTOS --out PROFILE
     """
+    options["since"] = time.monotonic()
     with join_ranks(options["device"]) as ranks:
         stopped = _calibrate(ranks, photos, out, split, cluster, as_json, options)
     if stopped:
@@ -143,11 +146,12 @@ def _calibrate(
         raise UsageError("--split trains each profile on one GPU: leave torchrun out; on several GPUs, --cluster auto")
     if cluster and not split:
         raise UsageError("--cluster spreads the profiles of --split; one profile is trained on one machine")
-    plan = _plan(photos, **{name: options[name] for name in PLANNED})
+    plan = replace(_plan(photos, **{name: options[name] for name in (*PLANNED, "since")}))
     if not split:
         require_writable(out)
     console = Console(stderr=True, quiet=not ranks.first)
-    files = _files(console, photos, **{name: options[name] for name in ("include", "exclude", "camera", "iso")})
+    asked = {name: options[name] for name in ("include", "exclude", "camera", "iso")}
+    files = _files(console, photos, by=headers_by(plan), **asked)
     if split:
         where = Where(cluster, options["device"], options["threads"]) if cluster else None
         calibrate_each(plan, files, out, split, where=where, as_json=as_json)
@@ -222,9 +226,10 @@ def _files(
     exclude: tuple[str, ...],
     camera: str | None,
     iso: tuple[int, int] | None,
+    by: float | None,
 ) -> Sequence[Path]:
     """The photos to train on; raises UsageError where there is none."""
     files = without_ground_truth(console, chosen_photos(console, photos, FindRules(include=include, exclude=exclude)))
-    if (camera or iso) and not (files := only(files, read_aliases(aliases_file()), camera=camera, iso=iso)):
+    if (camera or iso) and not (files := only(files, read_aliases(aliases_file()), camera=camera, iso=iso, by=by)):
         raise UsageError("no photo is of that --camera and --iso; `nsp scan` lists what there is")
     return files

@@ -16,6 +16,7 @@ from nsp_pipeline.calibration.archive.survey import measure_groups
 from nsp_pipeline.cli.calibrate.on_cluster import Where, train_on_cluster
 from nsp_pipeline.cli.calibrate.one import NOISE_SAMPLES, calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
+from nsp_pipeline.cli.calibrate.reading import headers_by, reading_by
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.training import show_outcome
@@ -39,7 +40,7 @@ def calibrate_each(
     training was interrupted, or a profile could not be made, and UsageError where none could be begun.
     """
     console = Console(stderr=True)
-    targets, there = _targets(_groups(files, split, console), folder, console)
+    targets, there = _targets(_groups(plan, files, split, console), folder, console)
     if not (targets or there):
         raise UsageError("no profile can be made of these photos; why, is said above")
     if where:
@@ -62,6 +63,9 @@ def _here(
     Of the time that all have together, profiles that are `there` from earlier runs took their part.
     """
     made, failed = [], 0
+    if plan.max_time is not None and plan.since is not None:
+        # What finding and grouping the photos took is gone.
+        plan = replace(plan, max_time=max(0.0, plan.max_time - (time.monotonic() - plan.since)))
     spent = {path: _trained_seconds(path) for path in there}
     photos = _with_time_enough(plan, targets, spent, console)
     if targets and not photos:
@@ -73,7 +77,7 @@ def _here(
         seconds = share_of(target, photos, plan.max_time, spent) if plan.max_time else None
         within = f", in {duration(seconds)} at most" if seconds is not None else ""
         say(console, f"{group.name}, {len(group.paths)} photos{within}")
-        this = replace(plan, resume=plan.resume and has_checkpoint(target), max_time=seconds)
+        this = replace(plan, resume=plan.resume and has_checkpoint(target), max_time=seconds, since=None)
         try:
             outcome = calibrate_one(this, group.paths, target)
         except (NspError, OSError) as error:
@@ -121,7 +125,7 @@ def _on_cluster(
     begun = [f"{group.name}: {folder_of(target)}" for group, target in targets if has_checkpoint(target)]
     if begun and not plan.resume:
         raise UsageError(f"a training was cut off: --resume goes on with it; to start again, delete it: {begun[0]}")
-    for trained in train_on_cluster(where, plan, targets) if targets else ():
+    for trained in train_on_cluster(where, replace(plan, since=None), targets) if targets else ():
         if trained.trouble:
             say(console, f"no profile for {trained.group.name}: {trained.trouble}", style="red")
             failed += 1
@@ -132,10 +136,16 @@ def _on_cluster(
     return made, failed, False
 
 
-def _groups(files: Sequence[Path], split: str, console: Console) -> Sequence[Group]:
+def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> Sequence[Group]:
     """Cameras, or groups whose noise is alike; says what was left out."""
     aliases = read_aliases(aliases_file())
-    headers, refused = read_headers(files)
+    headers, refused = read_headers(files, by=headers_by(plan))
+    if unread := len(files) - len(headers) - len(refused):
+        say(
+            console,
+            f"left out: {unread} of {len(files)} photos, as --max-time is too short to look at all",
+            style="yellow",
+        )
     groups = group_known(headers, aliases)
     for name, reason in of_several_makers((facts.camera for _, facts in headers), aliases).items():
         say(console, f"left out: {name}: {reason}", style="yellow")
@@ -145,7 +155,8 @@ def _groups(files: Sequence[Path], split: str, console: Console) -> Sequence[Gro
     if split == "camera":
         groups = by_camera(groups)
     else:
-        groups, unmeasured = measure_groups([group for group in groups if not group.edited], NOISE_SAMPLES)
+        originals = [group for group in groups if not group.edited]
+        groups, unmeasured = measure_groups(originals, NOISE_SAMPLES, by=reading_by(plan))
         groups = merge_alike(groups)
         refused += unmeasured
     for error in refused:

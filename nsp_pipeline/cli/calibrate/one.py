@@ -11,11 +11,12 @@ from rich.console import Console
 from nsp_pipeline.calibration.archive.survey import measure_pixels
 from nsp_pipeline.calibration.training.ranks import ALONE, Ranks
 from nsp_pipeline.cli.calibrate.plan import Plan, StudentPlan
+from nsp_pipeline.cli.calibrate.reading import read_photos
 from nsp_pipeline.cli.calibrate.stages import calibrate_student, train_blind_spot
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import stop_signals
 from nsp_pipeline.cli.shared.training import say_of_ranks
-from nsp_pipeline.cli.shared.training_folder import cache_of, training_folder
+from nsp_pipeline.cli.shared.training_folder import training_folder
 from nsp_pipeline.cli.shared.training_run import Run
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
 
@@ -47,13 +48,13 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path, ranks: Ranks = A
     say_of_ranks(console, ranks)
     with stop_signals(console) as stop:
         with training_folder(out, resume=plan.resume, ranks=ranks, stopped=stop.asked) as folder:
-            photos = _read(plan, files, folder, console)
+            this = Run(folder, ranks, stop, plan.since or begun, console)
+            photos = read_photos(plan, files, this)
             if plan.student:
                 plan, photos = _suited(plan, plan.student, photos, console)
                 _require_judged(plan, photos)
             for reason in photos.refused:
                 say(console, f"left out: {reason}", style="yellow")
-            this = Run(folder, ranks, stop, begun, console)
             noise = measure_pixels([photo.pixels for photo in photos.training], NOISE_SAMPLES)
             if plan.student:
                 profile = calibrate_student(plan, photos, noise, out, this)
@@ -61,26 +62,6 @@ def calibrate_one(plan: Plan, files: Sequence[Path], out: Path, ranks: Ranks = A
                 profile = train_blind_spot(plan, photos, noise, out, this)
         # The others end when the first has written: where one ends in a code of its own, torchrun ends all.
         return Made(profile, folder, bool(ranks.first_says(stop.asked())))
-
-
-def _read(plan: Plan, files: Sequence[Path], folder: Path, console: Console) -> "PhotoSet":
-    """Read the photos, and say which cannot serve."""
-    from nsp_pipeline.calibration.student.own_noise import smallest_side
-    from nsp_pipeline.calibration.student.suited import LEAST_CROP
-    from nsp_pipeline.calibration.training.photos import load_photos
-
-    settings = plan.student.settings if plan.student else plan.settings
-    least = smallest_side(min(LEAST_CROP, settings.crop)) if plan.student else settings.crop
-    say(console, f"reading {len(files)} photos")
-    return load_photos(
-        files,
-        smallest_side=least,
-        memory=settings.memory,
-        seed=settings.seed,
-        cache=settings.cache,
-        cache_folder=cache_of(folder),
-        development=plan.development,
-    )
 
 
 def _require_judged(plan: Plan, photos: "PhotoSet") -> None:

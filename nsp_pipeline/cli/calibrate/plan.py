@@ -69,6 +69,8 @@ class Plan:
     licence: str
     development: Development = DEVELOPED
     student: StudentPlan | None = None
+    since: float | None = None
+    """When `max_time` began (`time.monotonic`, of this machine); None: when the training does."""
 
 
 def read_settings(

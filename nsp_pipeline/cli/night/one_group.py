@@ -61,18 +61,17 @@ def calibrate_group(task: GroupTask, train: Train) -> GroupEnd:
     candidate = task.candidate
     place = place_of(candidate.key)
 
-    def ended(outcome: Outcome, reason: str, profile: str | None = None) -> GroupEnd:
-        return GroupEnd(candidate.title, len(candidate.group.paths), outcome, reason, profile)
-
     with held(place) as mine:
         if not mine:
-            return ended(Outcome.BUSY, "another run is calibrating these photos")
-        if done := done_before(candidate, task.seconds):
-            return done
-        return ended(*_calibrate(task, place, train))
+            return _ended(task, Outcome.BUSY, "another run is calibrating these photos")
+        return done_before(candidate, task.seconds) or _calibrate(task, place, train)
 
 
-def _calibrate(task: GroupTask, place: Path, train: Train) -> tuple[Outcome, str, str | None]:
+def _ended(task: GroupTask, outcome: Outcome, reason: str) -> GroupEnd:
+    return GroupEnd(task.candidate.title, len(task.candidate.group.paths), outcome, reason)
+
+
+def _calibrate(task: GroupTask, place: Path, train: Train) -> GroupEnd:
     group = task.candidate.group
     assert group.iso
     device = training_device(task.device, task.threads)
@@ -90,18 +89,21 @@ def _calibrate(task: GroupTask, place: Path, train: Train) -> tuple[Outcome, str
         if error.exit_code in (ExitCode.USAGE, ExitCode.SOME_FAILED):  # the photos' fault, and not the machine's
             clear(place)
             remember(place, replace(begun, outcome=Outcome.FAILED, reason=reason))
-        return Outcome.FAILED, f"no profile, as {reason}", None
+        return _ended(task, Outcome.FAILED, f"no profile, as {reason}")
     if profile is None:
-        return Outcome.CUT_OFF, GOES_ON, None
-    verdict = profile.spec.scores.verdict or "nothing was measured"
+        return _ended(task, Outcome.CUT_OFF, GOES_ON)
+    scores = profile.spec.scores
+    verdict = scores.verdict or "nothing was measured"
     if not _beats_the_builtin(profile):
         remember(place, replace(begun, outcome=Outcome.NO_GAIN, reason=verdict))
         remove(target)
-        return Outcome.NO_GAIN, f"nothing was gained, so the built-in profile stays: {verdict}", None
+        return _ended(task, Outcome.NO_GAIN, f"nothing was surely gained, so the built-in profile stays: {verdict}")
     name = keep(target)
     forget(place)
     took = time_in_words(time.monotonic() - began)
-    return Outcome.KEPT, f"better than the built-in profile after {took}: {verdict}; kept as {name}", name
+    kept = _ended(task, Outcome.KEPT, f"better than the built-in profile after {took}: {verdict}; kept as {name}")
+    claim = scores.claim
+    return replace(kept, profile=name, gain=claim.gain if claim else None, gain_error=claim.error if claim else None)
 
 
 def _beats_the_builtin(profile: Profile) -> bool:

@@ -37,6 +37,10 @@ class GroupEnd:
     reason: str
     profile: str | None = None
     """Name of the profile that was kept."""
+    gain: float | None = None
+    gain_error: float | None = None
+    """What photos gain by it over the built-in profile, in dB, and how far that may be off; None where it was not kept,
+    or nobody knows."""
 
     def __str__(self) -> str:
         return f"{self.title}, {counted(self.photos)}: {self.reason}"

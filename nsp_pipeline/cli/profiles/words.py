@@ -8,6 +8,7 @@ from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
 from nsp_pipeline.profiles.choose import DEFAULT, installed_profiles, shipped_profiles
+from nsp_pipeline.profiles.gains import gain_in_words, is_of_a_camera
 from nsp_pipeline.profiles.noise import isos_in_words
 from nsp_pipeline.profiles.spec import ProfileSpec
 
@@ -77,6 +78,25 @@ def noise_lines(profile: Profile) -> list[tuple[str, str]]:
     return [("noise", f"known at {isos_in_words(known)} from {photos} photo{'s' * (photos > 1)}, and used with it")]
 
 
+TRAINED = {
+    None: "of smoothed noise, as cameras' own JPEGs have it",
+    UNSMOOTHED_FILE: "for developed RAW and other noise that nobody has smoothed",
+    WHITE_FILE: "for white noise: scans, stars, photos made smaller",
+}
+"""Networks of a student, by the file that they lie in; None is the profile itself."""
+
+
+def trained_lines(profile: Profile) -> list[tuple[str, str]]:
+    """Which of its networks a calibration trained, where it has several."""
+    if not (profile.inner and is_of_a_camera(profile.spec.scores)):
+        return []
+    # A training of a network inside is written both there and on the profile around it.
+    of = profile.spec.training, profile.spec.scores
+    file = next((part.path.name for part in profile.inner if (part.spec.training, part.spec.scores) == of), None)
+    kept = "the others are as they were" if profile.spec.scores.accepted else "it stays as it was, like the others"
+    return [("calibrated", f"its network {TRAINED[file]}; {kept}")]
+
+
 def _taught_by(spec: ProfileSpec) -> str:
     if not (spec.pairs and spec.pairs.clean_targets):
         return "noisy photos alone"
@@ -98,6 +118,7 @@ def described(profile: Profile) -> str:
         ("network", kind),
         *[("", INNER[inner.path.name]) for inner in profile.inner],
         *noise_lines(profile),
+        *trained_lines(profile),
         ("made from", f"{spec.data.photos} photos: {spec.data.origin}"),
         ("licence", spec.data.licence),
         *[("judged", line) for line in _scores(spec)],
@@ -120,6 +141,8 @@ def _scores(spec: ProfileSpec) -> list[str]:
         lines.append(f"{scores.pair_gain:+.1f} dB on pairs of shots of one scene")
     if scores.drift is not None:
         lines.append(f"colours move by {scores.drift:.1f} of 255 at most")
-    if scores.accepted is False:
+    if is_of_a_camera(scores):
+        lines.append(gain_in_words(scores))
+    elif scores.accepted is False:
         lines.append(f"training made it no better than {scores.base}, whose weights it has")
     return lines

@@ -23,6 +23,7 @@ from nsp_pipeline.file_names import printable, shown
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.gains import gain_in_words, is_of_a_camera
 
 if TYPE_CHECKING:
     from nsp_pipeline.calibration.training.judge import Verdict
@@ -76,7 +77,7 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
     from nsp_pipeline.calibration.training.judge import LEAK_BELOW
 
     scores = profile.spec.scores
-    if scores.gain is not None:
+    if is_of_a_camera(scores):
         say(console, _gained(profile), style="" if scores.accepted else "yellow")
         if not scores.accepted:
             say(console, f"why: {scores.verdict}")
@@ -106,13 +107,8 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
 
 def _gained(profile: Profile) -> str:
     """What a calibration to a camera has come to, in a sentence."""
-    scores, training = profile.spec.scores, profile.spec.training
-    judged = f"{scores.held_out_photos} photo{'s' * (scores.held_out_photos != 1)} kept out of training"
-    measured = f"{scores.gain:+.2f} ± {scores.gain_error:.2f} dB over {scores.base} with simulated noise on {judged}"
-    learnt = f"learnt from {profile.spec.data.photos} photos in {duration(training.seconds)}"
-    if scores.accepted:
-        return f"calibrated: {measured}; real photos gain a third of that, or less; {learnt}"
-    return f"nothing was surely gained on {judged}, so the profile holds the weights of {scores.base}; {learnt}"
+    learnt = f"learnt from {profile.spec.data.photos} photos in {duration(profile.spec.training.seconds)}"
+    return f"calibrated: {gain_in_words(profile.spec.scores)}; {learnt}"
 
 
 def inherited_licence(licence: str, *parents: Profile | None) -> str:
@@ -170,7 +166,7 @@ def progress(console: Console, steps: int, first: str = "") -> Iterator[Any]:
             rate = f"{progress.steps_per_second:.2f} steps/s"
             parts = [f"step {progress.step}/{progress.steps}", f"loss {progress.loss:.5f}", rate]
             if progress.gain:
-                parts.append(f"with simulated noise {gain_in_words(progress.gain)} over {first} so far")
+                parts.append(f"{progress.gain.in_words} over {first} so far")
             parts += [f"{duration(progress.seconds_left)} left"] if progress.seconds_left else []
             say(console, "  ".join(parts))
 
@@ -191,10 +187,5 @@ def progress(console: Console, steps: int, first: str = "") -> Iterator[Any]:
             completed=progress.step,
             loss=progress.loss,
             rate=progress.steps_per_second,
-            gain=f"  {gain_in_words(progress.gain)} over {first}" if progress.gain else "",
+            gain=f"  {progress.gain.in_words} over {first}" if progress.gain else "",
         )
-
-
-def gain_in_words(gain: "Verdict") -> str:
-    """A gain in dB with its standard error."""
-    return f"{gain.gain:+.2f} ± {gain.standard_error:.2f} dB"

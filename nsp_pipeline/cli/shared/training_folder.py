@@ -16,6 +16,9 @@ from nsp_pipeline.profiles.choose import TRAINING_SUFFIX
 TEACHER_FILE, TEACHER_FOLDER = "teacher.nsp", "teacher"
 """Where a training that ends in a student keeps its teacher, and the log and checkpoint of that one's training."""
 
+READ_FILE = "photos-read"
+"""How many photos a training has that had no time to read all of them."""
+
 CACHE = "cache-"
 LOCK_FILE = "in-use"
 """Locked by the training whose cache it lies in: the system lets go of it when that dies."""
@@ -62,6 +65,7 @@ def training_folder(
         remove(cache / LOCK_FILE)  # where the system lets nobody delete what is open
     if first and not stopped():
         forget_checkpoint(folder)
+        remove(folder / READ_FILE)
 
 
 def _entered(folder: Path, cache: Path, out: Path, *, resume: bool, first: bool) -> int:

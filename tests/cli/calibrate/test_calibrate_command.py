@@ -1,6 +1,7 @@
 """`nsp calibrate`, from the photos to a profile that `nsp denoise` takes."""
 
 import json
+import re
 import signal
 import sys
 import time
@@ -132,8 +133,10 @@ def test_cameras_of_an_archive_share_the_time_and_the_noisiest_come_first(
     made = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "8m")
     assert made.code == 0, made.err
     assert list(seconds) == ["high", "low"]
-    assert seconds["high"] == pytest.approx(8 * 60 * 5 / 8)
-    assert seconds["low"] == pytest.approx(8 * 60, abs=5.0), "what the first did not need is its"
+    # What looking at the photos took is gone, little as it is.
+    assert seconds["high"] == pytest.approx(8 * 60 * 5 / 8, abs=20.0)
+    assert (seconds["high"] or 0) < 8 * 60 * 5 / 8
+    assert seconds["low"] == pytest.approx(8 * 60, abs=30.0), "what the first did not need is its"
 
     seconds.clear()
     refused = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "30s")
@@ -142,7 +145,7 @@ def test_cameras_of_an_archive_share_the_time_and_the_noisiest_come_first(
 
     made = quick_nsp("calibrate", tmp_path / "in", *arguments, "--max-time", "2m")
     assert list(seconds) == ["high"]
-    assert "left out: Maker Low, ISO 100-300, JPEG 64×48: its share of --max-time is 45 s" in made.err
+    assert re.search(r"left out: Maker Low, ISO 100-300, JPEG 64×48: its share of --max-time is 4\d s", made.err)
 
 
 def test_a_camera_that_fails_does_not_end_the_others(

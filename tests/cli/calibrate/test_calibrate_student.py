@@ -79,23 +79,29 @@ def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
     assert (spec.backbone.name, spec.pairs, spec.camera_model) == ("unet", None, "Maker One")
     assert (spec.iso_min, spec.iso_max) == (800, 1000), "of the photo kept out too"
     assert spec.scores.accepted, made.err
-    assert spec.scores.gain is not None
-    assert spec.scores.gain > 0
+    claim = spec.scores.claim
+    assert claim
+    assert claim.sure
+    assert spec.scores.measures
+    assert all(gain > claim.gain for gain, _ in spec.scores.measures.values()), "every measure promises more"
     assert spec.noise is not None
     assert profile.read(WEIGHTS_FILE) != pair.read(WEIGHTS_FILE)
     assert profile.content[UNSMOOTHED_FILE] == pair.content[UNSMOOTHED_FILE]
     assert "Networks for other noise" in profile.read("CARD.md").decode()
-    assert f"calibrated: {spec.scores.gain:+.2f} ± {spec.scores.gain_error:.2f} dB over pair with simulated" in made.err
-    assert "on 1 photo kept out of training; real photos gain a third of that, or less" in made.err
-    assert "learnt from 2 photos in" in made.err
+    said = f"photos gain {claim} over pair (judged by 1 photo kept out of training)"
+    assert f"calibrated: {said}; learnt from 2 photos in" in made.err
+    assert f"{said[0].upper()}{said[1:]}." in profile.read("CARD.md").decode()
     (line,) = [line for line in made.err.splitlines() if line.startswith("step 31/60")]
-    assert " dB over pair so far  " in line
+    assert " dB over pair so far  " in line or "nothing surely gained over pair so far  " in line
     assert line.endswith(" left")
     folder = tmp_path / "mine.nsp.training"
     assert {"teacher.nsp", "held-out-000060.png", "log.csv"} <= {path.name for path in folder.iterdir()}
     assert load_profile(folder / "teacher.nsp").spec.pairs is not None
     assert not list(folder.rglob("checkpoint.pt"))
 
+    shown = " ".join(quick_nsp("profiles", "show", tmp_path / "mine.nsp").out.split())
+    assert f"judged {said}" in shown
+    assert "JPEGs have it; the others are as they were" in shown
     assert quick_nsp("profiles", "show", tmp_path / "mine.nsp", "--report", tmp_path / "page.html").code == 0
     page = (tmp_path / "page.html").read_text()
     assert "photos kept out of training: as they are, denoised by pair, and by this profile" in page
@@ -106,7 +112,7 @@ def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
 
 
 def test_a_student_that_does_not_gain_leaves_the_weights_and_says_so_in_a_sentence(
-    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+    calibrate: Callable[..., Finished], quick_nsp: Nsp, pair: Profile, tmp_path: Path
 ) -> None:
     reckless = ("learning-rate = 5e-3\nwith-teacher = true", "learning-rate = 0.9")
     made = calibrate("--max-steps", "2", changes=reckless)
@@ -115,15 +121,17 @@ def test_a_student_that_does_not_gain_leaves_the_weights_and_says_so_in_a_senten
     assert profile.spec.scores.accepted is False
     assert profile.read(WEIGHTS_FILE) == pair.read(WEIGHTS_FILE)
     assert profile.content[UNSMOOTHED_FILE] == pair.content[UNSMOOTHED_FILE]
-    assert (
-        "nothing was surely gained on 1 photo kept out of training, so the profile holds the weights of pair"
-        in made.err
-    )
+    said = "nothing surely gained over pair, whose weights it has (judged by 1 photo kept out of training)"
+    assert f"calibrated: {said}; learnt" in made.err
+    assert (profile.spec.scores.gain, profile.spec.scores.claim) == (None, None), "no number is left that is no gain"
+    shown = quick_nsp("profiles", "show", tmp_path / "mine.nsp").out
+    assert f"judged {said}" in " ".join(shown.split())
+    assert "JPEGs have it; it stays as it was, like the others" in " ".join(shown.split())
     assert not (tmp_path / "mine.nsp.training" / "teacher.nsp").exists(), "no share, no teacher"
 
 
 def test_noise_that_nobody_has_smoothed_trains_the_second_network_and_leaves_the_first(
-    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+    calibrate: Callable[..., Finished], quick_nsp: Nsp, pair: Profile, tmp_path: Path
 ) -> None:
     rough = save_archive(tmp_path / "rough", 3, size=(240, 200))
     made = calibrate(photos=rough, changes=("with-teacher = true", ""))
@@ -138,6 +146,8 @@ def test_noise_that_nobody_has_smoothed_trains_the_second_network_and_leaves_the
     assert profile.spec.scores == profile.unsmoothed.spec.scores
     assert (profile.spec.scores.accepted, profile.spec.scores.base) == (True, "pair"), made.err
     assert (profile.name, profile.spec.data.photos) == ("mine", 2)
+    shown = " ".join(quick_nsp("profiles", "show", tmp_path / "mine.nsp").out.split())
+    assert "calibrated its network for developed RAW and other noise that nobody has smoothed; the other" in shown
 
 
 def test_it_can_stop_at_the_teacher(calibrate: Callable[..., Finished], tmp_path: Path) -> None:

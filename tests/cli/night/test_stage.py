@@ -96,6 +96,7 @@ def test_the_most_worthwhile_comes_first_and_time_is_shared_by_photos(user_profi
     trainings = Trainings()
     _, ends = work(archive, trainings)
     assert [end.outcome for end in ends] == [Outcome.KEPT] * 3
+    assert {(end.gain, end.gain_error) for end in ends} == {(0.12, 0.1)}, "the claim, never without its error"
     assert list(trainings.seconds) == ["noisy", "many", "few"]
     assert [round(seconds or 0) for seconds in trainings.seconds.values()] == [300, 800, 1200]
     # What was finished at once leaves its time to the others: 1200 · 3/12, 1200 · 6/9, 1200 · 3/3.
@@ -118,8 +119,8 @@ def test_what_gained_nothing_stays_with_the_built_in_profile_and_is_not_trained_
 ) -> None:
     archive = save_archive(tmp_path / "in", 3, iso=800, camera=("Maker", "Dull"))
     _, (end,) = work(archive, write_at_once)
-    assert end.outcome is Outcome.NO_GAIN
-    assert str(end).endswith("nothing was gained, so the built-in profile stays: as the test has it")
+    assert (end.outcome, end.gain, end.gain_error) == (Outcome.NO_GAIN, None, None)
+    assert str(end).endswith("nothing was surely gained, so the built-in profile stays: as the test has it")
     assert list(user_profiles.glob("*.nsp")) == []
     trainings = Trainings()
     found, ends = work(archive, trainings)
