@@ -10,6 +10,7 @@ from torch import nn
 
 from nsp_pipeline.calibration.next_scale.held_out import HeldOut
 from nsp_pipeline.calibration.training.judge import Judgement, compare
+from nsp_pipeline.core.claim import Claim
 
 
 class Guess(nn.Module):
@@ -122,6 +123,16 @@ def test_a_gain_too_small_to_tell_is_none_however_sure_it_is() -> None:
         "too little to tell"
         in compare(replace(base, mse=nothing - 0.01, others={"dB on photos": nothing - 1}), base).reason
     )
+
+
+def test_where_all_measures_tell_a_gain_together_it_must_be_likelier_than_a_loss() -> None:
+    nothing = np.zeros(64)
+    base = replace(judgement(nothing), others={"dB on photos": nothing})
+    better = replace(judgement(nothing - 0.3), others={"dB on photos": nothing - 0.4})
+    likely, not_so = (compare(replace(better, claim=Claim(gain, 0.2)), base) for gain in (0.1, -0.1))
+    assert (likely.accepted, likely.in_words) == (True, "+0.10 ± 0.20 dB (perhaps nothing)")
+    assert (not_so.accepted, not_so.in_words) == (False, "nothing surely gained")
+    assert "-0.10 ± 0.20 dB" in not_so.reason
 
 
 def test_a_checkpoint_that_went_astray_comes_last() -> None:

@@ -38,9 +38,8 @@ def test_graphs_are_exported_anew_in_a_profile_and_those_in_it_and_all_else_stay
 
     new = exported_anew(old, tmp_path / "new.nsp", make)
 
-    heads = {
-        name: student_graph(seed=seed).network.head.weight.sum().item() for name, seed in (("first", 3), ("second", 4))
-    }
+    networks: dict[str, Any] = {name: student_graph(seed=seed).network for name, seed in (("first", 3), ("second", 4))}
+    heads = {name: network.head.weight.sum().item() for name, network in networks.items()}
     assert [(total, mode) for total, mode, _ in asked] == [(heads["first"], "denoise"), (heads["second"], "denoise")]
     assert [told["sha256"] for _, _, told in asked] == [part.spec.files[WEIGHTS_FILE] for part in (old, second)]
     assert new.content["model.onnx"] == b"new graph of first"
