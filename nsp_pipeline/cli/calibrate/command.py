@@ -146,7 +146,7 @@ def _calibrate(
         raise UsageError("--split trains each profile on one GPU: leave torchrun out; on several GPUs, --cluster auto")
     if cluster and not split:
         raise UsageError("--cluster spreads the profiles of --split; one profile is trained on one machine")
-    plan = replace(_plan(photos, **{name: options[name] for name in (*PLANNED, "since")}))
+    plan = replace(_plan(photos, **{name: options[name] for name in PLANNED}), since=options["since"])
     if not split:
         require_writable(out)
     console = Console(stderr=True, quiet=not ranks.first)
