@@ -167,9 +167,9 @@ def test_reading_and_judging_count_in_the_time(tmp_path: Path, arguments: list[s
     """The steps get what reading has left of the time: next to nothing here."""
     slow = (
         "import time; from nsp_pipeline.calibration.archive import survey; measure = survey.measure_patches\n"
-        "def slow(cut):\n    time.sleep(2.5)\n    return measure(cut)\n"
+        "def slow(cut):\n    time.sleep(2.4)\n    return measure(cut)\n"
         "survey.measure_patches = slow"
     )
-    done = finish(start_training(*arguments, "--max-time", "2s", first=slow))
+    done = finish(start_training(*arguments, "--max-time", "6s", first=slow))
     assert done.code == 0, done.err
     assert load_profile(tmp_path / "mine.nsp").spec.training.steps <= 2
