@@ -55,8 +55,8 @@ def without_ground_truth(console: Console, photos: Sequence[Path]) -> list[Path]
     if clean:
         say(
             console,
-            f"left out: {len(clean)} photos, such as {printable(clean[0])}: by their names the ground truth of others, "
-            "and what is learnt here is learnt from noisy photos alone",
+            f"left out: {len(clean)} photo{'s' * (len(clean) != 1)}, such as {printable(clean[0])}: by their names the "
+            "ground truth of others, and what is learnt here is learnt from noisy photos alone",
         )
     return sorted(set(photos) - set(clean))
 
