@@ -12,6 +12,7 @@ from nsp_pipeline.calibration.simulation.cameras import take_shot
 from nsp_pipeline.calibration.simulation.development_batch import develop_batch
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
 from nsp_pipeline.calibration.simulation.scenes import Scenes
+from nsp_pipeline.calibration.simulation.surfaces import surface
 from nsp_pipeline.calibration.together.pool import SHOTS
 from nsp_pipeline.calibration.together.tell import tell_tables
 
@@ -34,9 +35,11 @@ class HeldOut:
             self._kinds[f"white{sigma}"] = _with_tables((noisy.clamp(0, 1) * 255).round() / 255, clean, clean)
         noisy, developed = develop_batch(clean, generator)
         self._kinds["light"] = _with_tables(noisy, developed, noisy)
-        shots = [take_shot(scenes.draw(2 * side, rng), SHOTS, rng)[0] for _ in range(count)]
-        noisy, seen, flat = (torch.cat([getattr(shot, name) for shot in shots]) for name in ("noisy", "clean", "flat"))
-        self._kinds["camera"] = _with_tables(noisy, seen, seen + flat)
+        sharp = [scenes.draw(2 * side, rng) for _ in range(count)]
+        for kind, seen in {"camera": sharp, "surface": [surface(scene, rng) for scene in sharp]}.items():
+            shots = [take_shot(scene, SHOTS, rng)[0] for scene in seen]
+            noisy, clean, flat = (torch.cat([getattr(shot, of) for shot in shots]) for of in ("noisy", "clean", "flat"))
+            self._kinds[kind] = _with_tables(noisy, clean, clean + flat)
 
     @torch.inference_mode()
     def judge(self, networks: Mapping[str, nn.Module], device: str) -> dict[str, Any]:

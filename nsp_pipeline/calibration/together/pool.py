@@ -18,15 +18,17 @@ from nsp_pipeline.calibration.simulation.cameras import ShotRange, plainly, take
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, patch_levels
 from nsp_pipeline.calibration.simulation.scenes import Scenes
 from nsp_pipeline.calibration.simulation.shot import Shot, stored
+from nsp_pipeline.calibration.simulation.surfaces import surface
 from nsp_pipeline.calibration.together.weave import weave
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS
 
-KINDS = {"camera": 0.69, "drawn": 0.05, "enlarged": 0.06, "woven": 0.2}
-"""Shares of the shots: of simulated cameras; and plain noise on drawings (or none), enlarged, and on textures."""
+KINDS = {"camera": 0.5, "surface": 0.24, "drawn": 0.05, "enlarged": 0.06, "woven": 0.15}
+"""Shares of the shots: of simulated cameras, some of which see a textured surface; and plain noise on drawings (or
+none), enlarged, and on textures."""
 
 SHOTS = ShotRange(camera_share=0.7, developed_share=0.15, processed_share=0.4)
 PLAIN_SIGMA, WOVEN_SIGMA = (0.3, 65.0), (0.7, 20.0)
-RING = 48
+RING = 128
 """Shots that a worker may be ahead of who reads them."""
 
 NAMES = "noisy", "clean", "table", "levels"
@@ -145,6 +147,8 @@ def _shot(scenes: Scenes, side: int, rng: np.random.Generator) -> Shot:
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     if kind == "camera":
         return take_shot(scenes.draw(2 * side, rng), SHOTS, rng)[0]
+    if kind == "surface":
+        return take_shot(surface(scenes.draw(2 * side, rng), rng), SHOTS, rng)[0]
     if kind == "enlarged":
         small = plainly(scenes.draw(side // 2, rng), _log_uniform(PLAIN_SIGMA, rng), rng)
         noisy, clean, flat = (_enlarged(part) for part in (small.noisy, small.clean, small.flat))

@@ -29,6 +29,7 @@ from nsp_pipeline.calibration.together.pool import ShotPool
 from nsp_pipeline.calibration.together.teachers import Photos, Teachers, take_tables_as_coarse_white
 from nsp_pipeline.calibration.together.tell import tell_tables, told_between
 from nsp_pipeline.core.noise import PATCH, UNKNOWN
+from nsp_pipeline.engines.torch.engine import computes_in_bf16
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.noise_net import BLOCK, NoiseNet
 from nsp_pipeline.models.noise_net import FAINTEST as FAINTEST_LEVEL
@@ -80,7 +81,8 @@ class TogetherSettings:
     """What any noise is: a key of DRAWN."""
     estimator_first: float = 0.06
     """Share of the time after which the estimator is believed."""
-    refresh_every: int = 10
+    refresh_every: float = 2.0
+    """Seconds between two times that new shots are fetched from the workers."""
     base: Path | None = None
     """Folder with weights to start from, NAME.safetensors."""
     keep_estimator: bool = False
@@ -196,6 +198,7 @@ class _Together:
             self._pool.refresh()
             time.sleep(0.1)
         first, last, started = time.monotonic(), time.monotonic(), time.monotonic() - begun
+        fetched = first
         say(f"training begins after {started:.0f} s")
         limit = settings.seconds - started
         while True:
@@ -203,8 +206,9 @@ class _Together:
             if settings.steps:
                 way = max(way, self.step / settings.steps)
             self._advance(min(1.0, way))
-            if self._pool and self._drawn % settings.refresh_every == 0:
+            if self._pool and time.monotonic() - fetched >= settings.refresh_every:
                 self._pool.refresh()
+                fetched = time.monotonic()
             done = time.monotonic() - first >= limit or self.step >= (settings.steps or math.inf)
             if done or time.monotonic() - last >= settings.judge_every:
                 figures = self._figures(time.monotonic() - first)
@@ -259,6 +263,13 @@ class _Together:
         told = told * torch.exp(TOLD_ERROR * error)
         return torch.where(kind < UNKNOWN_SHARE, torch.full_like(told, UNKNOWN), told)
 
+    def _half_precision(self) -> torch.autocast:
+        """float16 on a GPU; bfloat16 on processors that have instructions for it, where it takes half of the time."""
+        kind = torch.device(self._device).type
+        if kind == "cpu":
+            return torch.autocast(kind, torch.bfloat16, enabled=computes_in_bf16())
+        return torch.autocast(kind, torch.float16, cache_enabled=False)
+
     def _student_loss(
         self,
         network: nn.Module,
@@ -268,8 +279,7 @@ class _Together:
         known: torch.Tensor,
         told: torch.Tensor,
     ) -> torch.Tensor:
-        kind = torch.device(self._device).type
-        with torch.autocast(kind, torch.float16, enabled=kind != "cpu", cache_enabled=False):
+        with self._half_precision():
             estimate = network(noisy, told)
         estimate = estimate.float()
         loss = student_loss(estimate, noisy, clean, sharp, known)

@@ -39,10 +39,14 @@ def in_order(
         return list(candidates), ""
     key = speed_key(profile, reference.info.mode, request.threads)
     speeds = known_speeds(key)
-    if not speeds and _is_worth_it(request.megapixels, reference):
+    if not speeds and not _is_worth_it(request.megapixels, reference):
+        return list(candidates), UNKNOWN
+    # To ask it takes as long as a small photo does.
+    contenders = [one for one in contenders if one.precision != "bf16" or openvino_cpu.computes_in_bf16()]
+    if not speeds and len(contenders) > 1:
         speeds = measure_speeds(profile, key, contenders, request.on_build)
     if not speeds:
-        return list(candidates), UNKNOWN
+        return list(candidates), UNKNOWN if len(contenders) > 1 else ""
     sound = [one for one in contenders if (speed := speed_of(speeds, one)) and not speed.trouble]
     if not sound:
         return list(candidates), f"no engine could be measured: {_words(speeds)}"
@@ -66,13 +70,9 @@ def what_is_known(profile: Profile, mode: str, threads: int | None) -> str:
 
 
 def _installed(contenders: Sequence[Candidate]) -> list[Candidate]:
-    """Those whose library is there and whose precision this processor computes in."""
+    """Those whose library is there."""
     openvino = find_spec("openvino") is not None
-    return [
-        one
-        for one in contenders
-        if one.engine != "openvino" or (openvino and (one.precision != "bf16" or openvino_cpu.computes_in_bf16()))
-    ]
+    return [one for one in contenders if one.engine != "openvino" or openvino]
 
 
 def _is_worth_it(megapixels: float | None, reference: Engine) -> bool:

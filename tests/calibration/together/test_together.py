@@ -107,7 +107,7 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
         students=["fast"],
         judge_every=1e9,
         judged=3,
-        refresh_every=1,
+        refresh_every=0.0,
     )
     train_together(_scenes(), _scenes(2), settings, "cpu", save=save, say=lambda message: None)
     assert saved[-1]["step"] == 6
