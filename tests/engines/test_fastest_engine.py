@@ -17,7 +17,7 @@ from nsp_pipeline.engines import choose
 from nsp_pipeline.engines.candidates import CANDIDATES, Candidate, EngineRequest
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.measured import fastest, measure, speeds
-from nsp_pipeline.engines.measured.fastest import UNKNOWN, in_order, what_is_known
+from nsp_pipeline.engines.measured.fastest import SOONEST, UNKNOWN, in_order, what_is_known
 from nsp_pipeline.engines.measured.speeds import Speed, SpeedKey, keep_speeds, known_speeds, speed_key
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.machine.apart import RefusedTrialError
@@ -96,7 +96,7 @@ def test_little_work_goes_to_what_starts_sooner(tiny_profile: Profile, monkeypat
     assert order(tiny_profile, None)[0] == [OPENVINO, ONNX]
 
 
-@pytest.mark.parametrize("megapixels", [None, 0.0, 3.9, 5.0])
+@pytest.mark.parametrize("megapixels", [None, 0.3, 3.9, 5.0])
 def test_what_does_not_pay_is_not_measured(
     tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch, megapixels: float | None
 ) -> None:
@@ -104,6 +104,23 @@ def test_what_does_not_pay_is_not_measured(
     candidates, why = order(tiny_profile, megapixels)
     assert (candidates, asked) == ([ONNX], [])
     assert why == what_is_known(tiny_profile, "denoise", 1) == UNKNOWN
+
+
+@pytest.mark.parametrize(("megapixels", "first"), [(None, "openvino"), (0.3, "openvino"), (0.2, "onnx"), (0.0, "onnx")])
+def test_a_picture_of_a_moment_does_not_wait_for_another_engine_to_start(
+    tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch, megapixels: float | None, first: str
+) -> None:
+    """Where the order of engines alone puts another one first, as on a CPU with bfloat16."""
+    asked = answering(monkeypatch)
+    monkeypatch.setattr("nsp_pipeline.engines.openvino.engine.computes_in_bf16", lambda: True)
+    request = EngineRequest(threads=1, megapixels=megapixels)
+    in_bf16 = Candidate("openvino", "bf16", "cpu", measured=True)
+    reference = OnnxRuntimeEngine(tiny_profile, mode="denoise", threads=1)
+    candidates, why = in_order(tiny_profile, request, reference, [in_bf16, ONNX])
+    assert candidates[0].engine == first
+    assert len(candidates) == 2
+    assert why == (SOONEST if first == "onnx" else UNKNOWN)
+    assert not asked
 
 
 @pytest.mark.usefixtures("worth_it")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from nsp_pipeline.core.noise import NoiseLevel
-from nsp_pipeline.engines.candidates import NAMES, Candidate, EngineRequest
+from nsp_pipeline.engines.candidates import CANDIDATES, NAMES, Candidate, EngineRequest
 from nsp_pipeline.engines.engine import Engine
 from nsp_pipeline.engines.measured.measure import measure_speeds
 from nsp_pipeline.engines.measured.speeds import Speed, known_speeds, speed_key, speed_of
@@ -21,6 +21,11 @@ UNKNOWN = "not measured on this machine yet; a long run or nsp doctor does it"
 SIDE = 192
 SMALL_WORK = 4.0
 """Megapixels; of less no network that ships takes so long, and it is not looked at more closely."""
+
+TINY = 0.25
+"""Megapixels that the reference, which is open already, has made before another engine is open."""
+
+SOONEST = "so little is made before another engine has started"
 
 
 def in_order(
@@ -39,6 +44,8 @@ def in_order(
         return list(candidates), ""
     key = speed_key(profile, reference.info.mode, request.threads)
     speeds = known_speeds(key)
+    if not speeds and request.megapixels is not None and request.megapixels < TINY and CANDIDATES[-1] in candidates:
+        return [CANDIDATES[-1], *(one for one in candidates if one != CANDIDATES[-1])], SOONEST
     if not speeds and not _is_worth_it(request.megapixels, reference):
         return list(candidates), UNKNOWN
     # To ask it takes as long as a small photo does.
