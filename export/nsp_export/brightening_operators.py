@@ -17,12 +17,14 @@ from nsp_pipeline.core.noise_kind import (
     ALIKE,
     AS_USUAL,
     COARSEST,
+    COARSEST_GREY,
     COARSEST_LEANING,
     COARSEST_WHITE,
     HARDLY_COLOURED,
     MISJUDGED,
     MOST_COLOURED_WHITE,
     ROUNDING,
+    STRONGEST_SMOOTHED,
     USUAL_DOUBT,
 )
 from nsp_pipeline.noise.bent import (
@@ -53,6 +55,9 @@ VALUES, PLACES, BLOCKS = FLOAT["nodes"], FLOAT["images", "channels", "rows", "co
 
 def _constant(values):
     return numpy_helper.from_array(np.asarray(values, dtype=np.float32))
+
+
+STRONGEST_POWER = (STRONGEST_SMOOTHED * TABLE_NODES) ** 2
 
 
 def _interpolation(to, nodes):
@@ -152,6 +157,20 @@ def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
 
 
 @script()
+def too_strong(found: TABLE) -> BENT_OR_NOT:
+    """Whether noise is as coarse as cameras leave it, but stronger (see core/noise_kind.py)."""
+    grey, coarse_grey, colour, coarse_colour = op.Split(
+        op.ReduceSum(op.Max(found, 0.0), [0, 2], keepdims=0), num_outputs=4
+    )
+    pale = colour < HARDLY_COLOURED * grey
+    coarse = op.Or(
+        op.And(pale, coarse_grey > COARSEST_GREY * grey), op.And(op.Not(pale), coarse_colour > COARSEST * colour)
+    )
+    strong = grey * grey + colour * colour > STRONGEST_POWER
+    return op.Squeeze(op.And(op.And(coarse, strong), grey > 0.0))
+
+
+@script()
 def brightening(windows: WINDOWS, found: TABLE, share: SHARE, doubt: SCALAR):
     """Whether a curve has bent the noise, and by how much each brightness is too dark (see noise/bent.py).
 
@@ -180,7 +199,8 @@ def brightening(windows: WINDOWS, found: TABLE, share: SHARE, doubt: SCALAR):
     fine_enough = op.ReduceSum(coarse) <= COARSEST_LEANING * op.ReduceSum(colour)
     kept = op.Where(op.And(bent, fine_enough), op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
     told = as_white(found * op.Pad(kept, LAST_ROW, 1.0), doubt, op.Not(bent))
-    return told, certain * left * op.Squeeze(change, [0]), bent
+    brighter = op.Cast(bent, to=FLOAT32) * certain * left * op.Squeeze(change, [0])
+    return told, brighter, op.Or(bent, too_strong(found))
 
 
 @script()

@@ -6,12 +6,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from nsp_pipeline.core.noise import TABLE_NODES
 from nsp_pipeline.core.noise_kind import (
     COARSEST,
     COARSEST_GREY,
     COARSEST_WHITE,
     HARDLY_COLOURED,
     MOST_COLOURED_WHITE,
+    STRONGEST_SMOOTHED,
     NoiseKind,
 )
 from nsp_pipeline.engines.engine import NOISE_INPUT
@@ -23,6 +25,7 @@ FACTORS = {
     "coarsest_white": COARSEST_WHITE,
     "most_coloured_white": MOST_COLOURED_WHITE,
     "nothing": 0.0,
+    "strongest": (STRONGEST_SMOOTHED * TABLE_NODES) ** 2,
 }
 
 
@@ -101,7 +104,12 @@ def _question() -> list[onnx.NodeProto]:
         # ONNX Runtime has no Where for truth values.
         *all_of("pale", "fine_grey", name="pale_so"),
         *all_of("coloured", "fine_colour", name="coloured_so"),
-        helper.make_node("Or", ["kind/pale_so", "kind/coloured_so"], ["kind/either"]),
+        helper.make_node("Mul", [grey, grey], ["kind/grey_power"]),
+        helper.make_node("Mul", [colour, colour], ["kind/colour_power"]),
+        helper.make_node("Add", ["kind/grey_power", "kind/colour_power"], ["kind/power"]),
+        helper.make_node("Greater", ["kind/power", "kind/strongest"], ["kind/strong"]),
+        helper.make_node("Or", ["kind/pale_so", "kind/coloured_so"], ["kind/finely"]),
+        helper.make_node("Or", ["kind/finely", "kind/strong"], ["kind/either"]),
         *all_of("either", "there", name="one"),
         *all_of("there", "coloured", "white_grey", "white_colour", "balanced", name="the_other"),
         helper.make_node("Reshape", ["kind/one", "kind/scalar"], [f"kind/{NoiseKind.UNSMOOTHED}"]),

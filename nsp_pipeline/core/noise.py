@@ -107,7 +107,7 @@ class NoiseLevel:
 
     @property
     def is_bent(self) -> bool:
-        """Whether a tone curve has bent the noise, so that means are too dark."""
+        """Whether a tone curve may have bent the noise: networks then err in the mean, and the photo's own is taken."""
         return self.brightening is not None
 
     @property

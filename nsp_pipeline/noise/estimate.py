@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.bent_noise import NODES
 from nsp_pipeline.core.blend import cell_means
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
-from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white
+from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white, is_too_strong
 from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.even import measured_where_even
@@ -106,6 +107,9 @@ def estimate_noise(
     assert found.kinds is not None
     if brightening is not None:
         return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
+    if is_too_strong(found.table):
+        # Of what is cut off at black in it nothing is known: the photo's own local means are the best guess.
+        return replace(found, brightening=np.zeros(NODES, np.float32))
     if (kinds := as_white(found.kinds, grey_doubt(blocks))) is not found.kinds:
         found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
     return found

@@ -83,7 +83,18 @@ def test_grey_that_the_estimator_doubts_counts_less_the_more_it_does() -> None:
 
 def test_what_is_stated_in_numbers_is_told_apart_too() -> None:
     assert noise_kind(table_from_variance(np.full(TABLE_NODES, (10 / 255) ** 2), 1.0)) == "white"
-    assert not is_unsmoothed(camera_table(10))
+    assert not is_unsmoothed(camera_table(5))
+    assert is_unsmoothed(camera_table(20)), "no camera leaves so much of what it has smoothed"
+
+
+@pytest.mark.parametrize("rows", [(6, 9, 4, 12), (0.5, 1, 7, 25)], ids=["mostly grey", "mostly colour"])
+def test_noise_stronger_than_cameras_leave_it_is_unsmoothed_however_coarse(rows: tuple[float, ...]) -> None:
+    strength = float(np.hypot(rows[0], rows[2]))
+    for factor, kind in ((7.9, "smoothed"), (8.1, "unsmoothed")):
+        told = table(*(factor / strength * row for row in rows))
+        assert noise_kind(told) == kind
+        assert noise_kind(told, {NoiseKind.SMOOTHED}) == "smoothed", "where there is no other network"
+        assert noise_kind(told, {NoiseKind.SMOOTHED, NoiseKind.WHITE}) == "smoothed"
 
 
 def test_no_noise_and_unknown_noise_are_none_of_it() -> None:

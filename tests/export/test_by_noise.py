@@ -21,6 +21,7 @@ TABLES: dict[str, NDArray[np.float32]] = {
     "nothing": np.zeros((1, 4, 8), np.float32),
     "unknown": np.full((1, 4, 8), UNKNOWN, np.float32),
     "grey": np.repeat(np.array([[3], [3.2], [0.1], [0.3]], np.float32)[None] / 255, 8, axis=2),
+    "strong, smoothed": np.repeat(np.array([[7], [9], [5], [15]], np.float32)[None] / 255, 8, axis=2),
     "grey, smoothed": np.repeat(np.array([[3], [4], [0.1], [0.1]], np.float32)[None] / 255, 8, axis=2),
 }
 IMAGE = np.random.default_rng(3).random((1, 3, 64, 96), dtype=np.float32)
@@ -62,7 +63,7 @@ def test_the_noise_it_finds_in_a_picture_chooses(precision: str) -> None:
         noise = np.random.default_rng(seed).normal(0, 12, (128, 160, 3))
         if smooth:  # as a camera leaves it: grey, and what colour there is coarse
             coarse = np.random.default_rng(seed).normal(0, 6, (16, 20, 3)).repeat(8, 0).repeat(8, 1)
-            noise = noise.mean(2, keepdims=True) + coarse * [1, -1, 1]
+            noise = 0.6 * noise.mean(2, keepdims=True) + 0.6 * coarse * [1, -1, 1]
         photo = ((clean_scene(128, 160) + noise) / 255).clip(0, 1).astype(np.float32)
         kind = noise_kind(estimate_noise(photo).table)
         assert kind is (NoiseKind.SMOOTHED if smooth else NoiseKind.WHITE)

@@ -7,7 +7,7 @@ from night_photos import curve, cut_off_at_black, dark_room, eight_bit, night_ph
 import nsp_pipeline as nsp
 from nsp_pipeline.core.bent_noise import NODES
 from nsp_pipeline.core.depth import to_unit
-from nsp_pipeline.core.noise_kind import as_unsmoothed, is_unsmoothed
+from nsp_pipeline.core.noise_kind import as_unsmoothed, is_too_strong, is_unsmoothed
 from nsp_pipeline.denoise.mosaic import noises_of
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
@@ -45,9 +45,9 @@ def test_noise_put_onto_a_finished_picture_brightens_nothing(sigma: float) -> No
 def test_bent_noise_is_made_by_the_network_for_unsmoothed_noise() -> None:
     noisy, _ = night_photo()
     assert is_unsmoothed(estimate_noise(noisy).table)
-    coarse = np.array([[4.0, 8.0, 1.0, 100.0]], np.float32)
+    coarse = np.array([[4.0, 8.0, 1.0, 100.0]], np.float32) / np.float32(255**2)
     assert (as_unsmoothed(coarse) == coarse).all()
-    kinds = np.array([[4.0, 8.0, 1.0, 2.4**2]], np.float32)
+    kinds = np.array([[4.0, 8.0, 1.0, 2.4**2]], np.float32) / np.float32(255**2)
     assert not is_unsmoothed(np.sqrt(kinds).T[None])
     capped = np.sqrt(as_unsmoothed(kinds))
     assert is_unsmoothed(capped.T[None])
@@ -98,7 +98,23 @@ def test_texture_that_leans_is_no_noise() -> None:
     rng = np.random.default_rng(2)
     hairs = (rng.random((512, 512, 1)) < 0.05) * 0.3
     picture = np.clip(0.35 - sum(np.roll(hairs, (k, k), (0, 1)) for k in range(6)), 0.05, 1).repeat(3, 2)
-    assert estimate_noise(eight_bit(picture + rng.normal(0, 2 / 255, picture.shape))).brightening is None
+    assert estimate_noise(eight_bit(picture + rng.normal(0, 2 / 255, picture.shape))).most_brightened == 0
+
+
+def test_noise_stronger_than_cameras_leave_it_keeps_the_photos_own_means() -> None:
+    rng = np.random.default_rng(3)
+    dark = 0.06 + 0.3 * dark_room()[:256, :320]
+    coarse = rng.normal(0, 0.1, (64, 80, 3)).repeat(4, 0).repeat(4, 1)
+    noise = rng.normal(0, 0.04, (256, 320, 1)) + coarse - coarse.mean(2, keepdims=True)
+    photo = eight_bit(dark + noise)
+    level = estimate_noise(photo)
+    assert is_too_strong(level.table)
+    assert is_unsmoothed(level.table)
+    assert (level.is_bent, level.most_brightened) == (True, 0.0)
+    clean = nsp.denoise(photo, "fast", engine="onnx", device="cpu")
+    assert np.abs(clean.mean((0, 1)) - photo.mean((0, 1))).max() < 0.5
+    faint = estimate_noise(eight_bit(dark + 0.2 * noise))
+    assert (is_too_strong(faint.table), faint.is_bent) == (False, False)
 
 
 def test_dark_noise_cut_off_at_black_is_brightened_less() -> None:
