@@ -16,11 +16,14 @@ from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
 from nsp_pipeline.core.noise_kind import (
     ALIKE,
     AS_USUAL,
+    COARSER_THAN_COLOUR,
     COARSEST,
     COARSEST_GREY,
     COARSEST_LEANING,
     COARSEST_WHITE,
+    COLOUR_OF_NOISE,
     HARDLY_COLOURED,
+    LEAST_COLOUR,
     MISJUDGED,
     MOST_COLOURED_WHITE,
     ROUNDING,
@@ -142,18 +145,29 @@ def uncut(chosen: BLOCKS, seen: BLOCKS, foreseen: BLOCKS, bright: BLOCKS, black:
 
 @script()
 def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
-    """The noise table, in grey as its colour says where it is of white noise that nothing has bent."""
+    """The noise table, in grey as its colour says where it is of white noise that nothing has bent, or of texture.
+
+    And whether it is one of these.
+    """
     grey, colour = op.Split(op.Max(found, 0.0), num_outputs=2, axis=1)
     fine_grey, coarse_grey = op.Split(op.ReduceSum(grey, [0, 2], keepdims=0), num_outputs=2)
     fine_colour, coarse_colour = op.Split(op.ReduceSum(colour, [0, 2], keepdims=0), num_outputs=2)
     fine = op.And(coarse_grey <= COARSEST_WHITE * fine_grey, coarse_colour <= COARSEST_WHITE * fine_colour)
     coloured = op.And(fine_colour >= HARDLY_COLOURED * fine_grey, fine_colour <= MOST_COLOURED_WHITE * fine_grey)
-    white = op.And(op.And(fine, coloured), op.And(upright, fine_grey > 0.0))
+    there = op.And(upright, fine_grey > 0.0)
+    even_colour = coarse_colour <= COARSEST_WHITE * fine_colour
+    telling = op.And(fine_colour >= LEAST_COLOUR * fine_grey, coarse_colour <= COLOUR_OF_NOISE * fine_colour)
+    coarse = coarse_grey > COARSEST_WHITE * fine_grey
+    coarser = coarse_grey * fine_colour > COARSER_THAN_COLOUR * coarse_colour * fine_grey
+    textured = op.And(telling, op.Or(op.And(even_colour, coarse), op.And(op.Not(even_colour), coarser)))
+    texture = op.And(there, textured)
+    changed = op.Or(texture, op.And(there, op.And(fine, coloured)))
     misjudged = MISJUDGED * MISJUDGED * op.Max(doubt * doubt - USUAL_DOUBT * USUAL_DOUBT, 0.0)
     weaker = SQRT_HALF * fine_colour / op.Max(fine_grey, 1e-9)
     likely = grey * op.Pow(weaker, misjudged / (misjudged + AS_USUAL * AS_USUAL))
-    as_told = op.Where(fine_colour >= ALIKE * fine_grey, op.Min(grey, colour * SQRT_HALF), likely)
-    return op.Where(white, op.Concat(as_told, colour, axis=1), found)
+    as_colour = op.Or(texture, fine_colour >= ALIKE * fine_grey)
+    as_told = op.Where(as_colour, op.Min(grey, colour * SQRT_HALF), likely)
+    return op.Where(changed, op.Concat(as_told, colour, axis=1), found), changed
 
 
 @script()
@@ -198,9 +212,9 @@ def brightening(windows: WINDOWS, found: TABLE, share: SHARE, doubt: SCALAR):
     unsmoothed = ROUNDING * COARSEST * op.ReduceSum(colour) / op.Max(op.ReduceSum(coarse), 1e-9)
     fine_enough = op.ReduceSum(coarse) <= COARSEST_LEANING * op.ReduceSum(colour)
     kept = op.Where(op.And(bent, fine_enough), op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
-    told = as_white(found * op.Pad(kept, LAST_ROW, 1.0), doubt, op.Not(bent))
+    told, changed = as_white(found * op.Pad(kept, LAST_ROW, 1.0), doubt, op.Not(bent))
     brighter = op.Cast(bent, to=FLOAT32) * certain * left * op.Squeeze(change, [0])
-    return told, brighter, op.Or(bent, too_strong(found))
+    return told, brighter, op.Or(bent, op.And(too_strong(found), op.Not(op.Squeeze(changed))))
 
 
 @script()

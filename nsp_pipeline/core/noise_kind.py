@@ -35,10 +35,16 @@ ALIKE = 1.0
 """White noise whose colour is at least so many times as strong as its grey, and at most √2 times, is taken for alike in
 all channels, and its grey for overrated by so much: texture is mostly grey, and is taken for noise more easily."""
 
-AS_USUAL, MISJUDGED, USUAL_DOUBT = 0.5, 1.3, 0.13
+COLOUR_OF_NOISE, COARSER_THAN_COLOUR, LEAST_COLOUR = 1.6, 1.35, 0.35
+"""Whatever smooths noise smooths its colours more. So grey that is COARSER_THAN_COLOUR, or coarse beside colours that
+are white, is texture: its grey is as strong as the colour says, where that is no coarser than the first, and at least
+LEAST_COLOUR times as strong as the grey seems. Of 700 simulated shots two with noise look like that, and the estimator
+doubts both."""
+
+AS_USUAL, MISJUDGED, USUAL_DOUBT = 0.5, 1.5, 0.05
 """Where its colour is weaker, the logarithm of how much stronger the grey is than white noise has it may be true, as
 far as that usually is (AS_USUAL), or texture. The grey of photos of which the estimator doubts all blocks is off by
-MISJUDGED times that doubt, what it always has (USUAL_DOUBT) apart: so in the most textured pieces of 53 scenes."""
+MISJUDGED times that doubt, what it always has (USUAL_DOUBT) apart: so in textured pieces of 50 scenes."""
 
 
 class NoiseKind(StrEnum):
@@ -95,13 +101,16 @@ def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
 def as_white(kinds: NDArray[np.float32], doubt: float = 0.0) -> NDArray[np.float32]:
     """Variances (K, TABLE_ROWS): of white noise, the grey nearly as strong as the colour says; others as they are.
 
+    So, too, where texture passes for coarse grey noise.
+
     Args:
         doubt: by how much the logarithm of the grey noise of a typical block may be off (see noise/pooling.py).
     """
     grey, coarse_grey, colour, coarse_colour = (float(part) for part in np.sqrt(kinds).sum(0))
-    if _kind(grey, coarse_grey, colour, coarse_colour) is not NoiseKind.WHITE:
+    of_texture = _is_of_texture(grey, coarse_grey, colour, coarse_colour)
+    if not of_texture and _kind(grey, coarse_grey, colour, coarse_colour) is not NoiseKind.WHITE:
         return kinds
-    if colour >= ALIKE * grey:
+    if of_texture or colour >= ALIKE * grey:
         as_told = np.minimum(kinds[:, :2], kinds[:, 2:] / 2)
     else:
         misjudged = MISJUDGED**2 * max(doubt**2 - USUAL_DOUBT**2, 0.0)
@@ -109,6 +118,15 @@ def as_white(kinds: NDArray[np.float32], doubt: float = 0.0) -> NDArray[np.float
         mistake = misjudged / (misjudged + AS_USUAL**2)
         as_told = kinds[:, :2] * np.float32((colour / (2**0.5 * grey)) ** (2 * mistake))
     return np.concatenate([as_told, kinds[:, 2:]], axis=1)
+
+
+def _is_of_texture(grey: float, coarse_grey: float, colour: float, coarse_colour: float) -> bool:
+    """Whether what seems to be grey noise is texture, beside colour that tells how strong the noise is."""
+    if not colour >= LEAST_COLOUR * grey > 0 or coarse_colour > COLOUR_OF_NOISE * colour:
+        return False
+    if coarse_colour <= COARSEST_WHITE * colour:
+        return coarse_grey > COARSEST_WHITE * grey
+    return coarse_grey * colour > COARSER_THAN_COLOUR * coarse_colour * grey
 
 
 def _kind_of(table: NDArray[np.float32]) -> NoiseKind:

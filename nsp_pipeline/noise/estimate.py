@@ -107,11 +107,11 @@ def estimate_noise(
     assert found.kinds is not None
     if brightening is not None:
         return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
+    if (kinds := as_white(found.kinds, grey_doubt(blocks))) is not found.kinds:
+        return replace(found, kinds=kinds, variance=_variance(kinds, channels))
     if is_too_strong(found.table):
         # Of what is cut off at black in it nothing is known: the photo's own local means are the best guess.
         return replace(found, brightening=np.zeros(NODES, np.float32))
-    if (kinds := as_white(found.kinds, grey_doubt(blocks))) is not found.kinds:
-        found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
     return found
 
 

@@ -74,11 +74,31 @@ def test_white_noise_is_as_strong_in_grey_as_its_colour_says(
 def test_grey_that_the_estimator_doubts_counts_less_the_more_it_does() -> None:
     kinds = (table(10, 10.5, 7.07, 7.5)[0].T ** 2).astype(np.float32)
     told = [float(np.sqrt(as_white(kinds, doubt)[0, 0])) * 255 for doubt in (0.0, 0.13, 0.3, 0.6, 1e6)]
-    assert told[:2] == pytest.approx([10, 10], rel=1e-3)
-    assert 10 > told[2] > told[3] > told[4]
+    assert told[0] == pytest.approx(10, rel=1e-3)
+    assert 10 > told[1] > told[2] > told[3] > told[4]
+    assert told[1] > 9, "as sure as it mostly is"
     assert told[4] == pytest.approx(5, rel=1e-3)
     smoothed = (table(10, 23, 4, 12)[0].T ** 2).astype(np.float32)
     assert as_white(smoothed, 0.6) is smoothed
+
+
+@pytest.mark.parametrize(
+    ("rows", "texture"),
+    [
+        ((10, 15, 5, 5.5), True),
+        ((10, 22, 5, 7.5), True),
+        ((10, 18, 5, 7.5), False),
+        ((10, 30, 5, 9), False),
+        ((10, 15, 3, 3.3), False),
+        ((10, 12, 5, 7.5), False),
+    ],
+    ids=["white colour", "coarser than its colour", "hardly", "colour of a camera's", "of too little colour", "finer"],
+)
+def test_grey_coarser_than_colour_is_texture(rows: tuple[float, float, float, float], texture: bool) -> None:
+    kinds = (table(*rows)[0].T ** 2).astype(np.float32)
+    told = np.sqrt(as_white(kinds)) * 255
+    expected = (rows[2] / 2**0.5, rows[3] / 2**0.5, *rows[2:]) if texture else rows
+    np.testing.assert_allclose(told[0], expected, rtol=1e-3)
 
 
 def test_what_is_stated_in_numbers_is_told_apart_too() -> None:

@@ -38,6 +38,20 @@ def strong_and_coarse() -> NDArray[np.uint8]:
     return eight_bit(0.2 + 0.5 * curve(dark_room())[:256, :320] + grey + colours - colours.mean(2, keepdims=True))
 
 
+def cobbles() -> NDArray[np.uint8]:
+    """Texture that seems coarse grey noise, under white noise."""
+    rng = np.random.default_rng(4)
+    higher = rng.uniform(0.4, 2, (8, 10)).repeat(32, 0).repeat(32, 1)
+    stones = (higher * blurred(rng.normal(0, 30, (256, 320))))[..., None]
+    return eight_bit((120 + stones + rng.normal(0, 5, (256, 320, 3))) / 255)
+
+
+def blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    for axis in (0, 1):
+        values = (np.roll(values, 1, axis) + 2 * values + np.roll(values, -1, axis)) / 4
+    return values
+
+
 NIGHT, SCENE = night_photo()
 WHITE = np.random.default_rng(1).normal(0, 15 / 255, (256, 320, 3))
 MENDED = {
@@ -51,6 +65,7 @@ OTHERS = {
     "white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE),
     "faint white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE / 4),
     "white noise and texture": gravel(),
+    "white noise and coarse texture": cobbles(),
     "faint noise": night_photo(0.002)[0],
     "grey": night_photo(0.005)[0][..., :1].repeat(3, axis=2),
     "a drawing": eight_bit(np.where(dark_room() > 0.1, 0.8, 0.3)),

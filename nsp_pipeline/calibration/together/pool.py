@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from nsp_pipeline.calibration.estimator.drawings import draw_picture
 from nsp_pipeline.calibration.simulation.cameras import ShotRange, plainly, take_shot
@@ -22,9 +22,12 @@ from nsp_pipeline.calibration.simulation.surfaces import surface
 from nsp_pipeline.calibration.together.weave import weave
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS
 
-KINDS = {"camera": 0.5, "surface": 0.24, "drawn": 0.05, "enlarged": 0.06, "woven": 0.15}
+KINDS = {"camera": 0.43, "surface": 0.2, "drawn": 0.05, "enlarged": 0.06, "woven": 0.13, "busy": 0.13}
 """Shares of the shots: of simulated cameras, some of which see a textured surface; and plain noise on drawings (or
-none), enlarged, and on textures."""
+none), enlarged, on textures, and on the busiest of BUSIEST_OF pieces of a scene."""
+
+BUSIEST_OF, CALMEST = 5, 0.1
+"""How busy a piece is, this share of its patches tells that vary least."""
 
 SHOTS = ShotRange(camera_share=0.7, developed_share=0.15, processed_share=0.4)
 PLAIN_SIGMA, WOVEN_SIGMA = (0.3, 65.0), (0.7, 20.0)
@@ -153,6 +156,11 @@ def _shot(scenes: Scenes, side: int, rng: np.random.Generator) -> Shot:
         small = plainly(scenes.draw(side // 2, rng), _log_uniform(PLAIN_SIGMA, rng), rng)
         noisy, clean, flat = (_enlarged(part) for part in (small.noisy, small.clean, small.flat))
         shot = Shot(noisy.clamp(0, 1), clean.clamp(0, 1), flat)
+    elif kind == "busy":
+        clean = max((scenes.draw(side, rng) for _ in range(BUSIEST_OF)), key=_busyness)
+        white = rng.standard_normal(tuple(clean.shape), dtype=np.float32)
+        noisy = (clean + _log_uniform(WOVEN_SIGMA, rng) * torch.from_numpy(white)).clamp(0, 1)
+        shot = Shot(noisy, clean, noisy - clean)
     elif kind == "woven":
         shot = plainly(weave(side, rng), _log_uniform(WOVEN_SIGMA, rng), rng)
     else:
@@ -160,6 +168,13 @@ def _shot(scenes: Scenes, side: int, rng: np.random.Generator) -> Shot:
         some = rng.random() < 0.5
         shot = plainly(clean, _log_uniform(PLAIN_SIGMA, rng), rng) if some else Shot(clean, clean, 0 * clean)
     return stored(shot, rng, jpeg_share=0.3, quality=(80, 100))
+
+
+def _busyness(picture: torch.Tensor) -> float:
+    """Variance of grey in the calmer patches of a picture (1, 3, S, S)."""
+    grey = picture.mean(1, keepdim=True)
+    variance = avg_pool2d(grey**2, PATCH) - avg_pool2d(grey, PATCH) ** 2
+    return float(variance.flatten().quantile(CALMEST))
 
 
 def _log_uniform(limits: tuple[float, float], rng: np.random.Generator) -> float:

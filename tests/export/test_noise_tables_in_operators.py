@@ -1,0 +1,53 @@
+"""What operators make of noise tables is what core/noise_kind.py makes of them."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from nsp_export.brightening_operators import as_white, too_strong
+from nsp_pipeline.core.noise_kind import as_white as as_white_here
+from nsp_pipeline.core.noise_kind import is_too_strong
+
+
+def opened(function: Any) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(function.to_model_proto().SerializeToString())
+
+
+def tables() -> list[NDArray[np.float32]]:
+    """Noise of any kind: strengths of rows, and how they change with the brightness."""
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(400):
+        grey = np.exp(rng.uniform(np.log(0.5), np.log(25)))
+        coarse, colour, coarse_colour = np.exp(rng.uniform(np.log([0.8, 0.05, 0.8]), np.log([2.5, 2.0, 3.5])))
+        rows = grey * np.array([1, coarse, colour, colour * coarse_colour])
+        change = np.exp(rng.normal(0, 0.1, (4, 8)))
+        found.append((rows[:, None] * change / 255)[None].astype(np.float32))
+    return [*found, np.zeros((1, 4, 8), np.float32)]
+
+
+@pytest.mark.parametrize("doubt", [0.0, 0.3])
+def test_white_noise_and_texture_are_told_by_their_colour(doubt: float) -> None:
+    session = opened(as_white)
+    names = [value.name for value in session.get_inputs()]
+    changed = []
+    for table in tables():
+        kinds = (table[0].T ** 2).astype(np.float32)
+        expected = as_white_here(kinds, doubt)
+        given = dict(zip(names, (table, np.array(doubt, np.float32), np.array(True)), strict=True))
+        told, new = session.run(None, given)
+        np.testing.assert_allclose(told[0].T, np.sqrt(expected), rtol=1e-4, atol=1e-7)
+        assert bool(new) == (expected is not kinds)
+        changed.append(bool(new))
+    assert 40 < sum(changed) < 300
+
+
+def test_noise_too_strong_for_a_camera_is_told_by_its_table() -> None:
+    session = opened(too_strong)
+    (name,) = (value.name for value in session.get_inputs())
+    told = [bool(session.run(None, {name: table})[0]) for table in tables()]
+    assert told == [is_too_strong(table) for table in tables()]
+    assert 30 < sum(told) < 370
