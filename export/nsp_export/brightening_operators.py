@@ -29,6 +29,7 @@ from nsp_pipeline.core.noise_kind import (
     ROUNDING,
     STRONGEST_SMOOTHED,
     USUAL_DOUBT,
+    WITNESS,
 )
 from nsp_pipeline.noise.bent import (
     ASTRAY,
@@ -180,7 +181,7 @@ def too_strong(found: TABLE) -> BENT_OR_NOT:
     coarse = op.Or(
         op.And(pale, coarse_grey > COARSEST_GREY * grey), op.And(op.Not(pale), coarse_colour > COARSEST * colour)
     )
-    strong = grey * grey + colour * colour > STRONGEST_POWER
+    strong = op.And(colour >= WITNESS * grey, grey * grey + colour * colour > STRONGEST_POWER)
     return op.Squeeze(op.And(op.And(coarse, strong), grey > 0.0))
 
 

@@ -14,6 +14,7 @@ from nsp_pipeline.core.noise_kind import (
     HARDLY_COLOURED,
     MOST_COLOURED_WHITE,
     STRONGEST_SMOOTHED,
+    WITNESS,
     NoiseKind,
 )
 from nsp_pipeline.engines.engine import NOISE_INPUT
@@ -25,6 +26,7 @@ FACTORS = {
     "coarsest_white": COARSEST_WHITE,
     "most_coloured_white": MOST_COLOURED_WHITE,
     "nothing": 0.0,
+    "witness": WITNESS,
     "strongest": (STRONGEST_SMOOTHED * TABLE_NODES) ** 2,
 }
 
@@ -107,7 +109,10 @@ def _question() -> list[onnx.NodeProto]:
         helper.make_node("Mul", [grey, grey], ["kind/grey_power"]),
         helper.make_node("Mul", [colour, colour], ["kind/colour_power"]),
         helper.make_node("Add", ["kind/grey_power", "kind/colour_power"], ["kind/power"]),
-        helper.make_node("Greater", ["kind/power", "kind/strongest"], ["kind/strong"]),
+        helper.make_node("Greater", ["kind/power", "kind/strongest"], ["kind/powerful"]),
+        helper.make_node("Mul", [grey, "kind/witness"], ["kind/least_colour"]),
+        helper.make_node("GreaterOrEqual", [colour, "kind/least_colour"], ["kind/witnessed"]),
+        *all_of("powerful", "witnessed", name="strong"),
         helper.make_node("Or", ["kind/pale_so", "kind/coloured_so"], ["kind/finely"]),
         helper.make_node("Or", ["kind/finely", "kind/strong"], ["kind/either"]),
         *all_of("either", "there", name="one"),

@@ -24,6 +24,9 @@ Cameras' JPEGs leave at most 5.4 of 255 (63 photos). The network for unsmoothed 
 of simulated shots better whoever smoothed it: by 0.5 to 1.3 dB on average above this; and night shots, whose colours
 now and then are a little too coarse for COARSEST, by 1 to 6 dB."""
 
+WITNESS = 0.25
+"""Only with colour at least so many times as strong as its grey: strong grey alone may be texture."""
+
 COARSEST_LEANING, ROUNDING = 2.45, 0.999
 """Where the noise leans (see bent_noise.py), it is unsmoothed up to here, just short of all 56 JPEGs."""
 
@@ -81,7 +84,7 @@ def is_unsmoothed(table: NDArray[np.float32]) -> bool:
 def is_too_strong(table: NDArray[np.float32]) -> bool:
     """Return whether noise is as coarse as cameras leave it, but stronger (see STRONGEST_SMOOTHED)."""
     grey, _, colour, _ = (float(row.sum()) for row in table[0])
-    strong = grey > 0 and np.hypot(grey, colour) > STRONGEST_SMOOTHED * table.shape[2]
+    strong = 0 < WITNESS * grey <= colour and np.hypot(grey, colour) > STRONGEST_SMOOTHED * table.shape[2]
     return bool(strong and _kind_of(table) is NoiseKind.SMOOTHED)
 
 

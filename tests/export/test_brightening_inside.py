@@ -59,7 +59,6 @@ MENDED = {
     "cut off at black": cut_off_at_black(),
     "of no multiple of a window": NIGHT[96:400, 8:392],
     "stronger than cameras leave it": strong_and_coarse(),
-    "as strong, in grey": NIGHT[..., :1].repeat(3, axis=2),
 }
 OTHERS = {
     "white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE),
@@ -67,7 +66,7 @@ OTHERS = {
     "white noise and texture": gravel(),
     "white noise and coarse texture": cobbles(),
     "faint noise": night_photo(0.002)[0],
-    "grey": night_photo(0.005)[0][..., :1].repeat(3, axis=2),
+    "grey": NIGHT[..., :1].repeat(3, axis=2),
     "a drawing": eight_bit(np.where(dark_room() > 0.1, 0.8, 0.3)),
     "smaller than a window's block": NIGHT[:24, :40],
     "too small to tell": NIGHT[:8, :200],

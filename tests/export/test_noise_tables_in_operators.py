@@ -20,7 +20,7 @@ def tables() -> list[NDArray[np.float32]]:
     """Noise of any kind: strengths of rows, and how they change with the brightness."""
     rng = np.random.default_rng(1)
     found = []
-    for _ in range(400):
+    for _ in range(550):
         grey = np.exp(rng.uniform(np.log(0.5), np.log(25)))
         coarse, colour, coarse_colour = np.exp(rng.uniform(np.log([0.8, 0.05, 0.8]), np.log([2.5, 2.0, 3.5])))
         rows = grey * np.array([1, coarse, colour, colour * coarse_colour])
