@@ -20,6 +20,8 @@ from nsp_pipeline.cli.shared.exporting import require_training
 if TYPE_CHECKING:
     from torch import nn
 
+    from nsp_pipeline.calibration.together.train import TogetherSettings
+
 LOG = "log.csv"
 FROM_NOTHING, GOING_ON = 2e-3, 1e-3
 """The highest learning rates of students, and of those that were trained before."""
@@ -30,7 +32,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def main() -> None:
-    """Train what ships on one GPU: `train`, `mix` trainings of one base, `profile`, `join` several, `graphs` anew."""
+    """Train what ships on one GPU: `all` or a part; `mix` trainings of one base, `profile`, `join`, `graphs` anew."""
     require_training()
 
 
@@ -86,12 +88,63 @@ def main() -> None:
 @click.option("--seed", type=int, default=0)
 def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None, **options: Any) -> None:
     """Train students and estimator on SCENES, clean pictures without noise, and write their weights to OUT."""
+    from nsp_pipeline.calibration.together.train import TogetherSettings
+
+    base = options["base"]
+    settings = TogetherSettings(
+        seconds=options["seconds"],
+        counts=_counts(options["counts"]),
+        students=[name for name in options["students"].split(",") if name],
+        learning_rate=GOING_ON if base else FROM_NOTHING,
+        **{
+            name: options[name]
+            for name in ("parts", "side", "workers", "pooled", "noise", "base", "keep_estimator", "seed", "teachers")
+        },
+        estimator=base and base / "estimator.safetensors",
+        photo_crops=options["photo_crops"],
+        judge_every=options["judge_every"],
+    )
+    _train(scenes, photos, {out: settings}, options["device"], options["held_out"], threads)
+
+
+@main.command("all")
+@click.argument("scenes", type=FOLDER)
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--base", type=FOLDER, required=True, help="Weights to start from, as benchmarks/weights has them.")
+@click.option("--photos", type=FOLDER, required=True, help="Camera photos to learn from as they are, of 192×192 up.")
+@click.option("--seconds", type=int, default=540, show_default=True, help="Time to train, start included.")
+@click.option("--device", default="cuda", show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), default=14, show_default=True)
+@click.option("--share", type=float, default=1.0, show_default=True, help="Of the crops that a GPU takes at once.")
+@click.option("--parts", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option("--side", type=int, default=128, show_default=True, help="Of the crops, in pixels.")
+@click.option("--judge-every", type=int, default=75, show_default=True, help="Seconds; weights are saved then.")
+@click.option("--held-out", type=click.IntRange(min=2), default=10, show_default=True)
+def train_stages(scenes: Path, out: Path, photos: Path, device: str, held_out: int, **options: Any) -> None:
+    """Train the networks of `fast`, `standard` and `quality` for all kinds of noise, one kind after the other.
+
+    Their weights and log.csv come to OUT/white, OUT/unsmoothed and OUT/camera.
+    """
+    from nsp_pipeline.calibration.together.stages import all_stages
+
+    stages = all_stages(options.pop("base"), out, options.pop("seconds"), **options)
+    _train(scenes, photos, {out / name: settings for name, settings in stages.items()}, device, held_out, None)
+
+
+def _train(
+    scenes: Path,
+    photos: Path | None,
+    stages: Mapping[Path, "TogetherSettings"],
+    device: str,
+    held_out: int,
+    threads: int | None,
+) -> None:
+    """Train stage after stage, and write each one's weights and figures to its folder."""
     import torch
 
-    from nsp_pipeline.calibration.together.train import TogetherSettings, train_together
+    from nsp_pipeline.calibration.together.train import train_together
 
     begun = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
     if threads:
         torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = True
@@ -99,38 +152,31 @@ def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None,
     with ThreadPoolExecutor(16) as pool:
         pictures = list(pool.map(_read, sorted(scenes.iterdir())))
         shot = list(pool.map(_read, sorted(photos.iterdir()))) if photos else []
-    every = options["held_out"]
-    settings = TogetherSettings(
-        seconds=options["seconds"],
-        counts=_counts(options["counts"]),
-        students=[name for name in options["students"].split(",") if name],
-        learning_rate=GOING_ON if options["base"] else FROM_NOTHING,
-        **{
-            name: options[name]
-            for name in ("parts", "side", "workers", "pooled", "noise", "base", "keep_estimator", "seed", "teachers")
-        },
-        photo_crops=options["photo_crops"],
-        judge_every=options["judge_every"],
-    )
-    rows: list[dict[str, Any]] = []
-
-    def save(networks: Mapping[str, "nn.Module"], figures: dict[str, Any]) -> None:
-        _save(networks, out)
-        rows.append(figures)
-        with (out / LOG).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
     train_together(
-        [picture for number, picture in enumerate(pictures) if number % every],
-        [picture for number, picture in enumerate(pictures) if not number % every],
-        settings,
-        options["device"],
-        save=save,
+        [picture for number, picture in enumerate(pictures) if number % held_out],
+        [picture for number, picture in enumerate(pictures) if not number % held_out],
+        [(settings, _Saved(out)) for out, settings in stages.items()],
+        device,
         say=lambda message: click.echo(f"[{time.monotonic() - begun:6.1f}] {message}", err=True),
         photos=shot,
     )
+
+
+class _Saved:
+    """A stage's weights and figures in its folder."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._rows: list[dict[str, Any]] = []
+
+    def __call__(self, networks: Mapping[str, "nn.Module"], figures: dict[str, Any]) -> None:
+        self._out.mkdir(parents=True, exist_ok=True)
+        _save(networks, self._out)
+        self._rows.append(figures)
+        with (self._out / LOG).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(self._rows[0]))
+            writer.writeheader()
+            writer.writerows(self._rows)
 
 
 @main.command()

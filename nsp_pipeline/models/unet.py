@@ -7,7 +7,8 @@ Fine texture and noise look alike in a crop. What sets them apart is how noisy t
 network can be conditioned on a table of the noise at each brightness (see core/noise.py).
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from typing import Self
@@ -95,6 +96,17 @@ class UNet(Backbone):
         features = torch.nn.functional.conv2d(self._features(image, *noise), weight, bias, padding=1)
         return image + pixel_shuffle(features, FOLD)
 
+    @classmethod
+    def of_weights(cls, weights: Mapping[str, torch.Tensor], scale: int) -> Self:
+        """The network that a state dict is of, in float32; `scale` as it was made with.
+
+        Raises:
+            RuntimeError: it is of no network of this kind.
+        """
+        network = cls(*sizes_of(weights), scale, "noise_head.weight" in weights)
+        network.load_state_dict({key: part.float() for key, part in weights.items()})
+        return network
+
     def folded(self) -> Self:
         """Return a copy for inference; there is nothing to fold in."""
         return deepcopy(self)
@@ -133,6 +145,17 @@ class UNet(Backbone):
             reach += FOLD * 2**level * (convolutions + (1 if level else 0))
         cell = FOLD * 2**last
         return int(-(-reach // cell) * cell)
+
+
+def sizes_of(weights: Mapping[str, torch.Tensor]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Channels and pairs of each level of the U-Net that a state dict is of."""
+    channels: list[int] = []
+    pairs: list[int] = []
+    while (first := f"levels.{len(pairs)}.0.body.0.bias") in weights:
+        block = re.compile(rf"levels\.{len(pairs)}\.\d+\.body\.0\.bias")
+        channels.append(len(weights[first]))
+        pairs.append(sum(block.fullmatch(name) is not None for name in weights))
+    return tuple(channels), tuple(pairs)
 
 
 def noise_map(cells: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

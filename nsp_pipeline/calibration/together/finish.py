@@ -10,11 +10,10 @@ from safetensors.torch import load_file
 from nsp_pipeline.calibration.card import OTHERS, other_networks
 from nsp_pipeline.calibration.publish import InferenceChoice, MakeOnnx, Origin, publish
 from nsp_pipeline.calibration.student.settings import StudentSettings
-from nsp_pipeline.calibration.together.train import SIZES
 from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.core.noise_kind import NoiseKind
 from nsp_pipeline.models.registry import load_backbone
-from nsp_pipeline.models.unet import UNet
+from nsp_pipeline.models.unet import UNet, sizes_of
 from nsp_pipeline.profiles.bundle import (
     CARD_FILE,
     INNER_FILES,
@@ -87,16 +86,16 @@ def student_profile(
     """Write a student's profile.
 
     Args:
-        weights: NAME.safetensors; NAME says which of SIZES it has.
+        weights: NAME.safetensors, of a U-Net of any size.
         figures: `step`, `seconds` and the student's `loss` of its training.
 
     Raises:
         OutputError: the target exists or cannot be written.
         NspError: the exported graph does not agree with the network; nothing is written then.
     """
-    channels, pairs = SIZES[weights.stem]
-    network = UNet(channels, pairs, settings.scale, noise_conditioned=True)
-    network.load_state_dict({key: part.float() for key, part in load_file(weights).items()})
+    parts = load_file(weights)
+    channels, pairs = sizes_of(parts)
+    network = UNet.of_weights(parts, settings.scale)
     steps = int(figures["step"])
     trained = Trained(network.eval(), steps, steps, figures["seconds"], figures["loss"], None, None)
     fields = {

@@ -1,7 +1,8 @@
-"""A network that learns: its weights, their running average, and a step of the optimizer, which a GPU replays.
+"""A network that learns: its weights, their running average, and a step of the optimizers, which a GPU replays.
 
 Small networks wait for the processor that launches their kernels. So a GPU records a step once, as a CUDA graph, and
-replays it with other crops: nothing in a step may ask the GPU for a value.
+replays it with other crops: nothing in a step may ask the GPU for a value. And since one small network leaves most of
+a GPU idle, each has a stream of its own, beside those of others.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from nsp_pipeline.calibration.training.muon import Muon, kernels
 
 CLIP = 0.5
 SCALE = 2.0**12
@@ -21,7 +24,7 @@ REHEARSALS = 3
 
 
 class Learner:
-    """A network, its running average, and its optimizer."""
+    """A network, its running average, and its optimizers: Muon for kernels, Adam for the rest."""
 
     def __init__(
         self, network: nn.Module, loss: Callable[..., torch.Tensor], rate: float, decay: float, device: str
@@ -38,46 +41,62 @@ class Learner:
         # A graph reads them anew each time, where a number would be recorded for good.
         self._rate_now, self._moved = torch.zeros((), device=device), torch.ones((), device=device)
         rates: Any = self._rate_now
-        self._optimizer = torch.optim.Adam(
-            self._parameters, lr=rates, betas=BETAS, fused=self._on_gpu, capturable=self._on_gpu
-        )
+        between = kernels(self.network)
+        mine = {id(part) for part in between}
+        rest = [part for part in self._parameters if id(part) not in mine]
+        adam = torch.optim.Adam(rest, lr=rates, betas=BETAS, fused=self._on_gpu, capturable=self._on_gpu)
+        self._optimizers: list[torch.optim.Optimizer] = [adam, Muon(between, rates)] if between else [adam]
+        self._stream = torch.cuda.Stream() if self._on_gpu else None
         self._inputs: list[torch.Tensor] = []
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def learn(self, inputs: Sequence[torch.Tensor], rate_share: float) -> None:
-        """Take one step down the loss on these inputs, at this share of the highest rate; shapes stay the same."""
+        """Take one step down the loss on these inputs, at this share of the highest rate; shapes stay the same.
+
+        On a GPU the step is only on its way when this returns, and inputs are read until `catch_up`.
+        """
         self._steps += 1
-        self._rate_now.fill_(self._rate * rate_share)
-        self._moved.fill_(1 - min(self._decay, (1 + self._steps) / (10 + self._steps)))
-        if not self._on_gpu:
+        if self._stream is None:
+            self._adjust(rate_share)
             self._step(inputs)
             return
-        if self._graph is None:
-            self._record(inputs)
-            return
-        for held, new in zip(self._inputs, inputs, strict=True):
-            held.copy_(new)
-        self._graph.replay()
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            self._adjust(rate_share)
+            if self._graph is None:
+                self._record(inputs, self._stream)
+                return
+            for held, new in zip(self._inputs, inputs, strict=True):
+                held.copy_(new)
+            self._graph.replay()
 
-    def _record(self, inputs: Sequence[torch.Tensor]) -> None:
+    def catch_up(self) -> None:
+        """Let what comes after this on the GPU wait for all steps."""
+        if self._stream is not None:
+            torch.cuda.current_stream().wait_stream(self._stream)
+
+    def _adjust(self, rate_share: float) -> None:
+        self._rate_now.fill_(self._rate * rate_share)
+        self._moved.fill_(1 - min(self._decay, (1 + self._steps) / (10 + self._steps)))
+
+    def _record(self, inputs: Sequence[torch.Tensor], stream: "torch.cuda.Stream") -> None:
         self._inputs = [part.clone() for part in inputs]
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(REHEARSALS):
-                self._step(self._inputs)
-        torch.cuda.current_stream().wait_stream(aside)
+        for _ in range(REHEARSALS):
+            self._step(self._inputs)
+        torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=stream):
             self._step(self._inputs)
 
     def _step(self, inputs: Sequence[torch.Tensor]) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss = self._loss_of(self.network, *inputs)
         (loss * self._scale).backward()
         with torch.no_grad():
             self._tame()
-            self._optimizer.step()
+            for optimizer in self._optimizers:
+                optimizer.step()
             averaged: Any = list(self.average.parameters())
             moves: Any = torch._foreach_sub(self._parameters, averaged)
             torch._foreach_mul_(moves, self._moved)

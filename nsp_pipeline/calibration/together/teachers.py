@@ -2,7 +2,8 @@
 
 Told white noise as strong as what is coarse of a camera's noise, the network for white noise makes a camera's pictures
 as well as the one that was trained for them, errs elsewhere, and the mean of both is nearer to the truth than either
-(docs/quality.md). A student that starts as the one and learns what both find needs the time of one.
+(docs/quality.md). A student that starts as the one and learns what both find needs the time of one. Of noise that
+neither knows, it learns the truth.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,11 @@ from safetensors.torch import load_file
 
 from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.together.crops import Crops
+from nsp_pipeline.calibration.training.precision import half_precision
 from nsp_pipeline.core.noise import PATCH, TABLE_ROWS
-from nsp_pipeline.core.noise_kind import is_unsmoothed
+from nsp_pipeline.core.noise_kind import COARSEST, STRONGEST_SMOOTHED, is_unsmoothed
 from nsp_pipeline.models.unet import UNet
 from nsp_pipeline.noise.estimate import estimate_noise
-
-CAMERA_SIZE: tuple[Sequence[int], Sequence[int]] = (32, 64, 128), (1, 1, 2)
-WHITE_SIZE: tuple[Sequence[int], Sequence[int]] = (56, 80, 144), (1, 1, 2)
 
 COARSE_GREY = 1
 """The row of a noise table that white noise is told by."""
@@ -32,23 +31,39 @@ OF_ALIKE = (1.0, 1.0, 2**0.5, 2**0.5)
 
 
 class Teachers:
-    """What both networks make of crops, in the mean; the one for cameras' noise looks at them turned by 180° too."""
+    """What both networks make of crops, in the mean; each looks at them turned by 180° too."""
 
     def __init__(self, camera: Path, white: Path, device: str) -> None:
-        """Load the weights of two files, which are of CAMERA_SIZE and WHITE_SIZE."""
+        """Load the weights of two files, of U-Nets of any size."""
         self._camera, self._white = (
-            _loaded(path, size).to(device).eval().requires_grad_(False)
-            for path, size in ((camera, CAMERA_SIZE), (white, WHITE_SIZE))
+            UNet.of_weights(load_file(path), 2).to(device).eval().requires_grad_(False) for path in (camera, white)
         )
 
     @torch.no_grad()
-    def taught(self, crops: Crops) -> Crops:
-        """Crops whose clean pictures are what the teachers make of them, told the true noise."""
+    def taught(self, crops: Crops, true: int = 0) -> Crops:
+        """Crops whose clean pictures are what the teachers make of them, told the true noise.
+
+        The first so many have true clean pictures, which stay where the noise is none that the teachers know.
+        """
         noisy, table = crops.noisy, crops.table
-        turned = self._camera(noisy.flip(2, 3), table).flip(2, 3)
-        camera = (self._camera(noisy, table) + turned) / 2
-        sharp = ((camera + self._white(noisy, as_coarse_white(table))) / 2).clamp(0, 1)
-        return replace(crops, clean=halved(sharp), sharp=sharp, known=torch.ones_like(crops.known))
+        with half_precision(noisy.device.type):
+            found = _both_ways(self._camera, noisy, table) + _both_ways(self._white, noisy, as_coarse_white(table))
+        foreign = (is_foreign(table) & (torch.arange(len(table), device=table.device) < true)).view(-1, 1, 1, 1)
+        sharp = torch.where(foreign, crops.sharp, (found / 2).clamp(0, 1))
+        clean = torch.where(foreign, crops.clean, halved(sharp))
+        return replace(crops, clean=clean, sharp=sharp, known=torch.where(foreign, crops.known, 1.0))
+
+
+def _both_ways(network: UNet, noisy: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    turned = network(noisy.flip(2, 3), table).flip(2, 3)
+    found: torch.Tensor = (network(noisy, table) + turned).float() / 2
+    return found
+
+
+def is_foreign(table: torch.Tensor) -> torch.Tensor:
+    """Which tables (B, 4, 8) tell of noise that other networks make: stronger than cameras leave it, or unsmoothed."""
+    grey, _, colour, coarse_colour = table.clamp_min(0).sum(2).unbind(1)
+    return (torch.hypot(grey, colour) > STRONGEST_SMOOTHED * table.shape[2]) | (coarse_colour <= COARSEST * colour)
 
 
 def as_coarse_white(table: torch.Tensor) -> torch.Tensor:
@@ -97,9 +112,3 @@ class Photos:
 def _piece(photo: NDArray[np.uint8], side: int, place: Sequence[float]) -> NDArray[np.uint8]:
     top, left = (int(share * (length - side + 1)) for share, length in zip(place, photo.shape[:2], strict=True))
     return photo[top : top + side, left : left + side]
-
-
-def _loaded(path: Path, size: tuple[Sequence[int], Sequence[int]]) -> UNet:
-    network = UNet(size[0], size[1], 2, True)
-    network.load_state_dict({key: part.float() for key, part in load_file(path).items()})
-    return network

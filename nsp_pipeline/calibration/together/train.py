@@ -1,6 +1,7 @@
 """Train students of several sizes and the estimator on the same batches: drawing a crop costs as much as learning it.
 
-Students are told of most crops what the estimator, trained beside them, says at that moment.
+Students are told of most crops what the estimator, trained beside them, says at that moment. Several trainings may
+follow each other, for networks of several kinds: pictures are brought to the GPU once, and shots are made all the time.
 """
 
 import math
@@ -28,8 +29,8 @@ from nsp_pipeline.calibration.together.learner import Learner
 from nsp_pipeline.calibration.together.pool import ShotPool
 from nsp_pipeline.calibration.together.teachers import Photos, Teachers, take_tables_as_coarse_white
 from nsp_pipeline.calibration.together.tell import tell_tables, told_between
+from nsp_pipeline.calibration.training.precision import half_precision
 from nsp_pipeline.core.noise import PATCH, UNKNOWN
-from nsp_pipeline.engines.torch.engine import computes_in_bf16
 from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.noise_net import BLOCK, NoiseNet
 from nsp_pipeline.models.noise_net import FAINTEST as FAINTEST_LEVEL
@@ -84,9 +85,11 @@ class TogetherSettings:
     refresh_every: float = 2.0
     """Seconds between two times that new shots are fetched from the workers."""
     base: Path | None = None
-    """Folder with weights to start from, NAME.safetensors."""
+    """Folder with students' weights to start from, NAME.safetensors."""
+    estimator: Path | None = None
+    """Weights of the estimator to start from."""
     keep_estimator: bool = False
-    """Whether the estimator stays as it is in `base`."""
+    """Whether the estimator stays as it is."""
     teachers: tuple[Path, Path] | None = None
     """Weights of two networks whose results students learn instead of the clean pictures (see teachers.py). Students
     in `base` are then networks for white noise."""
@@ -103,45 +106,66 @@ class TogetherSettings:
         return sum(self.counts) + self.photo_crops
 
 
+Save = Callable[[Mapping[str, nn.Module], dict[str, Any]], None]
+"""Called with the averaged networks by name, and the figures of their judgement."""
+
+
 def train_together(
     scenes: Sequence[NDArray[np.uint8]],
     held_out: Sequence[NDArray[np.uint8]],
-    settings: TogetherSettings,
+    stages: Sequence[tuple[TogetherSettings, Save]],
     device: str,
     *,
-    save: Callable[[Mapping[str, nn.Module], dict[str, Any]], None],
     say: Callable[[str], None],
     photos: Sequence[NDArray[np.uint8]] = (),
 ) -> None:
-    """Train until the time is over.
+    """Train one stage after the other, each until its time is over; the start counts to the first.
 
     Args:
         scenes: clean pictures (H, W, 3) uint8; those smaller than two crops are left out.
         held_out: others to judge by.
-        save: called with the averaged networks by name, and the figures of their judgement.
+        stages: of crops of one side; what a stage saves, the next may start from.
         photos: (H, W, 3) uint8, no side shorter than a crop: what `photo_crops` are cut from.
 
     Raises:
         UsageError: the crops of a batch cannot be shared by its parts, or photos have no teachers.
     """
-    if settings.crops % settings.parts:
-        raise UsageError(f"{settings.crops} crops cannot be learnt from in {settings.parts} equal parts")
-    if settings.photo_crops and not (photos and settings.teachers and settings.keep_estimator):
-        raise UsageError("crops of photos need photos, teachers, and an estimator that stays as it is")
-    begun = time.monotonic()
-    pool = ShotPool(scenes, settings.side, settings.workers, settings.seed) if settings.counts[2] else None
+    for settings, _ in stages:
+        if settings.crops % settings.parts:
+            raise UsageError(f"{settings.crops} crops cannot be learnt from in {settings.parts} equal parts")
+        if settings.photo_crops and not (photos and settings.teachers and settings.keep_estimator):
+            raise UsageError("crops of photos need photos, teachers, and an estimator that stays as it is")
+    begun, first = time.monotonic(), stages[0][0]
+    shots = any(settings.counts[2] for settings, _ in stages)
+    pool = ShotPool(scenes, first.side, first.workers, first.seed) if shots else None
     try:
-        judged = HeldOut(held_out, settings.side, settings.judged, settings.seed)
+        judged = HeldOut(held_out, first.side, first.judged, first.seed)
         if pool:
-            pool.open_on(device, settings.pooled)
+            pool.open_on(device, first.pooled)
         say(f"held-out crops are made after {time.monotonic() - begun:.0f} s")
-        store = PictureStore(_copies(scenes, 2 * settings.side + MARGIN), 2 * settings.side + MARGIN, device)
+        store = PictureStore(_copies(scenes, 2 * first.side + MARGIN), 2 * first.side + MARGIN, device)
         say(f"pictures are in place after {time.monotonic() - begun:.0f} s")
-        seen = Photos.estimated(photos) if settings.photo_crops else None
-        _Together(store, pool, judged, settings, device, seen).run(begun, save, say)
+        seen = Photos.estimated(photos) if any(settings.photo_crops for settings, _ in stages) else None
+        for settings, save in stages:
+            _Together(store, pool, judged, settings, device, seen).run(begun, save, say)
+            begun = time.monotonic()
     finally:
         if pool:
             pool.close()
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the estimator, and what students learn from."""
+
+    of_noise: tuple[torch.Tensor, ...]
+    of_pictures: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def cut(cls, crops: Crops, told: torch.Tensor, mine: slice) -> "_Batch":
+        noisy = crops.noisy[mine].contiguous(memory_format=torch.channels_last)
+        pictures = (noisy, crops.clean[mine], crops.sharp[mine], crops.known[mine], told[mine])
+        return cls((noisy, crops.levels[mine]), pictures)
 
 
 class _Together:
@@ -154,7 +178,8 @@ class _Together:
         device: str,
         photos: Photos | None = None,
     ) -> None:
-        self._store, self._pool, self._judged, self._photos = store, pool, judged, photos
+        self._store, self._pool, self._judged = store, pool, judged
+        self._photos = photos if settings.photo_crops else None
         self._teachers = Teachers(*settings.teachers, device) if settings.teachers else None
         self._settings, self._device = settings, device
         torch.manual_seed(settings.seed)
@@ -169,22 +194,21 @@ class _Together:
             )
             for name in settings.students
         }
-        estimator = self._based(NoiseNet((16, 32, 48, 64, 64)), "estimator")
+        estimator = NoiseNet((16, 32, 48, 64, 64))
+        if settings.estimator:
+            _load(estimator, settings.estimator)
         self._estimator = Learner(estimator, estimator_loss, ESTIMATOR_RATE, 0.998, device)
+        self._learners = [*([] if settings.keep_estimator else [self._estimator]), *self._students.values()]
+        self._batches: list[_Batch] = []
         self._drawn = self.step = 0
 
     def _student(self, name: str) -> UNet:
         student = UNet(*SIZES[name], 2, True)
-        self._based(student, name)
-        if self._teachers and self._settings.base:
-            take_tables_as_coarse_white(student)
-        return student
-
-    def _based(self, network: nn.Module, name: str) -> nn.Module:
         if self._settings.base:
-            weights = load_file(self._settings.base / f"{name}.safetensors")
-            network.load_state_dict({key: part.float() for key, part in weights.items()})
-        return network
+            _load(student, self._settings.base / f"{name}.safetensors")
+            if self._teachers:
+                take_tables_as_coarse_white(student)
+        return student
 
     def run(
         self,
@@ -194,7 +218,7 @@ class _Together:
     ) -> None:
         """Step until the time is over, and judge and save now and then."""
         settings = self._settings
-        while self._pool and self._pool.made < 2 * sum(settings.counts):
+        while self._pool and settings.counts[2] and self._pool.made < 2 * sum(settings.counts):
             self._pool.refresh()
             time.sleep(0.1)
         first, last, started = time.monotonic(), time.monotonic(), time.monotonic() - begun
@@ -222,11 +246,14 @@ class _Together:
         return {name: learner.average for name, learner in {**self._students, "estimator": self._estimator}.items()}
 
     def _figures(self, passed: float) -> dict[str, Any]:
+        self._catch_up()
         pixels = self._drawn * self._settings.crops * self._settings.side**2
         figures: dict[str, Any] = {"seconds": passed, "step": self.step, "megapixels": pixels / 1e6}
         figures |= {"shots": self._pool.made} if self._pool else {}
-        learners = self._students if self._settings.keep_estimator else {"estimator": self._estimator, **self._students}
-        figures |= {f"loss {name}": float(learner.loss) for name, learner in learners.items()}
+        learners = {"estimator": self._estimator, **self._students}
+        figures |= {
+            f"loss {name}": float(learner.loss) for name, learner in learners.items() if learner in self._learners
+        }
         return figures | self._judged.judge(self._averages(), self._device)
 
     def _advance(self, way: float) -> None:
@@ -239,36 +266,33 @@ class _Together:
             crops = draw_crops(self._store, self._pool, settings.counts, self._rng, DRAWN[settings.noise])
             if self._photos:
                 crops = joined([crops, self._photos.draw(settings.photo_crops, settings.side, self._rng)])
+            self._estimator.catch_up()
             told = self._told(crops, way)
             if self._teachers:
-                crops = self._teachers.taught(crops)
+                crops = self._teachers.taught(crops, sum(settings.counts))
         self._drawn += 1
-        for part in range(settings.parts):
-            # Every so-many-th: crops of one kind lie side by side.
-            mine = slice(part, None, settings.parts)
-            if not settings.keep_estimator:
-                self._estimator.learn((crops.noisy[mine], crops.levels[mine]), rate)
-            given = crops.noisy[mine].contiguous(memory_format=torch.channels_last)
-            for learner in self._students.values():
-                learner.learn((given, crops.clean[mine], crops.sharp[mine], crops.known[mine], told[mine]), rate)
-            self.step += 1
+        self._catch_up()
+        # Every so-many-th: crops of one kind lie side by side. Kept until all have learnt from them.
+        parts = [slice(part, None, settings.parts) for part in range(settings.parts)]
+        self._batches = [_Batch.cut(crops, told, part) for part in parts]
+        for learner in self._learners:
+            for batch in self._batches:
+                learner.learn(batch.of_noise if learner is self._estimator else batch.of_pictures, rate)
+        self.step += settings.parts
+
+    def _catch_up(self) -> None:
+        for learner in self._learners:
+            learner.catch_up()
 
     def _told(self, crops: Crops, way: float) -> torch.Tensor:
         """What a student is told of each crop (B, 4, 8)."""
         told, rng = crops.table, self._rng
         share, kind = torch.rand(2, len(told), 1, 1, generator=rng, device=told.device)
-        if self._settings.base or way > self._settings.estimator_first:
+        if self._settings.estimator or way > self._settings.estimator_first:
             told = told_between(told, tell_tables(self._estimator.average, crops.noisy), MOST_ESTIMATED * share)
         error = torch.randn(*told.shape[:2], 1, generator=rng, device=told.device)
         told = told * torch.exp(TOLD_ERROR * error)
         return torch.where(kind < UNKNOWN_SHARE, torch.full_like(told, UNKNOWN), told)
-
-    def _half_precision(self) -> torch.autocast:
-        """float16 on a GPU; bfloat16 on processors that have instructions for it, where it takes half of the time."""
-        kind = torch.device(self._device).type
-        if kind == "cpu":
-            return torch.autocast(kind, torch.bfloat16, enabled=computes_in_bf16())
-        return torch.autocast(kind, torch.float16, cache_enabled=False)
 
     def _student_loss(
         self,
@@ -279,7 +303,7 @@ class _Together:
         known: torch.Tensor,
         told: torch.Tensor,
     ) -> torch.Tensor:
-        with self._half_precision():
+        with half_precision(self._device):
             estimate = network(noisy, told)
         estimate = estimate.float()
         loss = student_loss(estimate, noisy, clean, sharp, known)
@@ -308,6 +332,10 @@ def white_loss(estimate: torch.Tensor, noisy: torch.Tensor, clean: torch.Tensor)
     noise = ((noisy - clean) ** 2).mean((1, 2, 3)).sqrt() + 1 / 255
     left = LEFT * (noise / STRENGTH) ** POWER
     return (((halved(estimate) - clean) ** 2).mean((1, 2, 3)) / left**2).mean()
+
+
+def _load(network: nn.Module, path: Path) -> None:
+    network.load_state_dict({key: part.float() for key, part in load_file(path).items()})
 
 
 def _copies(scenes: Sequence[NDArray[np.uint8]], side: int) -> list[NDArray[np.uint8]]:

@@ -10,3 +10,11 @@ def autocast(device: str, settings: TrainingSettings) -> torch.autocast:
     """The context to run a network in; a processor without such instructions would emulate them, many times as slow."""
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=settings.bf16 and (kind != "cpu" or computes_in_bf16()))
+
+
+def half_precision(device: str) -> torch.autocast:
+    """float16 on a GPU; bfloat16 on processors that have instructions for it, where it takes half of the time."""
+    kind = torch.device(device).type
+    if kind == "cpu":
+        return torch.autocast(kind, torch.bfloat16, enabled=computes_in_bf16())
+    return torch.autocast(kind, torch.float16, cache_enabled=False)

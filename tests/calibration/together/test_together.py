@@ -1,5 +1,6 @@
 """Students and estimator trained at once: what they are told, what they learn from, and that they learn."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
         judged=3,
         refresh_every=0.0,
     )
-    train_together(_scenes(), _scenes(2), settings, "cpu", save=save, say=lambda message: None)
+    train_together(_scenes(), _scenes(2), [(settings, save)], "cpu", say=lambda message: None)
     assert saved[-1]["step"] == 6
     assert saved[-1]["megapixels"] == pytest.approx(3 * 6 * SIDE**2 / 1e6), "three batches of six crops, in halves"
     assert np.isfinite(saved[-1]["loss fast"])
@@ -124,10 +125,11 @@ def test_a_short_training_saves_every_network_and_goes_on_from_what_it_saved(tmp
         judge_every=1e9,
         judged=3,
         base=tmp_path,
+        estimator=tmp_path / "estimator.safetensors",
         learning_rate=1e-9,
     )
     first = saved[-1]["fast white10"]
-    train_together(_scenes(), _scenes(2), again, "cpu", save=save, say=lambda message: None)
+    train_together(_scenes(), _scenes(2), [(again, save)], "cpu", say=lambda message: None)
     assert saved[-1]["fast white10"] == pytest.approx(first, abs=0.02), "it started from the saved weights"
 
 
@@ -158,7 +160,7 @@ def test_errors_of_white_noise_count_by_what_is_usually_left_of_it() -> None:
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made() -> None:
     settings = TogetherSettings(counts=(3, 2, 0), parts=2)
     with pytest.raises(UsageError, match="5 crops cannot be learnt from in 2 equal parts"):
-        train_together([], [], settings, "cpu", save=lambda *_: None, say=lambda message: None)
+        train_together([], [], [(settings, lambda *_: None)], "cpu", say=lambda message: None)
 
 
 def test_a_step_goes_down_the_loss_and_one_that_is_not_finite_changes_nothing() -> None:
@@ -176,6 +178,44 @@ def test_a_step_goes_down_the_loss_and_one_that_is_not_finite_changes_nothing() 
     learner.learn((given, torch.full_like(wanted, float("nan"))), 0.0)
     assert all(torch.equal(part, before[key]) for key, part in network.state_dict().items())
     assert float(learner.loss) == mean
+
+
+def test_all_kinds_are_trained_in_one_go_and_what_they_save_starts_the_next_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+    from PIL import Image
+    from safetensors.torch import load_file, save_file
+
+    from nsp_pipeline.calibration.together import stages
+    from nsp_pipeline.calibration.together.train import SIZES
+    from nsp_pipeline.cli.together import main
+    from nsp_pipeline.models.unet import UNet
+
+    small = {name: dataclasses.replace(stage, students=stage.students[:1]) for name, stage in stages.STAGES.items()}
+    monkeypatch.setattr(stages, "STAGES", small)
+    monkeypatch.setattr(stages, "BEST", "fast")
+    base, out = tmp_path / "base", tmp_path / "out"
+    for folder, pictures in (("scenes", _scenes()), ("photos", _scenes(2))):
+        (tmp_path / folder).mkdir()
+        for number, picture in enumerate(pictures):
+            noise = np.random.default_rng(number).normal(0, 4, picture.shape) * (folder == "photos")
+            stored = (picture + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(stored).save(tmp_path / folder / f"{number}.jpg", quality=90)
+    for name in small:
+        (base / name).mkdir(parents=True)
+        save_file(UNet(*SIZES["fast"], 2, True).state_dict(), base / name / "fast.safetensors")
+    save_file(NoiseNet((16, 32, 48, 64, 64)).state_dict(), base / "estimator.safetensors")
+    save_file(UNet((32, 64, 128), (1, 1, 2), 2, True).state_dict(), base / "camera" / "teacher.safetensors")
+    arguments = ["all", str(tmp_path / "scenes"), str(out), "--base", str(base), "--photos", str(tmp_path / "photos")]
+    given = {"seconds": 3, "workers": 1, "share": 0.02, "parts": 1, "side": SIDE, "held-out": 3}
+    options = ["--device", "cpu", *(part for name, value in given.items() for part in (f"--{name}", str(value)))]
+    done = CliRunner().invoke(main, [*arguments, *options])
+    assert done.exit_code == 0, done.output
+    for name in small:
+        weights = load_file(out / name / "fast.safetensors")
+        assert all(torch.isfinite(part).all() for part in weights.values())
+        assert "loss fast" in (out / name / "log.csv").read_text()
 
 
 def test_mixed_weights_lie_on_the_way_and_become_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""All that ships, in one go: networks for white noise first, then for other unsmoothed noise, then for cameras' own.
+
+Networks for cameras' noise start as those for white noise (see teachers.py), so they come last, and meanwhile the
+processors simulate what cameras do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nsp_pipeline.calibration.together.train import TogetherSettings
+
+WHITE, UNSMOOTHED, CAMERA = "white", "unsmoothed", "camera"
+WEIGHTS = ".safetensors"
+TEACHER = "teacher"
+BEST = "quality"
+"""Of the networks for white noise, the one that teaches beside the teacher."""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    share: float
+    """Of the time."""
+    students: Sequence[str]
+    counts: tuple[int, int, int]
+    noise: str
+    learning_rate: float
+    photo_crops: int = 0
+
+
+STAGES: Mapping[str, _Stage] = {
+    WHITE: _Stage(0.55, ("fast", "standard", "quality"), (384, 0, 0), "white", 1e-3),
+    UNSMOOTHED: _Stage(0.17, ("fast", "standard"), (160, 160, 64), "unsmoothed", 1e-3),
+    CAMERA: _Stage(0.28, ("fast", "standard", "quality"), (0, 0, 240), "any", 1e-3, 144),
+}
+
+
+def all_stages(
+    base: Path, out: Path, seconds: float, *, parts: int, share: float, side: int, workers: int, judge_every: float
+) -> dict[str, TogetherSettings]:
+    """Settings of each stage, by its name.
+
+    Args:
+        base: weights to start from: `estimator` and STAGE/STUDENT, and the old network for cameras' noise as
+            `camera/teacher`.
+        out: where each stage's weights are saved, as STAGE/STUDENT.
+        parts: steps in which a batch is learnt from.
+        share: of the crops that STAGES has in a batch.
+    """
+    teachers = (base / CAMERA / f"{TEACHER}{WEIGHTS}", out / WHITE / f"{BEST}{WEIGHTS}")
+    return {
+        name: TogetherSettings(
+            seconds=seconds * stage.share,
+            counts=(round(share * stage.counts[0]), round(share * stage.counts[1]), round(share * stage.counts[2])),
+            parts=parts,
+            side=side,
+            workers=workers,
+            pooled=100_000,
+            students=stage.students,
+            learning_rate=stage.learning_rate,
+            judge_every=judge_every,
+            noise=stage.noise,
+            base=out / WHITE if name == CAMERA else base / name,
+            estimator=base / f"estimator{WEIGHTS}",
+            keep_estimator=True,
+            teachers=teachers if name == CAMERA else None,
+            photo_crops=round(share * stage.photo_crops),
+        )
+        for name, stage in STAGES.items()
+    }
