@@ -16,18 +16,23 @@ from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
 from nsp_pipeline.core.noise_kind import (
     ALIKE,
     AS_USUAL,
+    CERTAINLY,
     COARSER_THAN_COLOUR,
     COARSEST,
     COARSEST_GREY,
     COARSEST_LEANING,
     COARSEST_WHITE,
     COLOUR_OF_NOISE,
+    EVEN_COLOUR,
+    FAINT_COLOUR,
     HARDLY_COLOURED,
-    LEAST_COLOUR,
     MISJUDGED,
     MOST_COLOURED_WHITE,
+    RISE,
     ROUNDING,
     STRONGEST_SMOOTHED,
+    TELLING_COLOUR,
+    UNEVEN_COLOUR,
     USUAL_DOUBT,
     WITNESS,
 )
@@ -62,6 +67,11 @@ def _constant(values):
 
 
 STRONGEST_POWER = (STRONGEST_SMOOTHED * TABLE_NODES) ** 2
+CERTAINLY_MORE = CERTAINLY - 1
+FIRST_TELLING, TELLING_STEP = TELLING_COLOUR[0], TELLING_COLOUR[1] - TELLING_COLOUR[0]
+FIRST_FAINT, FAINT_STEP = FAINT_COLOUR[0], FAINT_COLOUR[1] - FAINT_COLOUR[0]
+FIRST_UNEVEN, UNEVEN_STEP = UNEVEN_COLOUR[0], UNEVEN_COLOUR[1] - UNEVEN_COLOUR[0]
+FIRST_OF_NOISE, OF_NOISE_STEP = COLOUR_OF_NOISE[0], COLOUR_OF_NOISE[1] - COLOUR_OF_NOISE[0]
 
 
 def _interpolation(to, nodes):
@@ -155,18 +165,25 @@ def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
     fine_colour, coarse_colour = op.Split(op.ReduceSum(colour, [0, 2], keepdims=0), num_outputs=2)
     fine = op.And(coarse_grey <= COARSEST_WHITE * fine_grey, coarse_colour <= COARSEST_WHITE * fine_colour)
     coloured = op.And(fine_colour >= HARDLY_COLOURED * fine_grey, fine_colour <= MOST_COLOURED_WHITE * fine_grey)
-    there = op.And(upright, fine_grey > 0.0)
-    even_colour = coarse_colour <= COARSEST_WHITE * fine_colour
-    telling = op.And(fine_colour >= LEAST_COLOUR * fine_grey, coarse_colour <= COLOUR_OF_NOISE * fine_colour)
-    coarse = coarse_grey > COARSEST_WHITE * fine_grey
-    coarser = coarse_grey * fine_colour > COARSER_THAN_COLOUR * coarse_colour * fine_grey
-    textured = op.And(telling, op.Or(op.And(even_colour, coarse), op.And(op.Not(even_colour), coarser)))
-    texture = op.And(there, textured)
-    changed = op.Or(texture, op.And(there, op.And(fine, coloured)))
+    there = op.And(upright, op.And(fine_grey > 0.0, fine_colour > 0.0))
+    alike = fine_colour >= ALIKE * fine_grey
+    of_grey = coarse_grey / op.Max(fine_grey, 1e-9)
+    of_colour = coarse_colour / op.Max(fine_colour, 1e-9)
+    strength = fine_colour / op.Max(fine_grey, 1e-9)
+    rising = op.Min(COARSER_THAN_COLOUR * of_colour, COARSEST_WHITE + RISE * (of_colour - EVEN_COLOUR))
+    least = op.Max(rising, op.Cast(COARSEST_WHITE, to=FLOAT32))
+    coarse = op.Clip((of_grey - least) / (CERTAINLY_MORE * least), 0.0, 1.0)
+    told = op.Clip((strength - FIRST_TELLING) / TELLING_STEP, 0.0, 1.0)
+    told = told * (1.0 - op.Clip((of_colour - FIRST_OF_NOISE) / OF_NOISE_STEP, 0.0, 1.0))
+    even = op.Clip((strength - FIRST_FAINT) / FAINT_STEP, 0.0, 1.0)
+    even = even * (1.0 - op.Clip((of_colour - FIRST_UNEVEN) / UNEVEN_STEP, 0.0, 1.0))
     misjudged = MISJUDGED * MISJUDGED * op.Max(doubt * doubt - USUAL_DOUBT * USUAL_DOUBT, 0.0)
-    weaker = SQRT_HALF * fine_colour / op.Max(fine_grey, 1e-9)
-    likely = grey * op.Pow(weaker, misjudged / (misjudged + AS_USUAL * AS_USUAL))
-    as_colour = op.Or(texture, fine_colour >= ALIKE * fine_grey)
+    mistake = misjudged / (misjudged + AS_USUAL * AS_USUAL) * even * (1.0 - coarse)
+    mistake = mistake * op.Cast(op.Not(alike), to=FLOAT32)
+    share = op.Max(coarse * told, mistake)
+    as_colour = op.And(op.And(fine, coloured), alike)
+    changed = op.And(there, op.Or(as_colour, share > 0.0))
+    likely = grey * op.Pow(op.Min(SQRT_HALF * strength, 1.0), share)
     as_told = op.Where(as_colour, op.Min(grey, colour * SQRT_HALF), likely)
     return op.Where(changed, op.Concat(as_told, colour, axis=1), found), changed
 

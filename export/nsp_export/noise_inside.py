@@ -74,7 +74,7 @@ def _check(made: bytes, content: bytes, multiple: int) -> None:
         image = photo_like(check_size(multiple, size))
         noise = estimate_noise(image[0].transpose(1, 2, 0))
         (estimated,) = told.run(["denoised"], {"image": image, NOISE_INPUT: noise.table})
-        estimate = recentred(image[0], estimated[0]) if noise.is_bent else estimated[0]
+        estimate = recentred(image[0], estimated[0]) if noise.own_means else estimated[0]
         weight = local_weight(image[0], estimate, noise, blind=False)
         expected = image[0] + weight * (noise.brightened(estimate) - image[0])
         (got,) = inside.run(["denoised"], {"image": image})

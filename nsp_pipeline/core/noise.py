@@ -61,9 +61,10 @@ class NoiseLevel:
     the variances that a noise table has the roots of. `unsure` (K, 4) is the relative error to be expected of those
     roots; None where it was not estimated. `share` (K,) says how much of the photo has each brightness; None: alike.
     `brightening` (65,) is by how much values of 0 to 1, in equal steps, are too dark because a tone curve has bent the
-    noise (see bent_noise.py); None: they are not. `known_share` is how much of it is what was known of the camera
-    beforehand, 0..1 (see noise_prior.py); None: nothing was, or there is no noise. `of_light`: whether it is that of
-    light, seen through a curve; even where it is as fine as white noise, it lies otherwise.
+    noise (see bent_noise.py); None: they are not. `own_means`: networks err in the mean of such noise, and the photo's
+    own local means are taken. `known_share` is how much of it is what was known of the camera beforehand, 0..1 (see
+    noise_prior.py); None: nothing was, or there is no noise. `of_light`: whether it is that of light, seen through a
+    curve; even where it is as fine as white noise, it lies otherwise.
     """
 
     brightness: NDArray[np.float32]
@@ -72,6 +73,7 @@ class NoiseLevel:
     unsure: NDArray[np.float32] | None = None
     share: NDArray[np.float32] | None = None
     brightening: NDArray[np.float32] | None = None
+    own_means: bool = False
     known_share: float | None = None
     of_light: bool = False
 
@@ -104,11 +106,6 @@ class NoiseLevel:
             piece = values[start : start + PIECE]
             piece[:] = piece + _between_equal_steps(piece, self.brightening)
         return found
-
-    @property
-    def is_bent(self) -> bool:
-        """Whether a tone curve may have bent the noise: networks then err in the mean, and the photo's own is taken."""
-        return self.brightening is not None
 
     @property
     def most_brightened(self) -> float:

@@ -38,11 +38,18 @@ ALIKE = 1.0
 """White noise whose colour is at least so many times as strong as its grey, and at most √2 times, is taken for alike in
 all channels, and its grey for overrated by so much: texture is mostly grey, and is taken for noise more easily."""
 
-COLOUR_OF_NOISE, COARSER_THAN_COLOUR, LEAST_COLOUR = 1.6, 1.35, 0.35
-"""Whatever smooths noise smooths its colours more. So grey that is COARSER_THAN_COLOUR, or coarse beside colours that
-are white, is texture: its grey is as strong as the colour says, where that is no coarser than the first, and at least
-LEAST_COLOUR times as strong as the grey seems. Of 700 simulated shots two with noise look like that, and the estimator
-doubts both."""
+COARSER_THAN_COLOUR, EVEN_COLOUR, RISE, CERTAINLY = 1.35, 1.1, 2.13, 1.2
+"""Whatever smooths noise smooths its colours more. So grey that is COARSER_THAN_COLOUR times as coarse as colour, or
+coarser than COARSEST_WHITE beside colour that is even (at most EVEN_COLOUR; from there to the first it rises by RISE),
+is texture, and certainly what is coarser by CERTAINLY again: its grey is then as strong as the colour says. Of 700
+simulated shots two with noise look like that, and the estimator doubts both."""
+
+TELLING_COLOUR, COLOUR_OF_NOISE = (0.25, 0.45), (1.45, 1.75)
+"""Colour says so the more, the stronger it is in parts of its grey, from nothing at the first to all at the second; and
+the less, the coarser it is."""
+
+FAINT_COLOUR, UNEVEN_COLOUR = (HARDLY_COLOURED, 0.25), (COARSEST_WHITE, 1.5)
+"""The same where the estimator doubts the grey of noise that is otherwise white."""
 
 AS_USUAL, MISJUDGED, USUAL_DOUBT = 0.5, 1.5, 0.05
 """Where its colour is weaker, the logarithm of how much stronger the grey is than white noise has it may be true, as
@@ -101,35 +108,48 @@ def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(kinds * np.array([1, 1, 1, share**2], np.float32), dtype=np.float32)
 
 
-def as_white(kinds: NDArray[np.float32], doubt: float = 0.0) -> NDArray[np.float32]:
+def as_white(kinds: NDArray[np.float32], doubt: float = 0.0, known: float = 0.0) -> NDArray[np.float32]:
     """Variances (K, TABLE_ROWS): of white noise, the grey nearly as strong as the colour says; others as they are.
 
-    So, too, where texture passes for coarse grey noise.
+    So, too, as far as texture passes for coarse grey noise.
 
     Args:
         doubt: by how much the logarithm of the grey noise of a typical block may be off (see noise/pooling.py).
+        known: how much of it was known of the camera beforehand, 0..1: of that nothing is texture.
     """
     grey, coarse_grey, colour, coarse_colour = (float(part) for part in np.sqrt(kinds).sum(0))
-    of_texture = _is_of_texture(grey, coarse_grey, colour, coarse_colour)
-    if not of_texture and _kind(grey, coarse_grey, colour, coarse_colour) is not NoiseKind.WHITE:
+    if grey <= 0 or colour <= 0:
         return kinds
-    if of_texture or colour >= ALIKE * grey:
+    if _kind(grey, coarse_grey, colour, coarse_colour) is NoiseKind.WHITE and colour >= ALIKE * grey:
         as_told = np.minimum(kinds[:, :2], kinds[:, 2:] / 2)
     else:
-        misjudged = MISJUDGED**2 * max(doubt**2 - USUAL_DOUBT**2, 0.0)
-        # Of two guesses at the logarithm, each counts by the inverse of its variance.
-        mistake = misjudged / (misjudged + AS_USUAL**2)
-        as_told = kinds[:, :2] * np.float32((colour / (2**0.5 * grey)) ** (2 * mistake))
+        coarse = _too_coarse(grey, coarse_grey, colour, coarse_colour)
+        told = _between(colour / grey, *TELLING_COLOUR) * (1 - _between(coarse_colour / colour, *COLOUR_OF_NOISE))
+        even = _between(colour / grey, *FAINT_COLOUR) * (1 - _between(coarse_colour / colour, *UNEVEN_COLOUR))
+        mistake = _mistaken(doubt) * even * (1 - coarse) if colour < ALIKE * grey else 0.0
+        share = max(coarse * told * (1 - known), mistake)
+        if share == 0:
+            return kinds
+        as_told = kinds[:, :2] * np.float32(min(1.0, colour / (2**0.5 * grey)) ** (2 * share))
     return np.concatenate([as_told, kinds[:, 2:]], axis=1)
 
 
-def _is_of_texture(grey: float, coarse_grey: float, colour: float, coarse_colour: float) -> bool:
-    """Whether what seems to be grey noise is texture, beside colour that tells how strong the noise is."""
-    if not colour >= LEAST_COLOUR * grey > 0 or coarse_colour > COLOUR_OF_NOISE * colour:
-        return False
-    if coarse_colour <= COARSEST_WHITE * colour:
-        return coarse_grey > COARSEST_WHITE * grey
-    return coarse_grey * colour > COARSER_THAN_COLOUR * coarse_colour * grey
+def _too_coarse(grey: float, coarse_grey: float, colour: float, coarse_colour: float) -> float:
+    """How certainly what seems to be grey noise is too coarse for it beside its colour, 0..1."""
+    of_colour = coarse_colour / colour
+    least = max(COARSEST_WHITE, min(COARSER_THAN_COLOUR * of_colour, COARSEST_WHITE + RISE * (of_colour - EVEN_COLOUR)))
+    return _between(coarse_grey / grey, least, CERTAINLY * least)
+
+
+def _mistaken(doubt: float) -> float:
+    """The share of noise that is alike in all channels: it and the estimate count by the inverse of their variances."""
+    misjudged = MISJUDGED**2 * max(doubt**2 - USUAL_DOUBT**2, 0.0)
+    return misjudged / (misjudged + AS_USUAL**2)
+
+
+def _between(value: float, first: float, last: float) -> float:
+    """How far on the way from the first to the last, 0..1."""
+    return min(max((value - first) / (last - first), 0.0), 1.0)
 
 
 def _kind_of(table: NDArray[np.float32]) -> NoiseKind:

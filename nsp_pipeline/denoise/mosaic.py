@@ -55,12 +55,13 @@ def denoise_mosaic(
 def noises_of(pictures: Sequence[NDArray[Any]]) -> list[NoiseLevel]:
     """The noise of each of a photo's pictures; they are brightened alike, or not at all, for their means are mixed."""
     noises = [estimate_noise(pixels) for pixels in pictures]
-    changes = [noise.brightening for noise in noises if noise.brightening is not None]
-    if not changes:
+    if not any(noise.own_means for noise in noises):
         return noises
-    if len(changes) < len(noises):
-        return [noise for noise in noises if not noise.is_bent][:1] * len(noises)
-    return [replace(noise, brightening=np.mean(changes, 0, dtype=np.float32)) for noise in noises]
+    changes = [noise.brightening for noise in noises if noise.brightening is not None]
+    if 0 < len(changes) < len(noises):
+        return [noise for noise in noises if noise.brightening is None][:1] * len(noises)
+    change = np.asarray(np.mean(changes, 0), dtype=np.float32) if changes else None
+    return [replace(noise, brightening=change, own_means=True) for noise in noises]
 
 
 def _seen(place: int, pictures: list[tuple[NDArray[Any], tuple[int, ...]]]) -> int:

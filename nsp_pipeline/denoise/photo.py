@@ -90,7 +90,7 @@ class InferenceSettings:
 
     def reach_for(self, noise: NoiseLevel) -> int:
         """Pixels around its own that blending looks at, on top of the network's halo, in a photo of that noise."""
-        return self.reach + (MEAN_RADIUS if noise.is_bent else 0)
+        return self.reach + (MEAN_RADIUS if noise.own_means else 0)
 
     @property
     def reach(self) -> int:
@@ -363,7 +363,7 @@ def _change(
     blind: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What is added to a noisy window, (C, h, w) as its estimate, as is wished; and how much of the change that is."""
-    if noise.is_bent:
+    if noise.own_means:
         there = noise_there(noisy, estimate, noise)
         # Networks have learnt from noise that is even on the curve, and take the dark for darker than it is.
         estimate = estimate + there * (recentred(noisy, estimate) - estimate)
@@ -372,7 +372,7 @@ def _change(
         weight = weight_of_change(seen, estimate, noise, blind=blind)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
-    whole = seen + there * (noise.brightened(estimate) - estimate) if noise.is_bent else seen
+    whole = seen + there * (noise.brightened(estimate) - estimate) if noise.own_means else seen
     if settings.look != NATURAL and settings.chroma is None:
         change = np.multiply(weight, whole, out=whole)
     else:

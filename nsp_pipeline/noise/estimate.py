@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.core.bent_noise import NODES
 from nsp_pipeline.core.blend import cell_means
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
 from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white, is_too_strong
@@ -71,7 +70,7 @@ def estimate_noise(
         estimator = load_estimator()
         if estimator is None:
             measured = measure_noise(pixels)
-            return with_prior(measured, prior) if prior else measured
+            return _with_own_means(with_prior(measured, prior) if prior else measured)
         network = estimator.network
     channels = pixels.shape[2]
     windows = cut_windows(pixels, most)
@@ -99,20 +98,25 @@ def estimate_noise(
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
     found = NoiseLevel(nodes, variance, kinds, likely_error(blocks).T, share)
-    if overlooked := measured_where_even(windows, found):
+    overlooked = measured_where_even(windows, found)
+    if overlooked:
         found = _at_nodes(overlooked, found)
     if prior:
         found = with_prior(found, prior)
     brightening = brightening_of(windows, found)
     assert found.kinds is not None
     if brightening is not None:
-        return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening)
-    if (kinds := as_white(found.kinds, grey_doubt(blocks))) is not found.kinds:
-        return replace(found, kinds=kinds, variance=_variance(kinds, channels))
-    if is_too_strong(found.table):
-        # Of what is cut off at black in it nothing is known: the photo's own local means are the best guess.
-        return replace(found, brightening=np.zeros(NODES, np.float32))
-    return found
+        return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening, own_means=True)
+    # What was measured where all is alike is no texture.
+    kinds = found.kinds if overlooked else as_white(found.kinds, grey_doubt(blocks), found.known_share or 0.0)
+    if kinds is not found.kinds:
+        found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
+    return _with_own_means(found)
+
+
+def _with_own_means(found: NoiseLevel) -> NoiseLevel:
+    """The same; what is cut off at black in strong noise nobody knows, and the photo's means are the best guess."""
+    return replace(found, own_means=True) if is_too_strong(found.table) else found
 
 
 def _variance(kinds: NDArray[np.float32], channels: int) -> NDArray[np.float32]:

@@ -86,10 +86,10 @@ def test_grey_that_the_estimator_doubts_counts_less_the_more_it_does() -> None:
     ("rows", "texture"),
     [
         ((10, 15, 5, 5.5), True),
-        ((10, 22, 5, 7.5), True),
+        ((10, 25, 5, 7), True),
         ((10, 18, 5, 7.5), False),
         ((10, 30, 5, 9), False),
-        ((10, 15, 3, 3.3), False),
+        ((10, 15, 2.4, 2.6), False),
         ((10, 12, 5, 7.5), False),
     ],
     ids=["white colour", "coarser than its colour", "hardly", "colour of a camera's", "of too little colour", "finer"],
@@ -97,8 +97,38 @@ def test_grey_that_the_estimator_doubts_counts_less_the_more_it_does() -> None:
 def test_grey_coarser_than_colour_is_texture(rows: tuple[float, float, float, float], texture: bool) -> None:
     kinds = (table(*rows)[0].T ** 2).astype(np.float32)
     told = np.sqrt(as_white(kinds)) * 255
-    expected = (rows[2] / 2**0.5, rows[3] / 2**0.5, *rows[2:]) if texture else rows
-    np.testing.assert_allclose(told[0], expected, rtol=1e-3)
+    share = rows[2] / 2**0.5 / rows[0] if texture else 1
+    np.testing.assert_allclose(told[0], (share * rows[0], share * rows[1], *rows[2:]), rtol=1e-3)
+
+
+def as_told(*rows: float, doubt: float = 0.3) -> float:
+    kinds = (table(*rows)[0].T ** 2).astype(np.float32)
+    return float(np.sqrt(as_white(kinds, doubt)[0, 0])) * 255
+
+
+@pytest.mark.parametrize("row", [1, 2, 3])
+@pytest.mark.parametrize("doubt", [0.05, 0.3])
+def test_what_is_told_of_texture_changes_little_where_the_table_does(row: int, doubt: float) -> None:
+    """Pieces of a photo whose noise looks nearly the same must not come out smooth here and noisy there."""
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        grey, colour = 10, float(rng.uniform(1, 9.9))
+        rows = np.array([grey, grey * rng.uniform(0.9, 2.6), colour, colour * rng.uniform(0.9, 1.9)])
+        ways = np.linspace(0.7, 1.4, 281)
+        told = []
+        for way in ways:
+            changed = rows.copy()
+            changed[row] = min(rows[row] * way, 9.9) if row == 2 else rows[row] * way
+            told.append(as_told(*changed, doubt=doubt))
+        assert np.abs(np.diff(np.log(told))).max() < 0.08
+
+
+def test_what_is_known_of_a_camera_is_no_texture() -> None:
+    kinds = (table(10, 15, 5, 5.5)[0].T ** 2).astype(np.float32)
+    told = [float(np.sqrt(as_white(kinds, 0.05, known)[0, 0])) * 255 for known in (0, 0.5, 1)]
+    assert told[0] == pytest.approx(5 / 2**0.5, rel=1e-3)
+    assert told[1] == pytest.approx((10 * 5 / 2**0.5) ** 0.5, rel=1e-3)
+    assert told[2] == pytest.approx(10, rel=1e-6)
 
 
 def test_what_is_stated_in_numbers_is_told_apart_too() -> None:

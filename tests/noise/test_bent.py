@@ -74,9 +74,9 @@ def test_the_two_greens_of_a_mosaic_are_brightened_alike() -> None:
     noisy, _ = night_photo()
     plain = eight_bit(curve(dark_room()))
     bent = noises_of([noisy, np.roll(noisy, 5, 0)])
-    assert bent[0].is_bent
+    assert bent[0].own_means
     assert np.array_equal(np.asarray(bent[0].brightening), np.asarray(bent[1].brightening))
-    assert not any(noise.is_bent for noise in noises_of([noisy, plain]))
+    assert not any(noise.own_means for noise in noises_of([noisy, plain]))
 
 
 def test_few_flat_places_tell_little() -> None:
@@ -110,11 +110,11 @@ def test_noise_stronger_than_cameras_leave_it_keeps_the_photos_own_means() -> No
     level = estimate_noise(photo)
     assert is_too_strong(level.table)
     assert is_unsmoothed(level.table)
-    assert (level.is_bent, level.most_brightened) == (True, 0.0)
+    assert (level.own_means, level.most_brightened) == (True, 0.0)
     clean = nsp.denoise(photo, "fast", engine="onnx", device="cpu")
     assert np.abs(clean.mean((0, 1)) - photo.mean((0, 1))).max() < 0.5
     faint = estimate_noise(eight_bit(dark + 0.2 * noise))
-    assert (is_too_strong(faint.table), faint.is_bent) == (False, False)
+    assert (is_too_strong(faint.table), faint.own_means) == (False, False)
 
 
 def test_dark_noise_cut_off_at_black_is_brightened_less() -> None:
