@@ -15,13 +15,14 @@ import pytest
 
 from nsp_pipeline.engines import choose
 from nsp_pipeline.engines.candidates import CANDIDATES, Candidate, EngineRequest
-from nsp_pipeline.engines.choose import open_engine
+from nsp_pipeline.engines.choose import open_engine, open_reference
 from nsp_pipeline.engines.measured import fastest, measure, speeds
 from nsp_pipeline.engines.measured.fastest import SOONEST, UNKNOWN, in_order, what_is_known
 from nsp_pipeline.engines.measured.speeds import Speed, SpeedKey, keep_speeds, known_speeds, speed_key
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.machine.apart import RefusedTrialError
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import find_profile
 
 ONNX, OPENVINO = CANDIDATES[-1], Candidate("openvino", "fp32", "cpu", asked_only=True, measured=True)
 MUCH = 1e6
@@ -106,17 +107,29 @@ def test_what_does_not_pay_is_not_measured(
     assert why == what_is_known(tiny_profile, "denoise", 1) == UNKNOWN
 
 
-@pytest.mark.parametrize(("megapixels", "first"), [(None, "openvino"), (0.3, "openvino"), (0.2, "onnx"), (0.0, "onnx")])
+@pytest.mark.parametrize(
+    ("name", "megapixels", "first"),
+    [
+        ("fast", None, "openvino"),
+        ("fast", 0.3, "openvino"),
+        ("fast", 0.2, "onnx"),
+        ("fast", 0.0, "onnx"),
+        ("quality", 0.2, "openvino"),
+        ("quality", 0.05, "onnx"),
+        ("dbsn", 0.05, "openvino"),
+    ],
+)
 def test_a_picture_of_a_moment_does_not_wait_for_another_engine_to_start(
-    tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch, megapixels: float | None, first: str
+    monkeypatch: pytest.MonkeyPatch, name: str, megapixels: float | None, first: str
 ) -> None:
     """Where the order of engines alone puts another one first, as on a CPU with bfloat16."""
+    profile = find_profile(name)
     asked = answering(monkeypatch)
     monkeypatch.setattr("nsp_pipeline.engines.openvino.engine.computes_in_bf16", lambda: True)
     request = EngineRequest(threads=1, megapixels=megapixels)
     in_bf16 = Candidate("openvino", "bf16", "cpu", measured=True)
-    reference = OnnxRuntimeEngine(tiny_profile, mode="denoise", threads=1)
-    candidates, why = in_order(tiny_profile, request, reference, [in_bf16, ONNX])
+    reference = open_reference(profile, mode="denoise")
+    candidates, why = in_order(profile, request, reference, [in_bf16, ONNX])
     assert candidates[0].engine == first
     assert len(candidates) == 2
     assert why == (SOONEST if first == "onnx" else UNKNOWN)

@@ -1,4 +1,4 @@
-"""A network that learns: its weights, their running average, and a step of the optimizers, which a GPU replays.
+"""A network that learns: its weights, their running average, and a step of the optimizer, which a GPU replays.
 
 Small networks wait for the processor that launches their kernels. So a GPU records a step once, as a CUDA graph, and
 replays it with other crops: nothing in a step may ask the GPU for a value. And since one small network leaves most of
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nsp_pipeline.calibration.training.muon import Muon, kernels
+from nsp_pipeline.calibration.training.muon import MuonWithAdam
 
 CLIP = 0.5
 SCALE = 2.0**12
@@ -24,7 +24,7 @@ REHEARSALS = 3
 
 
 class Learner:
-    """A network, its running average, and its optimizers: Muon for kernels, Adam for the rest."""
+    """A network, its running average, and its optimizer."""
 
     def __init__(
         self, network: nn.Module, loss: Callable[..., torch.Tensor], rate: float, decay: float, device: str
@@ -41,11 +41,7 @@ class Learner:
         # A graph reads them anew each time, where a number would be recorded for good.
         self._rate_now, self._moved = torch.zeros((), device=device), torch.ones((), device=device)
         rates: Any = self._rate_now
-        between = kernels(self.network)
-        mine = {id(part) for part in between}
-        rest = [part for part in self._parameters if id(part) not in mine]
-        adam = torch.optim.Adam(rest, lr=rates, betas=BETAS, fused=self._on_gpu, capturable=self._on_gpu)
-        self._optimizers: list[torch.optim.Optimizer] = [adam, Muon(between, rates)] if between else [adam]
+        self._optimizer = MuonWithAdam(self.network, rates, betas=BETAS, fused=self._on_gpu, capturable=self._on_gpu)
         self._stream = torch.cuda.Stream() if self._on_gpu else None
         self._inputs: list[torch.Tensor] = []
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -89,14 +85,12 @@ class Learner:
             self._step(self._inputs)
 
     def _step(self, inputs: Sequence[torch.Tensor]) -> None:
-        for optimizer in self._optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=True)
         loss = self._loss_of(self.network, *inputs)
         (loss * self._scale).backward()
         with torch.no_grad():
             self._tame()
-            for optimizer in self._optimizers:
-                optimizer.step()
+            self._optimizer.step()
             averaged: Any = list(self.average.parameters())
             moves: Any = torch._foreach_sub(self._parameters, averaged)
             torch._foreach_mul_(moves, self._moved)

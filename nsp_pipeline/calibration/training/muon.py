@@ -6,7 +6,7 @@ far to go gets there in a third of the steps (docs/quality.md).
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import nn
@@ -70,6 +70,42 @@ class Muon(torch.optim.Optimizer):
             state["mean"] = torch.zeros_like(weight)
         state["mean"].lerp_(gradient, 1 - MOMENTUM)
         return torch.lerp(gradient, state["mean"], MOMENTUM)
+
+
+class MuonWithAdam:
+    """Muon for a network's kernels and Adam for all else of it, to be used as one optimizer is."""
+
+    def __init__(self, network: nn.Module, lr: float | torch.Tensor, **of_adam: Any) -> None:
+        """`of_adam`: what else torch.optim.Adam is given."""
+        between = kernels(network)
+        chosen = {id(weight) for weight in between}
+        rest = [part for part in network.parameters() if id(part) not in chosen]
+        adam = torch.optim.Adam(rest, lr=lr, **of_adam)
+        self._both: list[torch.optim.Optimizer] = [adam, Muon(between, lr)] if between else [adam]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of both, whose learning rate is under "lr"."""
+        return [group for one in self._both for group in one.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        for one in self._both:
+            one.zero_grad(set_to_none=set_to_none)
+
+    def step(self) -> None:
+        """Take one step down the gradients."""
+        for one in self._both:
+            one.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs."""
+        return {str(number): one.state_dict() for number, one in enumerate(self._both)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken, with a network of the same kind."""
+        for number, one in enumerate(self._both):
+            one.load_state_dict(state[str(number)])
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

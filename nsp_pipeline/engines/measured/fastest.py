@@ -23,7 +23,8 @@ SMALL_WORK = 4.0
 """Megapixels; of less no network that ships takes so long, and it is not looked at more closely."""
 
 TINY = 0.25
-"""Megapixels that the reference, which is open already, has made before another engine is open."""
+"""Megapixels that the reference, which is open already, has made before another engine is open: of a network that sees
+every pixel, so many turned copies of it together."""
 
 SOONEST = "so little is made before another engine has started"
 
@@ -44,7 +45,11 @@ def in_order(
         return list(candidates), ""
     key = speed_key(profile, reference.info.mode, request.threads)
     speeds = known_speeds(key)
-    if not speeds and request.megapixels is not None and request.megapixels < TINY and CANDIDATES[-1] in candidates:
+    if (
+        not speeds
+        and _is_a_moment(profile, request.megapixels, blind=reference.info.blind)
+        and CANDIDATES[-1] in candidates
+    ):
         return [CANDIDATES[-1], *(one for one in candidates if one != CANDIDATES[-1])], SOONEST
     if not speeds and not _is_worth_it(request.megapixels, reference):
         return list(candidates), UNKNOWN
@@ -74,6 +79,11 @@ def what_is_known(profile: Profile, mode: str, threads: int | None) -> str:
     if not speeds:
         return UNKNOWN
     return _words(sorted(speeds, key=lambda speed: (bool(speed.trouble), speed.per_megapixel)))
+
+
+def _is_a_moment(profile: Profile, megapixels: float | None, *, blind: bool) -> bool:
+    """Whether the work before the run is less than it takes to start another engine."""
+    return megapixels is not None and not blind and megapixels * profile.spec.inference.self_ensemble < TINY
 
 
 def _installed(contenders: Sequence[Candidate]) -> list[Candidate]:

@@ -1,10 +1,12 @@
 """Muon: directions of equal size, and steps that go down."""
 
+from copy import deepcopy
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from nsp_pipeline.calibration.training.muon import Muon, kernels, orthogonal  # noqa: E402
+from nsp_pipeline.calibration.training.muon import Muon, MuonWithAdam, kernels, orthogonal  # noqa: E402
 from nsp_pipeline.models.unet import UNet  # noqa: E402
 
 
@@ -60,3 +62,26 @@ def test_kernels_are_those_between_features() -> None:
     names = {name for name, part in network.named_parameters() if id(part) in found}
     assert {"down.0.weight", "up.0.weight", "levels.0.0.body.0.weight", "after.0.body.2.weight"} <= names
     assert all("head" not in name and "tail" not in name and "bias" not in name for name in names)
+
+
+def test_with_adam_a_network_goes_on_from_where_it_was() -> None:
+    def step(network: UNet, optimizer: MuonWithAdam) -> None:
+        optimizer.zero_grad()
+        (network(torch.full((1, 3, 16, 16), 0.4)) - 0.6).square().mean().backward()
+        optimizer.step()
+
+    torch.manual_seed(4)
+    first = UNet((8, 16), (1, 1), 2)
+    one = MuonWithAdam(first, 1e-3)
+    step(first, one)
+    step(first, one)
+    second = UNet((8, 16), (1, 1), 2)
+    second.load_state_dict(first.state_dict())
+    other = MuonWithAdam(second, 1e-3)
+    other.load_state_dict(deepcopy(one.state_dict()))
+    for group in (*one.param_groups, *other.param_groups):
+        group["lr"] = 5e-4
+    step(first, one)
+    step(second, other)
+    for part, same in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(part, same)
