@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nsp_export.brightening_operators import as_white, too_strong
+from nsp_pipeline.core.noise import UNKNOWN
 from nsp_pipeline.core.noise_kind import as_white as as_white_here
 from nsp_pipeline.core.noise_kind import is_too_strong
 
@@ -43,6 +44,22 @@ def test_white_noise_and_texture_are_told_by_their_colour(doubt: float) -> None:
         assert bool(new) == (expected is not kinds)
         changed.append(bool(new))
     assert 40 < sum(changed) < 800
+
+
+def test_what_a_curve_has_bent_what_is_grey_and_what_is_unknown_stay_as_they_are() -> None:
+    session = opened(as_white)
+    names = [value.name for value in session.get_inputs()]
+    grey = np.zeros((1, 4, 8), np.float32)
+    grey[0, 0], grey[0, 1] = 6 / 255, 9 / 255
+    of_texture = np.repeat(np.array([10, 15, 5, 5.5], np.float32)[None, :, None] / 255, 8, 2)
+    kinds = (grey[0].T ** 2).astype(np.float32)
+    assert as_white_here(kinds, 0.3) is kinds
+    for table, upright in ((of_texture, False), (grey, True), (np.full((1, 4, 8), UNKNOWN, np.float32), True)):
+        told, new = session.run(
+            None, dict(zip(names, (table, np.array(0.3, np.float32), np.array(upright)), strict=True))
+        )
+        np.testing.assert_array_equal(told, table)
+        assert not new
 
 
 def test_noise_too_strong_for_a_camera_is_told_by_its_table() -> None:

@@ -8,9 +8,11 @@ import nsp_pipeline as nsp
 from nsp_pipeline.core.bent_noise import NODES
 from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.core.noise_kind import as_unsmoothed, is_too_strong, is_unsmoothed
+from nsp_pipeline.core.noise_prior import NoisePrior, level_of
 from nsp_pipeline.denoise.mosaic import noises_of
 from nsp_pipeline.denoise.plausible import require_its_colours
 from nsp_pipeline.errors import UntrustedResultError
+from nsp_pipeline.noise import estimate
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.estimate import estimate_noise
 
@@ -101,20 +103,49 @@ def test_texture_that_leans_is_no_noise() -> None:
     assert estimate_noise(eight_bit(picture + rng.normal(0, 2 / 255, picture.shape))).brightening is None
 
 
-def test_noise_stronger_than_cameras_leave_it_keeps_the_photos_own_means() -> None:
+def strong_photo(strength: float = 1.0, floor: float = 0.06) -> np.ndarray:
+    """Noise as coarse in its colours as cameras leave it, and stronger than they do."""
     rng = np.random.default_rng(3)
-    dark = 0.06 + 0.3 * dark_room()[:256, :320]
+    dark = floor + 0.3 * dark_room()[:256, :320]
     coarse = rng.normal(0, 0.1, (64, 80, 3)).repeat(4, 0).repeat(4, 1)
     noise = rng.normal(0, 0.04, (256, 320, 1)) + coarse - coarse.mean(2, keepdims=True)
-    photo = eight_bit(dark + noise)
+    return eight_bit(dark + strength * noise)
+
+
+def test_noise_stronger_than_cameras_leave_it_keeps_the_photos_own_means() -> None:
+    photo = strong_photo()
     level = estimate_noise(photo)
     assert is_too_strong(level.table)
     assert is_unsmoothed(level.table)
     assert (level.own_means, level.most_brightened) == (True, 0.0)
     clean = nsp.denoise(photo, "fast", engine="onnx", device="cpu")
     assert np.abs(clean.mean((0, 1)) - photo.mean((0, 1))).max() < 0.5
-    faint = estimate_noise(eight_bit(dark + 0.2 * noise))
+    faint = estimate_noise(strong_photo(0.2))
     assert (is_too_strong(faint.table), faint.own_means) == (False, False)
+
+
+def test_so_it_does_where_it_is_measured_or_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = strong_photo()
+    known = NoisePrior(level_of(estimate_noise(photo).table[0]), np.full((4, 8), 0.1))
+    prior = estimate_noise(photo, prior=known)
+    assert prior.known_share
+    assert prior.own_means
+    monkeypatch.setattr(estimate, "load_estimator", lambda: None)
+    measured = estimate_noise(np.tile(strong_photo(floor=0.4), (3, 3, 1)))
+    assert is_too_strong(measured.table)
+    assert measured.own_means
+
+
+def test_the_two_greens_of_a_mosaic_keep_their_own_means_together() -> None:
+    strong = strong_photo()
+    plain = eight_bit(dark_room()[:256, :320])
+    for pictures in ([strong, np.roll(strong, 5, 0)], [plain, strong], [strong, plain]):
+        noises = noises_of(pictures)
+        assert [noise.own_means for noise in noises] == [True, True]
+        assert all(noise.brightening is None for noise in noises)
+    bent, _ = night_photo()
+    both = noises_of([bent, strong])
+    assert all(noise.own_means and noise.brightening is None for noise in both)
 
 
 def test_dark_noise_cut_off_at_black_is_brightened_less() -> None:
