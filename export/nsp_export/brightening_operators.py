@@ -27,13 +27,13 @@ from nsp_pipeline.core.noise_kind import (
     FAINT_COLOUR,
     HARDLY_COLOURED,
     MISJUDGED,
-    MOST_COLOURED_WHITE,
     RISE,
     ROUNDING,
     STRONGEST_SMOOTHED,
     TELLING_COLOUR,
     UNEVEN_COLOUR,
     USUAL_DOUBT,
+    WHITE_BALANCED,
     WITNESS,
 )
 from nsp_pipeline.noise.bent import (
@@ -71,6 +71,7 @@ CERTAINLY_MORE = CERTAINLY - 1
 FIRST_TELLING, TELLING_STEP = TELLING_COLOUR[0], TELLING_COLOUR[1] - TELLING_COLOUR[0]
 FIRST_FAINT, FAINT_STEP = FAINT_COLOUR[0], FAINT_COLOUR[1] - FAINT_COLOUR[0]
 FIRST_UNEVEN, UNEVEN_STEP = UNEVEN_COLOUR[0], UNEVEN_COLOUR[1] - UNEVEN_COLOUR[0]
+FIRST_BALANCED, BALANCED_STEP = WHITE_BALANCED[0], WHITE_BALANCED[1] - WHITE_BALANCED[0]
 FIRST_OF_NOISE, OF_NOISE_STEP = COLOUR_OF_NOISE[0], COLOUR_OF_NOISE[1] - COLOUR_OF_NOISE[0]
 
 
@@ -163,10 +164,7 @@ def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
     grey, colour = op.Split(op.Max(found, 0.0), num_outputs=2, axis=1)
     fine_grey, coarse_grey = op.Split(op.ReduceSum(grey, [0, 2], keepdims=0), num_outputs=2)
     fine_colour, coarse_colour = op.Split(op.ReduceSum(colour, [0, 2], keepdims=0), num_outputs=2)
-    fine = op.And(coarse_grey <= COARSEST_WHITE * fine_grey, coarse_colour <= COARSEST_WHITE * fine_colour)
-    coloured = op.And(fine_colour >= HARDLY_COLOURED * fine_grey, fine_colour <= MOST_COLOURED_WHITE * fine_grey)
     there = op.And(upright, op.And(fine_grey > 0.0, fine_colour > 0.0))
-    alike = fine_colour >= ALIKE * fine_grey
     of_grey = coarse_grey / op.Max(fine_grey, 1e-9)
     of_colour = coarse_colour / op.Max(fine_colour, 1e-9)
     strength = fine_colour / op.Max(fine_grey, 1e-9)
@@ -177,15 +175,15 @@ def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
     told = told * (1.0 - op.Clip((of_colour - FIRST_OF_NOISE) / OF_NOISE_STEP, 0.0, 1.0))
     even = op.Clip((strength - FIRST_FAINT) / FAINT_STEP, 0.0, 1.0)
     even = even * (1.0 - op.Clip((of_colour - FIRST_UNEVEN) / UNEVEN_STEP, 0.0, 1.0))
+    even = even * (1.0 - op.Clip((strength - FIRST_BALANCED) / BALANCED_STEP, 0.0, 1.0))
     misjudged = MISJUDGED * MISJUDGED * op.Max(doubt * doubt - USUAL_DOUBT * USUAL_DOUBT, 0.0)
-    mistake = misjudged / (misjudged + AS_USUAL * AS_USUAL) * even * (1.0 - coarse)
-    mistake = mistake * op.Cast(op.Not(alike), to=FLOAT32)
+    mistaken = misjudged / (misjudged + AS_USUAL * AS_USUAL) * (1.0 - coarse)
+    mistake = even * op.Where(fine_colour >= ALIKE * fine_grey, op.Cast(1.0, to=FLOAT32), mistaken)
     share = op.Max(coarse * told, mistake)
-    as_colour = op.And(op.And(fine, coloured), alike)
-    changed = op.And(there, op.Or(as_colour, share > 0.0))
-    likely = grey * op.Pow(op.Min(SQRT_HALF * strength, 1.0), share)
-    as_told = op.Where(as_colour, op.Min(grey, colour * SQRT_HALF), likely)
-    return op.Where(changed, op.Concat(as_told, colour, axis=1), found), changed
+    changed = op.And(there, share > 0.0)
+    rows = op.ReduceSum(grey, [2], keepdims=1)
+    as_colour = op.Min(SQRT_HALF * op.ReduceSum(colour, [2], keepdims=1) / op.Max(rows, 1e-9), 1.0)
+    return op.Where(changed, op.Concat(grey * op.Pow(as_colour, share), colour, axis=1), found), changed
 
 
 @script()
@@ -230,9 +228,9 @@ def brightening(windows: WINDOWS, found: TABLE, share: SHARE, doubt: SCALAR):
     unsmoothed = ROUNDING * COARSEST * op.ReduceSum(colour) / op.Max(op.ReduceSum(coarse), 1e-9)
     fine_enough = op.ReduceSum(coarse) <= COARSEST_LEANING * op.ReduceSum(colour)
     kept = op.Where(op.And(bent, fine_enough), op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
-    told, changed = as_white(found * op.Pad(kept, LAST_ROW, 1.0), doubt, op.Not(bent))
+    told, _ = as_white(found * op.Pad(kept, LAST_ROW, 1.0), doubt, op.Not(bent))
     brighter = op.Cast(bent, to=FLOAT32) * certain * left * op.Squeeze(change, [0])
-    return told, brighter, op.Or(bent, op.And(too_strong(found), op.Not(op.Squeeze(changed))))
+    return told, brighter, op.Or(bent, too_strong(told))
 
 
 @script()

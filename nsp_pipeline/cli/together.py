@@ -167,10 +167,10 @@ class _Saved:
 
     def __init__(self, out: Path) -> None:
         self._out = out
+        out.mkdir(parents=True, exist_ok=True)
         self._rows: list[dict[str, Any]] = []
 
     def __call__(self, networks: Mapping[str, "nn.Module"], figures: dict[str, Any]) -> None:
-        self._out.mkdir(parents=True, exist_ok=True)
         _save(networks, self._out)
         self._rows.append(figures)
         with (self._out / LOG).open("w", newline="", encoding="utf-8") as file:

@@ -48,8 +48,8 @@ TELLING_COLOUR, COLOUR_OF_NOISE = (0.25, 0.45), (1.45, 1.75)
 """Colour says so the more, the stronger it is in parts of its grey, from nothing at the first to all at the second; and
 the less, the coarser it is."""
 
-FAINT_COLOUR, UNEVEN_COLOUR = (HARDLY_COLOURED, 0.25), (COARSEST_WHITE, 1.5)
-"""The same where the estimator doubts the grey of noise that is otherwise white."""
+FAINT_COLOUR, UNEVEN_COLOUR, WHITE_BALANCED = (HARDLY_COLOURED, 0.25), (COARSEST_WHITE, 1.5), (MOST_COLOURED_WHITE, 2.0)
+"""The same of noise that is otherwise white; and where colour becomes too strong for that."""
 
 AS_USUAL, MISJUDGED, USUAL_DOUBT = 0.5, 1.5, 0.05
 """Where its colour is weaker, the logarithm of how much stronger the grey is than white noise has it may be true, as
@@ -109,28 +109,28 @@ def as_unsmoothed(kinds: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def as_white(kinds: NDArray[np.float32], doubt: float = 0.0, known: float = 0.0) -> NDArray[np.float32]:
-    """Variances (K, TABLE_ROWS): of white noise, the grey nearly as strong as the colour says; others as they are.
+    """Variances (K, TABLE_ROWS): the grey of white noise nearly as strong as its colour says; others as they are.
 
     So, too, as far as texture passes for coarse grey noise.
 
     Args:
         doubt: by how much the logarithm of the grey noise of a typical block may be off (see noise/pooling.py).
-        known: how much of it was known of the camera beforehand, 0..1: of that nothing is texture.
+        known: how much of it was known of the camera beforehand, 0..1: that is as it is.
     """
-    grey, coarse_grey, colour, coarse_colour = (float(part) for part in np.sqrt(kinds).sum(0))
+    rows = np.sqrt(kinds).sum(0)
+    grey, coarse_grey, colour, coarse_colour = (float(part) for part in rows)
     if grey <= 0 or colour <= 0:
         return kinds
-    if _kind(grey, coarse_grey, colour, coarse_colour) is NoiseKind.WHITE and colour >= ALIKE * grey:
-        as_told = np.minimum(kinds[:, :2], kinds[:, 2:] / 2)
-    else:
-        coarse = _too_coarse(grey, coarse_grey, colour, coarse_colour)
-        told = _between(colour / grey, *TELLING_COLOUR) * (1 - _between(coarse_colour / colour, *COLOUR_OF_NOISE))
-        even = _between(colour / grey, *FAINT_COLOUR) * (1 - _between(coarse_colour / colour, *UNEVEN_COLOUR))
-        mistake = _mistaken(doubt) * even * (1 - coarse) if colour < ALIKE * grey else 0.0
-        share = max(coarse * told * (1 - known), mistake)
-        if share == 0:
-            return kinds
-        as_told = kinds[:, :2] * np.float32(min(1.0, colour / (2**0.5 * grey)) ** (2 * share))
+    coarse = _too_coarse(grey, coarse_grey, colour, coarse_colour)
+    told = _between(colour / grey, *TELLING_COLOUR) * (1 - _between(coarse_colour / colour, *COLOUR_OF_NOISE))
+    even = _between(colour / grey, *FAINT_COLOUR) * (1 - _between(coarse_colour / colour, *UNEVEN_COLOUR))
+    even *= 1 - _between(colour / grey, *WHITE_BALANCED)
+    mistake = even * (1.0 if colour >= ALIKE * grey else _mistaken(doubt) * (1 - coarse))
+    share = max(coarse * told, mistake) * (1 - known)
+    if share == 0:
+        return kinds
+    as_colour = np.minimum(rows[2:] / (2**0.5 * np.maximum(rows[:2], 1e-9)), 1)
+    as_told = kinds[:, :2] * (as_colour ** (2 * share)).astype(np.float32)
     return np.concatenate([as_told, kinds[:, 2:]], axis=1)
 
 

@@ -103,7 +103,10 @@ class UNet(Backbone):
         Raises:
             RuntimeError: it is of no network of this kind.
         """
-        network = cls(*sizes_of(weights), scale, "noise_head.weight" in weights)
+        channels, pairs = sizes_of(weights)
+        if not channels:
+            raise RuntimeError("these are no weights of a U-Net")
+        network = cls(channels, pairs, scale, "noise_head.weight" in weights)
         network.load_state_dict({key: part.float() for key, part in weights.items()})
         return network
 

@@ -13,7 +13,7 @@ from nsp_pipeline.engines.onnx.load import import_onnxruntime
 from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.models.graph import ImageToImage
 from nsp_pipeline.models.registry import build_backbone
-from nsp_pipeline.models.unet import UNet, noise_map
+from nsp_pipeline.models.unet import UNet, noise_map, sizes_of
 
 SIZES: dict[str, Any] = {"channels": [8, 12, 16], "pairs": [1, 1, 2], "scale": 2}
 TABLE = torch.full((1, TABLE_ROWS, TABLE_NODES), 0.03)
@@ -31,6 +31,16 @@ def test_untrained_it_returns_the_photo_enlarged() -> None:
     image = torch.rand(1, 3, 32, 48)
     with torch.inference_mode():
         assert torch.equal(UNet(**SIZES)(image), image.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_its_weights_say_what_network_it_is() -> None:
+    network, image = student(noise_conditioned=True), torch.rand(1, 3, 32, 40)
+    again = UNet.of_weights({key: part.double() for key, part in network.state_dict().items()}, 2)
+    with torch.inference_mode():
+        assert torch.equal(again(image, TABLE), network(image, TABLE))
+    assert sizes_of(student().state_dict()) == ((8, 12, 16), (1, 1, 2))
+    with pytest.raises(RuntimeError, match="no weights of a U-Net"):
+        UNet.of_weights({"tail.weight": torch.zeros(3)}, 2)
 
 
 def test_cell_means_are_the_means_of_the_output() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nsp_pipeline.calibration.training.muon import MuonWithAdam
+from nsp_pipeline.calibration.together.muon import MuonWithAdam
 
 CLIP = 0.5
 SCALE = 2.0**12
@@ -85,7 +85,7 @@ class Learner:
             self._step(self._inputs)
 
     def _step(self, inputs: Sequence[torch.Tensor]) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss = self._loss_of(self.network, *inputs)
         (loss * self._scale).backward()
         with torch.no_grad():

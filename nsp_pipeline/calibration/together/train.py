@@ -4,6 +4,7 @@ Students are told of most crops what the estimator, trained beside them, says at
 follow each other, for networks of several kinds: pictures are brought to the GPU once, and shots are made all the time.
 """
 
+import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -149,6 +150,7 @@ def train_together(
         for settings, save in stages:
             _Together(store, pool, judged, settings, device, seen).run(begun, save, say)
             begun = time.monotonic()
+            gc.collect()  # what has ended: its networks and graphs hold each other
     finally:
         if pool:
             pool.close()

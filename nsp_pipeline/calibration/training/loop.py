@@ -20,7 +20,6 @@ from torch.optim.swa_utils import AveragedModel
 from nsp_pipeline.calibration.training.checkpoint import load_checkpoint, save_checkpoint
 from nsp_pipeline.calibration.training.judge import Judgement, Verdict, compare
 from nsp_pipeline.calibration.training.log import TrainingLog
-from nsp_pipeline.calibration.training.muon import MuonWithAdam
 from nsp_pipeline.calibration.training.ranks import Ranks
 from nsp_pipeline.calibration.training.settings import TrainingSettings
 from nsp_pipeline.errors import OutputError, UsageError
@@ -143,7 +142,7 @@ def train(
     base: Backbone | None = None,
     run: RunOptions = RunOptions(),
 ) -> Trained:
-    """Train a backbone, and return the best of the averaged weights (EMA) on held-out photos.
+    """Train a backbone with Adam, and return the best of the averaged weights (EMA) on held-out photos.
 
     Args:
         objective: what to learn, prepared on the torch device of `run`.
@@ -238,8 +237,7 @@ class _Training:
             # Not on a CPU: 95 s to compile the network of `camera-scratch`, and steps no more than 6 % quicker.
             self._stepped = cast(nn.Module, torch.compile(self._stepped))
         self._averaged = AveragedModel(self._network, avg_fn=_running_average(settings.ema_decay))
-        made = MuonWithAdam(self._network, settings.learning_rate) if settings.optimizer == "muon" else None
-        self._optimizer = made or torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
 
         self.step = 0
         self.steps = settings.steps

@@ -27,8 +27,6 @@ class TrainingSettings(BaseModel):
     """Share of the steps at the end over which the rate of a trapezoid falls."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     """Decay of the running average of the weights that becomes the profile; 0 keeps the last weights."""
-    optimizer: Literal["adam", "muon"] = "adam"
-    """Adam, as in the paper, or for kernels Muon, which gets a U-Net farther in as many steps (see muon.py)."""
     clip: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of a step's gradient; None leaves it as it is, as the paper does."""
     bf16: bool = True

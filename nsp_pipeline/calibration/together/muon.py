@@ -83,33 +83,19 @@ class MuonWithAdam:
         adam = torch.optim.Adam(rest, lr=lr, **of_adam)
         self._both: list[torch.optim.Optimizer] = [adam, Muon(between, lr)] if between else [adam]
 
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Those of both, whose learning rate is under "lr"."""
-        return [group for one in self._both for group in one.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:
         """Forget all gradients."""
         for one in self._both:
-            one.zero_grad(set_to_none=set_to_none)
+            one.zero_grad(set_to_none=True)
 
     def step(self) -> None:
         """Take one step down the gradients."""
         for one in self._both:
             one.step()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that a resumed training needs."""
-        return {str(number): one.state_dict() for number, one in enumerate(self._both)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken, with a network of the same kind."""
-        for number, one in enumerate(self._both):
-            one.load_state_dict(state[str(number)])
-
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """Matrices (N, R, C) with the same singular vectors, and singular values of 0.7 to 1.2; those of 0 stay 0."""
+    """Matrices (N, R, C) with the same singular vectors, and values mostly of 0.7 to 1.2; those of 0 stay 0."""
     first, third, fifth = QUINTIC
     found: torch.Tensor = matrices / (matrices.flatten(1).norm(dim=1) + 1e-7).view(-1, 1, 1)
     tall = found.shape[1] > found.shape[2]
