@@ -31,6 +31,7 @@ from nsp_pipeline.core.noise_kind import (
     ROUNDING,
     STRONGEST_SMOOTHED,
     TELLING_COLOUR,
+    TINIEST,
     UNEVEN_COLOUR,
     USUAL_DOUBT,
     WHITE_BALANCED,
@@ -181,8 +182,7 @@ def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
     mistake = even * op.Where(fine_colour >= ALIKE * fine_grey, op.Cast(1.0, to=FLOAT32), mistaken)
     share = op.Max(coarse * told, mistake)
     changed = op.And(there, share > 0.0)
-    rows = op.ReduceSum(grey, [2], keepdims=1)
-    as_colour = op.Min(SQRT_HALF * op.ReduceSum(colour, [2], keepdims=1) / op.Max(rows, 1e-9), 1.0)
+    as_colour = op.Min(SQRT_HALF * colour / op.Max(grey, TINIEST), 1.0)
     return op.Where(changed, op.Concat(grey * op.Pow(as_colour, share), colour, axis=1), found), changed
 
 

@@ -48,6 +48,9 @@ TELLING_COLOUR, COLOUR_OF_NOISE = (0.25, 0.45), (1.45, 1.75)
 """Colour says so the more, the stronger it is in parts of its grey, from nothing at the first to all at the second; and
 the less, the coarser it is."""
 
+TINIEST = 1e-9
+"""Of noise in 0..1: what it is divided by, at least."""
+
 FAINT_COLOUR, UNEVEN_COLOUR, WHITE_BALANCED = (HARDLY_COLOURED, 0.25), (COARSEST_WHITE, 1.5), (MOST_COLOURED_WHITE, 2.0)
 """The same of noise that is otherwise white; and where colour becomes too strong for that."""
 
@@ -117,8 +120,7 @@ def as_white(kinds: NDArray[np.float32], doubt: float = 0.0, known: float = 0.0)
         doubt: by how much the logarithm of the grey noise of a typical block may be off (see noise/pooling.py).
         known: how much of it was known of the camera beforehand, 0..1: that is as it is.
     """
-    rows = np.sqrt(kinds).sum(0)
-    grey, coarse_grey, colour, coarse_colour = (float(part) for part in rows)
+    grey, coarse_grey, colour, coarse_colour = (float(part) for part in np.sqrt(kinds).sum(0))
     if grey <= 0 or colour <= 0:
         return kinds
     coarse = _too_coarse(grey, coarse_grey, colour, coarse_colour)
@@ -129,8 +131,8 @@ def as_white(kinds: NDArray[np.float32], doubt: float = 0.0, known: float = 0.0)
     share = max(coarse * told, mistake) * (1 - known)
     if share == 0:
         return kinds
-    as_colour = np.minimum(rows[2:] / (2**0.5 * np.maximum(rows[:2], 1e-9)), 1)
-    as_told = kinds[:, :2] * (as_colour ** (2 * share)).astype(np.float32)
+    as_colour = np.minimum(kinds[:, 2:] / (2 * np.maximum(kinds[:, :2], TINIEST**2)), 1)
+    as_told = kinds[:, :2] * as_colour ** np.float32(share)
     return np.concatenate([as_told, kinds[:, 2:]], axis=1)
 
 
