@@ -98,8 +98,7 @@ def estimate_noise(
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
     found = NoiseLevel(nodes, variance, kinds, likely_error(blocks).T, share)
-    overlooked = measured_where_even(windows, found)
-    if overlooked:
+    if overlooked := measured_where_even(windows, found):
         found = _at_nodes(overlooked, found)
     if prior:
         found = with_prior(found, prior)
@@ -107,9 +106,7 @@ def estimate_noise(
     assert found.kinds is not None
     if brightening is not None:
         return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening, own_means=True)
-    # What was measured where all is alike is no texture.
-    kinds = found.kinds if overlooked else as_white(found.kinds, grey_doubt(blocks), found.known_share or 0.0)
-    if kinds is not found.kinds:
+    if (kinds := as_white(found.kinds, grey_doubt(blocks), found.known_share or 0.0)) is not found.kinds:
         found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
     return _with_own_means(found)
 
