@@ -21,7 +21,7 @@ from nsp_pipeline.core.noise import (
 )
 from nsp_pipeline.noise.bent import COLOURED
 
-STRONG, OVERLOOKED = 6 / 255, 1.25
+STRONG, OVERLOOKED = 6 / 255, 1.1
 """What is measured counts where it is as strong as this, and so many times what the network says."""
 
 CALMEST, CALM, MEDIAN = 0.05, 0.25, 0.5
