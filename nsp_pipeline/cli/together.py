@@ -16,6 +16,7 @@ import click
 
 from nsp_pipeline.cli.main import run_command
 from nsp_pipeline.cli.shared.exporting import require_training
+from nsp_pipeline.cli.shared.quantities import NumberType
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,7 +116,9 @@ def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None,
 @click.option("--seconds", type=int, default=540, show_default=True, help="Time to train, start included.")
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=14, show_default=True)
-@click.option("--share", type=float, default=1.0, show_default=True, help="Of the crops that a GPU takes at once.")
+@click.option(
+    "--share", type=NumberType(0.001, 10), default=1.0, show_default=True, help="Of the crops that a GPU takes at once."
+)
 @click.option("--parts", type=click.IntRange(min=1), default=24, show_default=True)
 @click.option("--side", type=int, default=128, show_default=True, help="Of the crops, in pixels.")
 @click.option("--judge-every", type=int, default=75, show_default=True, help="Seconds; weights are saved then.")

@@ -170,7 +170,7 @@ def test_reading_and_judging_count_in_the_time(tmp_path: Path, arguments: list[s
         "def slow(cut):\n    time.sleep(2.4)\n    return measure(cut)\n"
         "survey.measure_patches = slow\n"
         "from nsp_pipeline.calibration.training.loop import _Training; advance = _Training.advance\n"
-        "def slowly(training):\n    time.sleep(0.6)\n    return advance(training)\n"
+        "def slowly(training):\n    time.sleep(1.5)\n    return advance(training)\n"
         "_Training.advance = slowly"
     )
     done = finish(start_training(*arguments, "--max-time", "6s", first=slow))
