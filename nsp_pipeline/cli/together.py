@@ -115,14 +115,24 @@ def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None,
 @click.option("--photos", type=FOLDER, required=True, help="Camera photos to learn from as they are, of 192×192 up.")
 @click.option("--seconds", type=int, default=540, show_default=True, help="Time to train, start included.")
 @click.option("--device", default="cuda", show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), default=14, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=14, show_default=True, help="Processes that simulate cameras."
+)
 @click.option(
     "--share", type=NumberType(0.001, 10), default=1.0, show_default=True, help="Of the crops that a GPU takes at once."
 )
-@click.option("--parts", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option(
+    "--parts", type=click.IntRange(min=1), default=24, show_default=True, help="Steps in which a batch is learnt from."
+)
 @click.option("--side", type=int, default=128, show_default=True, help="Of the crops, in pixels.")
 @click.option("--judge-every", type=int, default=75, show_default=True, help="Seconds; weights are saved then.")
-@click.option("--held-out", type=click.IntRange(min=2), default=10, show_default=True)
+@click.option(
+    "--held-out",
+    type=click.IntRange(min=2),
+    default=10,
+    show_default=True,
+    help="Every so-many-th scene is kept to judge by.",
+)
 def train_stages(scenes: Path, out: Path, photos: Path, device: str, held_out: int, **options: Any) -> None:
     """Train the networks of `fast`, `standard` and `quality` for all kinds of noise, one kind after the other.
 

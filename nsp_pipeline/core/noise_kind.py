@@ -54,7 +54,7 @@ TINIEST = 1e-9
 FAINT_COLOUR, UNEVEN_COLOUR, WHITE_BALANCED = (HARDLY_COLOURED, 0.25), (COARSEST_WHITE, 1.5), (MOST_COLOURED_WHITE, 2.0)
 """The same of noise that is otherwise white; and where colour becomes too strong for that."""
 
-AS_USUAL, MISJUDGED, USUAL_DOUBT = 0.5, 2.0, 0.05
+AS_USUAL, MISJUDGED, USUAL_DOUBT = 0.5, 2.0, 0.08
 """Where its colour is weaker, the logarithm of how much stronger the grey is than white noise has it may be true, as
 far as that usually is (AS_USUAL), or texture. The grey of photos of which the estimator doubts all blocks is off by
 MISJUDGED times that doubt, what it always has (USUAL_DOUBT) apart: so in textured pieces of 50 scenes."""

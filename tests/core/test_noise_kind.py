@@ -73,7 +73,7 @@ def test_white_noise_is_as_strong_in_grey_as_its_colour_says(
 
 def test_grey_that_the_estimator_doubts_counts_less_the_more_it_does() -> None:
     kinds = (table(10, 10.5, 7.07, 7.5)[0].T ** 2).astype(np.float32)
-    told = [float(np.sqrt(as_white(kinds, doubt)[0, 0])) * 255 for doubt in (0.0, 0.1, 0.3, 0.6, 1e6)]
+    told = [float(np.sqrt(as_white(kinds, doubt)[0, 0])) * 255 for doubt in (0.0, 0.13, 0.3, 0.6, 1e6)]
     assert told[0] == pytest.approx(10, rel=1e-3)
     assert 10 > told[1] > told[2] > told[3] > told[4]
     assert told[1] > 9, "as sure as it mostly is"
@@ -99,6 +99,12 @@ def test_grey_coarser_than_colour_is_texture(rows: tuple[float, float, float, fl
     told = np.sqrt(as_white(kinds)) * 255
     expected = (rows[2] / 2**0.5, rows[3] / 2**0.5, *rows[2:]) if texture else rows
     np.testing.assert_allclose(told[0], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [(10, 22, 5, 7.5), (10, 15, 3, 3.3)], ids=["a little coarser", "of little colour"])
+def test_what_may_be_texture_or_not_is_told_between_both(rows: tuple[float, float, float, float]) -> None:
+    told = as_told(*rows, doubt=0.0)
+    assert 1.15 * rows[2] / 2**0.5 < told < 0.85 * rows[0]
 
 
 def as_told(*rows: float, doubt: float = 0.3) -> float:

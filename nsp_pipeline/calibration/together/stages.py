@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nsp_pipeline.calibration.together.train import TogetherSettings
+from nsp_pipeline.errors import UsageError
 
 WHITE, UNSMOOTHED, CAMERA = "white", "unsmoothed", "camera"
 WEIGHTS = ".safetensors"
@@ -46,8 +47,16 @@ def all_stages(
         out: where each stage's weights are saved, as STAGE/STUDENT.
         parts: steps in which a batch is learnt from.
         share: of the crops that STAGES has in a batch.
+
+    Raises:
+        UsageError: weights that a stage starts from are not in `base`.
     """
     teachers = (base / CAMERA / f"{TEACHER}{WEIGHTS}", out / WHITE / f"{BEST}{WEIGHTS}")
+    first = [base / kind / f"{name}{WEIGHTS}" for kind in (WHITE, UNSMOOTHED) for name in STAGES[kind].students]
+    for file in (base / f"estimator{WEIGHTS}", teachers[0], *first):
+        # Now, and not when a GPU has worked for minutes.
+        if not file.is_file():
+            raise UsageError(f"{file} is missing: training starts from it")
     return {
         name: TogetherSettings(
             seconds=seconds * stage.share,

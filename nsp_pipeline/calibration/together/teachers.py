@@ -20,6 +20,7 @@ from nsp_pipeline.calibration.together.crops import Crops
 from nsp_pipeline.calibration.training.precision import half_precision
 from nsp_pipeline.core.noise import PATCH, TABLE_ROWS
 from nsp_pipeline.core.noise_kind import COARSEST, STRONGEST_SMOOTHED, is_unsmoothed
+from nsp_pipeline.errors import UsageError
 from nsp_pipeline.models.unet import UNet
 from nsp_pipeline.noise.estimate import estimate_noise
 
@@ -90,9 +91,15 @@ class Photos:
 
     @classmethod
     def estimated(cls, pixels: Sequence[NDArray[np.uint8]]) -> "Photos":
-        """Photos with what the estimator says of each as a whole, without those whose noise no camera has smoothed."""
+        """Photos with what the estimator says of each as a whole, without those whose noise no camera has smoothed.
+
+        Raises:
+            UsageError: none is left.
+        """
         tables = [estimate_noise(photo).table for photo in pixels]
         fitting = [bool(table.max() > 0 and not is_unsmoothed(table)) for table in tables]
+        if not any(fitting):
+            raise UsageError("none of the photos has noise as cameras leave it in their JPEGs; give others")
         kept = np.concatenate([table for table, fits in zip(tables, fitting, strict=True) if fits])
         return cls([photo for photo, fits in zip(pixels, fitting, strict=True) if fits], torch.from_numpy(kept))
 

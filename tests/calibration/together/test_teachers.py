@@ -117,6 +117,8 @@ def test_photos_are_cut_and_told_as_a_whole_and_unsmoothed_ones_are_left_out() -
     drawn = np.full_like(smoothed, 90)
     photos = Photos.estimated([white, smoothed, drawn])
     assert len(photos.pixels) == len(photos.tables) == 1
+    with pytest.raises(UsageError, match="none of the photos has noise as cameras leave it"):
+        Photos.estimated([white, drawn])
     found = photos.draw(3, SIDE, torch.Generator().manual_seed(7))
     assert found.noisy.shape == (3, 3, SIDE, SIDE)
     assert torch.equal(found.table, photos.tables.expand(3, -1, -1))

@@ -212,6 +212,13 @@ def test_all_kinds_are_trained_in_one_go_and_what_they_save_starts_the_next_trai
     arguments = ["all", str(tmp_path / "scenes"), str(out), "--base", str(base), "--photos", str(tmp_path / "photos")]
     given = {"seconds": 12, "workers": 1, "share": 0.02, "parts": 1, "side": SIDE, "held-out": 3}
     options = ["--device", "cpu", *(part for name, value in given.items() for part in (f"--{name}", str(value)))]
+    teacher = base / "camera" / "teacher.safetensors"
+    teacher.rename(base / "elsewhere")
+    lacking = CliRunner().invoke(main, [*arguments, *options])
+    assert isinstance(lacking.exception, UsageError)
+    assert "teacher.safetensors is missing" in str(lacking.exception)
+    assert not out.exists(), "said before anything is made"
+    (base / "elsewhere").rename(teacher)
     done = CliRunner().invoke(main, [*arguments, *options])
     assert done.exit_code == 0, done.output
     for name in small:
