@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from nsp_export.by_noise import every_node
+
 INPUT, OUTPUT = "input", "output"
 SIDES = ("height", "width")
 """Names of the dimensions, as darktable looks for them to fix the size of its tiles."""
@@ -24,15 +26,7 @@ def with_any_size(content: bytes, multiple: int) -> bytes:
     """
     model = onnx.load_from_string(content)
     graph = model.graph
-    inner = {"image": PADDED, "denoised": WHOLE} if multiple > 1 else {"image": INPUT, "denoised": OUTPUT}
-    for node in graph.node:
-        node.input[:] = [inner.get(name, name) for name in node.input]
-        node.output[:] = [inner.get(name, name) for name in node.output]
-    if multiple > 1:
-        nodes = [*_padded(graph, multiple), *graph.node, *_cropped(graph)]
-        del graph.node[:]
-        graph.node.extend(nodes)
-    del graph.value_info[:]
+    pad_and_crop(graph, multiple, INPUT, OUTPUT)
     for values, name in ((graph.input, INPUT), (graph.output, OUTPUT)):
         values[0].CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, 3, *SIDES]))
     for entry in model.metadata_props:
@@ -41,15 +35,28 @@ def with_any_size(content: bytes, multiple: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _padded(graph: onnx.GraphProto, multiple: int) -> list[onnx.NodeProto]:
-    """Nodes that mirror `input` at its lower and right border until its sides are multiples."""
+def pad_and_crop(graph: onnx.GraphProto, multiple: int, image: str, denoised: str) -> None:
+    """Let a graph from `image` to `denoised` take images of any size, under these names; see `with_any_size`."""
+    inner = {"image": PADDED, "denoised": WHOLE} if multiple > 1 else {"image": image, "denoised": denoised}
+    for node in every_node(graph):
+        node.input[:] = [inner.get(name, name) for name in node.input]
+        node.output[:] = [inner.get(name, name) for name in node.output]
+    if multiple > 1:
+        nodes = [*_padded(graph, multiple, image), *graph.node, *_cropped(graph, image, denoised)]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    del graph.value_info[:]
+
+
+def _padded(graph: onnx.GraphProto, multiple: int, whole: str) -> list[onnx.NodeProto]:
+    """Nodes that mirror the image `whole` at its lower and right border until its sides are multiples."""
     for name, number in (("zero", 0), ("one", 1), ("two", 2), ("multiple", multiple), ("more", multiple - 1)):
         graph.initializer.append(numpy_helper.from_array(np.array(number, np.int64), f"size_{name}"))
-    nodes, image = [], INPUT
+    nodes, image = [], whole
     for axis, side in enumerate(SIDES, 2):
         out = PADDED if side == SIDES[-1] else f"{side}_padded"
         nodes += [
-            helper.make_node("Shape", [INPUT], [f"{side}_shape"], start=axis, end=axis + 1),
+            helper.make_node("Shape", [whole], [f"{side}_shape"], start=axis, end=axis + 1),
             helper.make_node("Squeeze", [f"{side}_shape"], [f"{side}_here"]),
             helper.make_node("Add", [f"{side}_here", "size_more"], [f"{side}_more"]),
             helper.make_node("Div", [f"{side}_more", "size_multiple"], [f"{side}_cells"]),
@@ -68,11 +75,11 @@ def _padded(graph: onnx.GraphProto, multiple: int) -> list[onnx.NodeProto]:
     return nodes
 
 
-def _cropped(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Nodes that cut the result to the size of `input`."""
+def _cropped(graph: onnx.GraphProto, image: str, denoised: str) -> list[onnx.NodeProto]:
+    """Nodes that cut the result to the size of the image."""
     graph.initializer.append(numpy_helper.from_array(np.array([0, 0], np.int64), "size_start"))
     graph.initializer.append(numpy_helper.from_array(np.array([2, 3], np.int64), "size_axes"))
     return [
-        helper.make_node("Shape", [INPUT], ["size_here"], start=2, end=4),
-        helper.make_node("Slice", [WHOLE, "size_start", "size_here", "size_axes"], [OUTPUT]),
+        helper.make_node("Shape", [image], ["size_here"], start=2, end=4),
+        helper.make_node("Slice", [WHOLE, "size_start", "size_here", "size_axes"], [denoised]),
     ]

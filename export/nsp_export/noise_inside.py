@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, inliner, shape_inference, version_converter
 
 from nsp_export.agreement import BRIGHTENED_SIZE, CHECK_SIZE, LEAST_PSNR, ParityError, check_size, photo_like
+from nsp_export.any_size import pad_and_crop
 from nsp_export.brightening_operators import brightening, mend
 from nsp_export.by_noise import every_node, inner_graphs
 from nsp_export.noise_operators import blend, cut, tell
@@ -29,7 +30,8 @@ INSIDE = "inside"
 def with_noise_inside(content: bytes) -> bytes:
     """Return a graph that estimates the noise of every image itself, brightens and blends as `nsp denoise` does.
 
-    It has no other input. The result is that of a whole picture: tiles would each be told another noise.
+    It has no other input, and takes images of any size. The result is that of a whole picture: tiles would each be told
+    another noise.
 
     Raises:
         ParityError: it does not give the picture of `nsp denoise`, to 55 dB.
@@ -42,6 +44,9 @@ def with_noise_inside(content: bytes) -> bytes:
     if facts["mode"] != "denoise":
         raise UsageError(f"--noise {INSIDE} works with --mode denoise only: no other program blends what is enlarged")
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
+    multiple = int(facts["multiple"])
+    # The network alone: the noise is that of the image as it is, and so are its means.
+    pad_and_crop(model.graph, multiple, "image", "denoised")
     parts = [
         _part(_model(cut), opset, "cut", ["windows"]),
         _part(_estimator(), opset, "estimator", ["said"], {"image": "windows"}),
@@ -57,9 +62,11 @@ def with_noise_inside(content: bytes) -> bytes:
         graph.node.extend(part.node)
         graph.initializer.extend(tensor for tensor in part.initializer if tensor.name != "noise")
     model.metadata_props.add(key="noise", value=INSIDE)
+    for entry in model.metadata_props:
+        entry.value = "1" if entry.key == "multiple" else entry.value
     onnx.checker.check_model(model, full_check=True)
     made = bytes(model.SerializeToString())
-    _check(made, content, int(facts["multiple"]))
+    _check(made, content, multiple)
     return made
 
 
