@@ -187,8 +187,8 @@ def as_white(found: TABLE, doubt: SCALAR, upright: BENT_OR_NOT):
 
 
 @script()
-def too_strong(found: TABLE) -> BENT_OR_NOT:
-    """Whether noise is as coarse as cameras leave it, but stronger (see core/noise_kind.py)."""
+def coarse_and_strong(found: TABLE):
+    """Whether noise is as coarse as cameras leave it, and whether it is stronger (see core/noise_kind.py)."""
     grey, coarse_grey, colour, coarse_colour = op.Split(
         op.ReduceSum(op.Max(found, 0.0), [0, 2], keepdims=0), num_outputs=4
     )
@@ -197,7 +197,14 @@ def too_strong(found: TABLE) -> BENT_OR_NOT:
         op.And(pale, coarse_grey > COARSEST_GREY * grey), op.And(op.Not(pale), coarse_colour > COARSEST * colour)
     )
     strong = op.And(colour >= WITNESS * grey, grey * grey + colour * colour > STRONGEST_POWER)
-    return op.Squeeze(op.And(op.And(coarse, strong), grey > 0.0))
+    return coarse, op.And(strong, grey > 0.0)
+
+
+@script()
+def too_strong(found: TABLE) -> BENT_OR_NOT:
+    """Whether noise is as coarse as cameras leave it, but stronger."""
+    coarse, strong = coarse_and_strong(found)
+    return op.Squeeze(op.And(coarse, strong))
 
 
 @script()

@@ -1,6 +1,6 @@
 """The noise estimator's windows and pooling, and the blending of denoised photos, in operators of ONNX.
 
-They compute what nsp_pipeline/noise/{windows,estimate,pooling}.py and core/blend.py compute, whose constants they take.
+They compute what nsp_pipeline/noise/{windows,estimate,pooling}.py and core/{usual_noise,blend}.py compute, whose constants they take.
 The functions are ONNX Script: read, not run, and turned into graphs.
 """
 
@@ -9,9 +9,11 @@ from onnx import numpy_helper
 from onnxscript import DOUBLE, FLOAT, INT64, script
 from onnxscript import opset20 as op
 
-from nsp_export.brightening_operators import FLOAT32, IMAGE, TABLE, TO_THE_END, WINDOWS, between
+from nsp_export.brightening_operators import FLOAT32, IMAGE, TABLE, TO_THE_END, WINDOWS, between, coarse_and_strong
 from nsp_pipeline.core.blend import EDGE_SHARE, TRUST_SEEING, WINDOW_RADIUS
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
+from nsp_pipeline.core.noise_prior import level_of
+from nsp_pipeline.core.usual_noise import SPREAD, UNUSUAL, USUAL
 from nsp_pipeline.noise.estimate import (
     ALL_CLIPPED,
     CLIPPED,
@@ -25,18 +27,23 @@ from nsp_pipeline.noise.estimate import (
     SURE,
     WARY,
 )
-from nsp_pipeline.noise.pooling import DRIFT, SHARED_ERROR
+from nsp_pipeline.noise.pooling import ALIKE_ERROR, DRIFT, SHARED_ERROR
 from nsp_pipeline.noise.windows import BLOCK, MOST, SIDE
 
 PLANE = FLOAT[1, 1, "H", "W"]
 SAID = FLOAT["windows", 2 * TABLE_ROWS, "rows", "columns"]
 SAYINGS, SEEN, NEAR = FLOAT["blocks", TABLE_ROWS], FLOAT["blocks", 1], FLOAT["blocks", TABLE_NODES]
 NUMBER, NUMBERS = INT64[1], INT64["numbers"]
+ROWS, COUNTS = FLOAT[TABLE_ROWS, TABLE_NODES], FLOAT[1, TABLE_NODES]
 
 LAST_NODE = TABLE_NODES - 1
 _PLACES = np.arange(TABLE_NODES, dtype=np.float32)
 NODES = numpy_helper.from_array(_PLACES)
 APART = numpy_helper.from_array((DRIFT * np.abs(_PLACES[:, None] - _PLACES) / LAST_NODE) ** 2)
+USUAL_LEVEL = numpy_helper.from_array(level_of(USUAL / 255).astype(np.float32))
+USUAL_POWER = numpy_helper.from_array((SPREAD**2).astype(np.float32))
+USUAL_GREY, ROOT_OF_CIRCLE = float(SPREAD[0, 0]) ** 2, float(np.sqrt(2 * np.pi))
+FAINTEST_POWER = FAINTEST**2
 ACROSS, DOWN = [1, 2 * WINDOW_RADIUS + 1], [2 * WINDOW_RADIUS + 1, 1]
 BESIDE, BELOW = [0, WINDOW_RADIUS] * 2, [WINDOW_RADIUS, 0] * 2
 
@@ -77,8 +84,11 @@ def cut(image: IMAGE) -> WINDOWS:
 
 
 @script()
-def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR) -> FLOAT[TABLE_ROWS, TABLE_NODES]:
-    """Standard deviation of the photo's noise, from that of its blocks that are seen (see noise/pooling.py)."""
+def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR):
+    """Standard deviation of the photo's noise, from that of its blocks that are seen (see noise/pooling.py).
+
+    And by how much its logarithm may be off.
+    """
     weights = op.Transpose(seen / (unsure * unsure))
     precision = op.MatMul(weights, near)
     found = precision > 0
@@ -88,7 +98,30 @@ def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR) -> FLOAT[TAB
     total = op.Max(op.ReduceSum(share, [2], keepdims=0), 1e-9)
     level = op.ReduceSum(share * op.Unsqueeze(mean, [1]), [2], keepdims=0) / total
     told = op.Exp(2 * (level - WARY / op.Sqrt(total))) - FAINTEST * FAINTEST
-    return op.Sqrt(op.Max(told, 0.0))
+    typical = op.MatMul(op.Transpose(seen), near) / op.Max(precision, 1e-9)
+    error = op.Sqrt(ALIKE_ERROR * ALIKE_ERROR + op.Unsqueeze(typical, [1]) + op.Constant(value=APART))
+    return op.Sqrt(op.Max(told, 0.0)), op.ReduceSum(share * error, [2], keepdims=0) / total
+
+
+@script()
+def as_usual(sigma: ROWS, unsure: ROWS, share: COUNTS) -> ROWS:
+    """Noise that a camera has smoothed by what is usual, as far as it is unsure (see core/usual_noise.py)."""
+    coarse, strong = coarse_and_strong(op.Unsqueeze(sigma, [0]))
+    there = op.ReduceSum(op.Slice(sigma, [0], [1], [0]), keepdims=0) > 0.0
+    smoothed = op.And(there, op.And(op.Squeeze(coarse), op.Not(op.Squeeze(strong))))
+    seen = 0.5 * op.Log(sigma * sigma + FAINTEST_POWER)
+    away = op.Constant(value=USUAL_LEVEL) - seen
+    grey = op.Slice(unsure, [0], [1], [0])
+    apart = op.Sqrt(grey * grey + USUAL_GREY)
+    weights = share / (apart * apart)
+    total = op.Max(op.ReduceSum(weights, keepdims=0), 1e-9)
+    far = op.ReduceSum(weights * op.Slice(away, [0], [1], [0]), keepdims=0) / total
+    expected = op.Max(op.ReduceSum(weights * apart, keepdims=0) / total, 1e-9)
+    alike = op.Exp(-0.5 * (far / expected) * (far / expected)) / (ROOT_OF_CIRCLE * expected)
+    off = unsure * unsure
+    weight = alike / (alike + UNUSUAL) * off / (off + op.Constant(value=USUAL_POWER))
+    told = op.Sqrt(op.Max(op.Exp(2 * (seen + weight * away)) - FAINTEST_POWER, 0.0))
+    return op.Where(op.And(smoothed, sigma > 0.0), told, sigma)
 
 
 @script()
@@ -132,7 +165,8 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID):
     grey = op.ReduceMean(windows, [1])
     bright = op.Reshape(op.AveragePool(grey, kernel_shape=[BLOCK, BLOCK], strides=[BLOCK, BLOCK]), [-1, 1])
     near = op.Max(1 - op.Abs(op.Clip(bright, 0.0, 1.0) * LAST_NODE - op.Constant(value=NODES)), 0.0)
-    sigma = pooled(level, unsure, seen, near)
+    sigma, off = pooled(level, unsure, seen, near)
+    share = op.MatMul(op.Transpose(seen), near)
     red, green, blue = op.Split(windows, num_outputs=3, axis=1)
     colour = op.ReduceMax(op.Abs(red - green) + op.Abs(green - blue), keepdims=0) > 0
     fine, coarse, colours = op.Split(sigma, [1, 1, 2], axis=0)
@@ -140,13 +174,13 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID):
     faint = op.And(spotless >= SPOTLESS_FAINT, op.ReduceMax(fine, keepdims=0) < FAINT)
     all_drawn = op.And(drawn, spotless >= SPOTLESS)
     noiseless = op.Or(op.Or(all_drawn, faint), op.ReduceMax(sigma, keepdims=0) < NOTHING)
-    sigma = sigma * op.Cast(op.Not(noiseless), to=FLOAT32)
+    sigma = as_usual(sigma * op.Cast(op.Not(noiseless), to=FLOAT32), off, share)
     shorter = op.ReduceMin(op.Shape(image, start=2, end=4), keepdims=0)
     known = op.And(op.ReduceSum(seen, keepdims=0) > 0, shorter >= BLOCK / 2)
     table = op.Unsqueeze(op.Where(known, sigma, op.Cast(UNKNOWN, to=FLOAT32)), [0])
     sure = op.ReduceSum(seen * op.Slice(1 / (unsure * unsure), [0], [1], [1]), keepdims=0)
     doubt = op.Sqrt(op.ReduceSum(seen, keepdims=0) / op.Max(sure, 1e-9))
-    return table, op.MatMul(op.Transpose(seen), near), doubt
+    return table, share, doubt
 
 
 @script()

@@ -13,6 +13,7 @@ from nsp_pipeline.core.blend import cell_means
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
 from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white, is_too_strong
 from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
+from nsp_pipeline.core.usual_noise import as_usual
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.even import measured_where_even
 from nsp_pipeline.noise.pooling import Blocks, grey_doubt, likely_error, nearness, pooled
@@ -102,6 +103,8 @@ def estimate_noise(
         found = _at_nodes(overlooked, found)
     if prior:
         found = with_prior(found, prior)
+    elif (kinds := as_usual(found.kinds, found.unsure, found.share)) is not found.kinds:
+        found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
     brightening = brightening_of(windows, found)
     assert found.kinds is not None
     if brightening is not None:

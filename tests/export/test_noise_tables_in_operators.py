@@ -8,9 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from nsp_export.brightening_operators import as_white, too_strong
+from nsp_export.noise_operators import as_usual
 from nsp_pipeline.core.noise import UNKNOWN
 from nsp_pipeline.core.noise_kind import as_white as as_white_here
 from nsp_pipeline.core.noise_kind import is_too_strong
+from nsp_pipeline.core.usual_noise import as_usual as as_usual_here
 
 
 def opened(function: Any) -> onnxruntime.InferenceSession:
@@ -68,3 +70,19 @@ def test_noise_too_strong_for_a_camera_is_told_by_its_table() -> None:
     told = [bool(session.run(None, {name: table})[0]) for table in tables()]
     assert told == [is_too_strong(table) for table in tables()]
     assert 30 < sum(told) < 370
+
+
+def test_what_a_camera_has_smoothed_is_told_by_what_is_usual() -> None:
+    session = opened(as_usual)
+    names = [value.name for value in session.get_inputs()]
+    rng = np.random.default_rng(2)
+    changed = 0
+    for table in tables():
+        share = rng.dirichlet(np.ones(8)).astype(np.float32)
+        unsure = rng.uniform(0.1, 0.8, (4, 8)).astype(np.float32)
+        kinds = (table[0].T ** 2).astype(np.float32)
+        expected = as_usual_here(kinds, unsure.T, share)
+        (told,) = session.run(None, dict(zip(names, (table[0], unsure, 5 * share[None]), strict=True)))
+        np.testing.assert_allclose(told.T, np.sqrt(expected), rtol=1e-4, atol=1e-7)
+        changed += expected is not kinds
+    assert 100 < changed < 800
