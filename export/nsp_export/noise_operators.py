@@ -1,7 +1,7 @@
 """The noise estimator's windows and pooling, and the blending of denoised photos, in operators of ONNX.
 
-They compute what nsp_pipeline/noise/{windows,estimate,pooling}.py and core/{usual_noise,blend}.py compute, whose constants they take.
-The functions are ONNX Script: read, not run, and turned into graphs.
+They compute what nsp_pipeline/noise/{windows,estimate,pooling}.py and core/{usual_noise,blend}.py compute, whose
+constants they take. The functions are ONNX Script: read, not run, and turned into graphs.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from nsp_export.brightening_operators import FLOAT32, IMAGE, TABLE, TO_THE_END, 
 from nsp_pipeline.core.blend import EDGE_SHARE, TRUST_SEEING, WINDOW_RADIUS
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.core.noise_prior import level_of
-from nsp_pipeline.core.usual_noise import SPREAD, UNUSUAL, USUAL
+from nsp_pipeline.core.usual_noise import COLOURED, SPREAD, UNUSUAL, USUAL
 from nsp_pipeline.noise.estimate import (
     ALL_CLIPPED,
     CLIPPED,
@@ -44,6 +44,7 @@ USUAL_LEVEL = numpy_helper.from_array(level_of(USUAL / 255).astype(np.float32))
 USUAL_POWER = numpy_helper.from_array((SPREAD**2).astype(np.float32))
 USUAL_GREY, ROOT_OF_CIRCLE = float(SPREAD[0, 0]) ** 2, float(np.sqrt(2 * np.pi))
 FAINTEST_POWER = FAINTEST**2
+FIRST_COLOURED, COLOURED_STEP = COLOURED[0], COLOURED[1] - COLOURED[0]
 ACROSS, DOWN = [1, 2 * WINDOW_RADIUS + 1], [2 * WINDOW_RADIUS + 1, 1]
 BESIDE, BELOW = [0, WINDOW_RADIUS] * 2, [WINDOW_RADIUS, 0] * 2
 
@@ -107,8 +108,10 @@ def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR):
 def as_usual(sigma: ROWS, unsure: ROWS, share: COUNTS) -> ROWS:
     """Noise that a camera has smoothed by what is usual, as far as it is unsure (see core/usual_noise.py)."""
     coarse, strong = coarse_and_strong(op.Unsqueeze(sigma, [0]))
-    there = op.ReduceSum(op.Slice(sigma, [0], [1], [0]), keepdims=0) > 0.0
-    smoothed = op.And(there, op.And(op.Squeeze(coarse), op.Not(op.Squeeze(strong))))
+    all_grey = op.ReduceSum(op.Slice(sigma, [0], [1], [0]), keepdims=0)
+    all_colour = op.ReduceSum(op.Slice(sigma, [2], [3], [0]), keepdims=0)
+    coloured = op.Clip((all_colour / op.Max(all_grey, 1e-9) - FIRST_COLOURED) / COLOURED_STEP, 0.0, 1.0)
+    smoothed = op.And(all_grey > 0.0, op.And(op.Squeeze(coarse), op.Not(op.Squeeze(strong))))
     seen = 0.5 * op.Log(sigma * sigma + FAINTEST_POWER)
     away = op.Constant(value=USUAL_LEVEL) - seen
     grey = op.Slice(unsure, [0], [1], [0])
@@ -119,7 +122,7 @@ def as_usual(sigma: ROWS, unsure: ROWS, share: COUNTS) -> ROWS:
     expected = op.Max(op.ReduceSum(weights * apart, keepdims=0) / total, 1e-9)
     alike = op.Exp(-0.5 * (far / expected) * (far / expected)) / (ROOT_OF_CIRCLE * expected)
     off = unsure * unsure
-    weight = alike / (alike + UNUSUAL) * off / (off + op.Constant(value=USUAL_POWER))
+    weight = coloured * alike / (alike + UNUSUAL) * off / (off + op.Constant(value=USUAL_POWER))
     told = op.Sqrt(op.Max(op.Exp(2 * (seen + weight * away)) - FAINTEST_POWER, 0.0))
     return op.Where(op.And(smoothed, sigma > 0.0), told, sigma)
 

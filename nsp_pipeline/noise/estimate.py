@@ -101,10 +101,7 @@ def estimate_noise(
     found = NoiseLevel(nodes, variance, kinds, likely_error(blocks).T, share)
     if overlooked := measured_where_even(windows, found):
         found = _at_nodes(overlooked, found)
-    if prior:
-        found = with_prior(found, prior)
-    elif (kinds := as_usual(found.kinds, found.unsure, found.share)) is not found.kinds:
-        found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
+    found = with_prior(found, prior) if prior else _as_usual(found)
     brightening = brightening_of(windows, found)
     assert found.kinds is not None
     if brightening is not None:
@@ -117,6 +114,15 @@ def estimate_noise(
 def _with_own_means(found: NoiseLevel) -> NoiseLevel:
     """The same; what is cut off at black in strong noise nobody knows, and the photo's means are the best guess."""
     return replace(found, own_means=True) if is_too_strong(found.table) else found
+
+
+def _as_usual(found: NoiseLevel) -> NoiseLevel:
+    """The same, by what cameras usually leave as far as it is unsure."""
+    assert found.kinds is not None
+    assert found.unsure is not None
+    assert found.share is not None
+    kinds = as_usual(found.kinds, found.unsure, found.share)
+    return replace(found, kinds=kinds, variance=_variance(kinds, found.variance.shape[1]))
 
 
 def _variance(kinds: NDArray[np.float32], channels: int) -> NDArray[np.float32]:

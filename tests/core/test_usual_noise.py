@@ -53,9 +53,15 @@ def test_other_noise_stays_as_it_is(what: str, rows: tuple[float, float, float, 
     assert as_usual(found, doubt(0.5), SHARE) is found, what
 
 
-def test_no_noise_stays_none_and_grey_photos_get_no_colour() -> None:
+def test_no_noise_stays_none_and_noise_of_grey_alone_stays_as_it_is() -> None:
     nothing = np.zeros((8, 4), np.float32)
     assert as_usual(nothing, doubt(0.5), SHARE) is nothing
-    grey = as_usual(kinds(2, (1, 1, 0, 0)), doubt(0.5), SHARE)
-    assert (grey[:, 2:] == 0).all()
-    assert (grey[:, :2] < kinds(2)[:, :2]).all()
+    grey = kinds(2, (1, 1, 0, 0))
+    np.testing.assert_allclose(as_usual(grey, doubt(0.5), SHARE), grey, rtol=1e-5)
+
+
+def test_the_less_colour_the_less_it_is_like_a_cameras() -> None:
+    colours = (0.1, 0.14, 0.18, 0.22)
+    told = [as_usual(kinds(2, (1, 1, share, share)), doubt(0.5), SHARE)[:, 0].sum() for share in colours]
+    assert told == sorted(told, reverse=True)
+    assert told[1] > told[2] > told[-1]

@@ -116,9 +116,9 @@ def command(profile: str | None, list_: bool, prune: bool, as_json: bool, **opti
     """Write PROFILE (a name, a .nsp file or a folder) as a model for other programs: image in, image out.
 
     The file's input is `image` [1,3,H,W] and its output `denoised`; H and W must be multiples of a number that --json
-    shows (1 with --noise inside). An ONNX file is made from the weights, and written only if it agrees with PyTorch to 1e-4 on random images
-    of three sizes. With fp16 it must agree with float32 to 55 dB on a photo-like image. An engine is built from the
-    ONNX file in the profile, which is compared with the weights if PyTorch is installed.
+    shows (1 with --noise inside). An ONNX file is made from the weights, and written only if it agrees with PyTorch to
+    1e-4 on random images of three sizes. With fp16 it must agree with float32 to 55 dB on a photo-like image. An engine
+    is built from the ONNX file in the profile, which is compared with the weights if PyTorch is installed.
 
     A package for darktable is installed there under preferences, AI, "import from file" (docs/darktable.md).
     """
