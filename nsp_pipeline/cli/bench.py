@@ -28,6 +28,10 @@ from nsp_pipeline.speed.memory import gpu_name
 from nsp_pipeline.speed.stages import STAGES
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 1 << 15
+
+SIZE, SIZE_ON_A_GPU = (1024, 1536), (4000, 6000)
+"""Of the photo: a GPU has a small one in a single tile, and shows nothing of tiles that overlap in time."""
+
 EXPLAINED = (
     f"{REAL_PHOTO:.0f} MP: a photo of that size at this rate; start: to open the engine; MiB: peak of the process; "
     "of peak: the network's multiply-adds over the matrix rate in the same precision; "
@@ -75,10 +79,8 @@ STAGES_EXPLAINED = (
 @click.option(
     "--size",
     type=HeightWidthType(SMALLEST_SIDE, LARGEST_SIDE),
-    default="1024x1536",
-    show_default=True,
     metavar="HxW",
-    help="Height and width of the photo.",
+    help="Height and width of the photo.  [default: 1024x1536; 4000x6000 with --device cuda]",
 )
 @click.option(
     "--repeats",
@@ -105,7 +107,7 @@ def command(
     engines: tuple[str, ...],
     precisions: tuple[str, ...],
     device: str,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     repeats: int,
     threads: int | None,
     against_eager: bool | None,
@@ -133,7 +135,13 @@ def command(
             *(Configuration(name, *pair) for pair in product(engines or ENGINES, precisions or PRECISIONS)),
         )
     ]
-    plan = Plan(configurations, *size, rounds=repeats, device=device, threads=threads or default_threads())
+    plan = Plan(
+        configurations,
+        *(size or (SIZE_ON_A_GPU if device.startswith("cuda") else SIZE)),
+        rounds=repeats,
+        device=device,
+        threads=threads or default_threads(),
+    )
     console = Console(stderr=True)
     with _progress(console) as progress:
         bar = progress.add_task("")

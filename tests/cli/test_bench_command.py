@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from run_nsp import Finished
 
 from nsp_pipeline.cli import bench
 from nsp_pipeline.engines.measured.fastest import UNKNOWN
+from nsp_pipeline.errors import MissingCapabilityError
 from nsp_pipeline.profiles.bundle import Profile
-from nsp_pipeline.speed.bench import Bench, Configuration, Timed
+from nsp_pipeline.speed.bench import Bench, Configuration, Plan, Timed
 
 Nsp = Callable[..., Finished]
 QUICK = ("--size", "64x96", "--repeats", "1", "--threads", "1", "--engine", "onnx")
@@ -116,3 +118,26 @@ def test_wrong_usage_is_refused_before_anything_is_measured(
     ended = real_nsp("bench", *wrong)
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ([], (1024, 1536)),
+        (["--device", "cpu"], (1024, 1536)),
+        (["--device", "cuda:1"], (4000, 6000)),
+        (["--device", "cuda", "--size", "512x640"], (512, 640)),
+    ],
+)
+def test_a_gpu_is_measured_on_a_photo_of_many_tiles(
+    options: list[str], size: tuple[int, int], tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+
+    def measured(plan: Plan, on_progress: object) -> Bench:
+        plans.append(plan)
+        raise MissingCapabilityError("not measured in this test")
+
+    monkeypatch.setattr(bench, "run_bench", measured)
+    CliRunner().invoke(bench.command, ["--profile", str(tiny_profile.path), *options])
+    assert [(plan.height, plan.width) for plan in plans] == [size]

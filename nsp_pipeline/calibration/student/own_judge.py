@@ -32,6 +32,9 @@ MOST_IN_TEXTURE = 5.0
 FAINTEST = (0.3 / 255) ** 2
 """Of a piece with less noise than that, a share of the noise means nothing."""
 
+LEAST_ERROR = (0.02 / 255) ** 2
+"""Less than that is no error: of a black piece whose noise rounds to nothing there is none, and no share of it."""
+
 BORDER = 16
 """Pixels at a crop's border that do not count."""
 
@@ -93,7 +96,12 @@ class OwnJudge:
         ]
         # What the first network leaves of real photos nobody knows: as much of their noise as of simulated noise.
         left = float(
-            np.mean([error / _power(c.noisy - c.clean) for error, c in zip(self._errors, pictured, strict=True)])
+            np.mean(
+                [
+                    error / max(_power(crop.noisy - crop.clean), FAINTEST)
+                    for error, crop in zip(self._errors, pictured, strict=True)
+                ]
+            )
         )
         self._left = np.array([left * max(_power(crop.probe), FAINTEST) for crop in self._real])
 
@@ -164,7 +172,11 @@ def judged_by(seen: Measures) -> Judgement:
 def _error(network: Backbone, crop: Pictured) -> tuple[float, float, NDArray[np.float32]]:
     """Mean squared and mean absolute error, and the mean of each channel."""
     difference = _inner(estimate(network, crop.noisy, crop.table) - crop.clean)
-    return float((difference**2).mean()), float(difference.abs().mean()), difference.mean((0, 2, 3)).numpy()
+    return (
+        max(float((difference**2).mean()), LEAST_ERROR),
+        float(difference.abs().mean()),
+        difference.mean((0, 2, 3)).numpy(),
+    )
 
 
 def _decibels(shares: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -286,9 +286,12 @@ class _Training:
         if self._judgement is None:
             return
         self._history.append((self.step, self._judgement.mean))
-        if self._best is None or self._judgement.rank < self._best[1]:
+        # In dB beside the base, what a profile would be refused for comes after all that it would not.
+        refused = self.gain is not None and not self.gain.accepted
+        rank = (refused or self._judgement.rank[0], self._judgement.rank[1])
+        if self._best is None or rank < self._best[1]:
             weights = {key: value.detach().cpu().clone() for key, value in self._averaged.module.state_dict().items()}
-            self._best = (self.step, self._judgement.rank, weights)
+            self._best = (self.step, rank, weights)
 
     def _judged(self, network: Backbone) -> Judgement | None:
         """Judge a network, and remember how long it took."""

@@ -14,6 +14,7 @@ from nsp_pipeline.calibration.training.ranks import Ranks, join_ranks
 from nsp_pipeline.cli.calibrate.each import calibrate_each
 from nsp_pipeline.cli.calibrate.on_cluster import Where
 from nsp_pipeline.cli.calibrate.one import calibrate_one
+from nsp_pipeline.cli.calibrate.originals import originals
 from nsp_pipeline.cli.calibrate.plan import Plan, read_development, read_settings, read_student
 from nsp_pipeline.cli.calibrate.reading import headers_by
 from nsp_pipeline.cli.shared.development_options import development_options
@@ -112,6 +113,8 @@ def command(
     With --stop-at teacher (and recipes without a student, as paper-sidd-dbsn) the profile is a blind-spot network,
     trained on the noisy photos alone; their noise decides s and PD if the recipe says "auto".
 
+    Photos that a program changed or resized are left out, unless hardly any would be left.
+
     Clean photos that data sets keep beside noisy ones (x_GT_SRGB_y, x_mean, x_clean) are left out: the paper's training
     is nsp calibrate SIDD_Medium_Srgb --recipe paper-sidd-dbsn --out sidd.nsp
 
@@ -156,6 +159,7 @@ def _calibrate(
         where = Where(cluster, options["device"], options["threads"]) if cluster else None
         calibrate_each(plan, files, out, split, where=where, as_json=as_json)
         return False
+    files = originals(console, files, read_aliases(aliases_file()), by=headers_by(plan))
     made = calibrate_one(plan, files, out, ranks)
     if made.profile is not None:
         show_outcome(console, made.profile, made.folder, stopped=made.stopped, as_json=as_json)

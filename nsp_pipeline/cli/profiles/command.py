@@ -14,7 +14,7 @@ from nsp_pipeline.cli.shared.exporting import compare_with_weights
 from nsp_pipeline.cli.shared.helpful import HelpfulGroup
 from nsp_pipeline.cli.shared.say import note
 from nsp_pipeline.cli.shared.standard_output import print_json, print_line, print_rich, printed_to_a_terminal
-from nsp_pipeline.cli.shared.training_folder import newest_picture
+from nsp_pipeline.cli.shared.training_folder import picture_of
 from nsp_pipeline.cli.shared.verbosity import is_verbose
 from nsp_pipeline.engines.verify import verify_profile
 from nsp_pipeline.errors import ProfileError
@@ -115,7 +115,7 @@ def show(profile: str, report: Path | None, as_json: bool) -> None:
     """Show what a profile is for, what it was made from, and how good it is; with -v its whole card."""
     bundle = find_profile(profile)
     if report:
-        crops = newest_picture(bundle.path)
+        crops = picture_of(bundle.path, bundle.spec.training.steps)
         write_page(report, profile_report(bundle, crops.read_bytes() if crops else None))
         note(f"plots: {report}")
     if as_json:

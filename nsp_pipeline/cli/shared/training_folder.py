@@ -134,9 +134,16 @@ def folder_of(out: Path) -> Path:
     return out.with_name(f"{out.name}{TRAINING_SUFFIX}")
 
 
-def newest_picture(out: Path) -> Path | None:
-    """The last picture that the training of a profile has left in its folder, if that is still there."""
-    return max(folder_of(out).glob("held-out-*.png"), key=lambda path: (len(path.name), path.name), default=None)
+def picture_of(out: Path, step: int) -> Path | None:
+    """The picture that the training of a profile has left of a step in its folder, if that is still there.
+
+    Of a step without one, the last before it, or the first of all.
+    """
+    steps = {}
+    for path in folder_of(out).glob("held-out-*.png"):
+        if (number := path.stem.removeprefix("held-out-")).isdigit():
+            steps[int(number)] = path
+    return steps[max((one for one in steps if one <= step), default=min(steps))] if steps else None
 
 
 def cache_of(folder: Path) -> Path:

@@ -8,7 +8,8 @@ from small_training import train_on
 from torch.nn.functional import avg_pool2d
 
 from nsp_pipeline.calibration.next_scale.settings import NextScaleSettings
-from nsp_pipeline.calibration.training.loop import Progress, Trained, learning_rate
+from nsp_pipeline.calibration.training.judge import Judgement
+from nsp_pipeline.calibration.training.loop import Progress, Trained, learning_rate, train
 from nsp_pipeline.models.registry import build_backbone
 
 SIZES = {"base_channels": 4, "modules": 1, "local_mean_skip": False}
@@ -90,6 +91,50 @@ def test_asked_to_stop_it_ends_with_the_network_so_far() -> None:
     assert not trained.network.training
     assert all(torch.isfinite(value).all() for value in weights(trained).values())
     assert trained.network(torch.rand(1, 3, 12, 16)).shape == (1, 3, 24, 32)
+
+
+class Judged:
+    """Nothing to learn; the judgements say that a network gains by simulated noise, and by photos less and less."""
+
+    photos: tuple[list[int], ...] = ()
+
+    def __init__(self, gains: list[tuple[float, float]]) -> None:
+        self.gains, self.asked = [(0.0, 0.0), *gains], 0
+
+    def stepped(self, network: torch.nn.Module) -> torch.nn.Module:
+        return network
+
+    def loss(self, network: torch.nn.Module, batch: int, step: int, rank: int) -> torch.Tensor:
+        return sum(value.abs().mean() for value in network.parameters())
+
+    def judge(self, network: torch.nn.Module) -> Judgement:
+        simulated, photos = self.gains[min(self.asked, len(self.gains) - 1)]
+        self.asked += 1
+        spread = 1e-3 * np.arange(8)
+        nan = float("nan")
+        others = {"dB on photos": spread - photos}
+        return Judgement(mse=spread - simulated, l1=nan, drift=nan, leak=nan, edges=nan, others=others)
+
+    def previews(self, network: torch.nn.Module) -> list[list[np.ndarray]]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("gains", "best"),
+    [
+        # Further on it gains more on simulated noise, and loses on photos: a profile would be refused.
+        ([(0.2, 0.2), (0.3, 0.3), (0.9, -0.2), (1.2, -0.4)], 2),
+        ([(0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5)], 4),
+        # Where all would be refused, what gains most by the first measure is kept, as the least to be told.
+        ([(0.2, -0.1), (0.5, -0.2), (0.4, -0.3), (0.3, -0.4)], 2),
+    ],
+)
+def test_a_checkpoint_that_would_be_accepted_is_kept_before_one_that_seems_to_gain_more(
+    gains: list[tuple[float, float]], best: int
+) -> None:
+    base = build_backbone("dbsn", {**SIZES, "scale": 2})
+    trained = train(Judged(gains), settings(steps=4, judge_every=1), base=base)  # type: ignore[arg-type]
+    assert trained.best_step == best
 
 
 def test_the_network_kept_is_the_running_average() -> None:

@@ -1,14 +1,17 @@
 """Photos that nothing can be learnt from, or that few would think of."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from noisy_photos import save_archive
+from noisy_photos import noisy_scene, save_archive
 from PIL import Image
+from rich.console import Console
 from run_nsp import Finished
 
+from nsp_pipeline.cli.calibrate.originals import originals
 from nsp_pipeline.profiles.bundle import load_profile
 
 Nsp = Callable[..., Finished]
@@ -120,3 +123,62 @@ def test_a_base_that_nothing_could_beat_is_refused_before_the_training(
     assert "--pair A B" in refused.err
     assert "step 2/2" not in refused.err
     assert not (tmp_path / "next.nsp").exists()
+
+
+def with_software(path: Path, seed: int, camera: str, software: str = "") -> None:
+    exif = Image.Exif()
+    exif.update({271: "Maker", 272: camera, 305: software} if software else {271: "Maker", 272: camera})
+    Image.fromarray(noisy_scene(seed)).save(path, exif=exif)
+
+
+def test_edited_photos_among_originals_are_left_out_and_named(tmp_path: Path) -> None:
+    for seed in range(3):
+        with_software(tmp_path / f"{seed}.jpg", seed, "One")
+    with_software(tmp_path / "edited.jpg", 3, "One", "GIMP 2.10")
+    console, said = told()
+    kept = originals(console, sorted(tmp_path.glob("*.jpg")), {})
+    assert [path.name for path in kept] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert f"left out: 1 photo, such as {tmp_path / 'edited.jpg'}: a program changed or resized them" in said()
+
+
+def test_where_hardly_any_is_an_original_all_are_learnt_from(tmp_path: Path) -> None:
+    with_software(tmp_path / "0.jpg", 0, "One")
+    for seed in (1, 2):
+        with_software(tmp_path / f"{seed}.jpg", seed, "One", "GIMP 2.10")
+    files = sorted(tmp_path.glob("*.jpg"))
+    console, said = told()
+    assert originals(console, files, {}) == files
+    assert "2 photos, such as" in said()
+    assert "without them too few are left" in said()
+    console, said = told()
+    assert originals(console, files[1:], {}) == files[1:], "a user who gives edited photos alone means them"
+    assert not said()
+
+
+def test_photos_of_several_cameras_are_learnt_from_together_with_a_word(tmp_path: Path) -> None:
+    for seed, camera in enumerate(("One", "One", "Two")):
+        with_software(tmp_path / f"{seed}.jpg", seed, camera)
+    (tmp_path / "3.jpg").write_bytes(b"no photo: reading it later gives the reason")
+    files = sorted(tmp_path.glob("*.jpg"))
+    console, said = told()
+    assert originals(console, files, {}) == files
+    assert "photos of 2 cameras are learnt from together: Maker One (2), Maker Two (1). nsp denoise takes" in said()
+    console, said = told()
+    originals(console, files[:2], {})
+    assert not said(), "of one camera nothing is said"
+
+
+def test_a_name_for_cameras_of_two_makers_is_told(tmp_path: Path) -> None:
+    for seed, maker in enumerate(("Maker", "Other")):
+        exif = Image.Exif()
+        exif.update({271: maker, 272: "One"})
+        Image.fromarray(noisy_scene(seed)).save(tmp_path / f"{seed}.jpg", exif=exif)
+    console, said = told()
+    originals(console, sorted(tmp_path.glob("*.jpg")), {"one": "mine"})
+    assert "cameras.toml gives this name to" in said()
+
+
+def told() -> tuple[Console, Callable[[], str]]:
+    """A console, and what was said on it, on one line."""
+    file = io.StringIO()
+    return Console(file=file, width=1000), lambda: " ".join(file.getvalue().split())

@@ -108,7 +108,8 @@ def test_a_student_that_gains_is_taken_and_keeps_the_second_network(
     assert quick_nsp("profiles", "show", tmp_path / "mine.nsp", "--report", tmp_path / "page.html").code == 0
     page = (tmp_path / "page.html").read_text()
     assert "photos kept out of training: as they are, denoised by pair, and by this profile" in page
-    assert base64.b64encode((folder / "held-out-000060.png").read_bytes()).decode() in page
+    shown_crops = folder / f"held-out-{spec.training.steps:06}.png"
+    assert base64.b64encode(shown_crops.read_bytes()).decode() in page, "of the step that the profile holds"
     folder.rename(tmp_path / "elsewhere")
     assert quick_nsp("profiles", "show", tmp_path / "mine.nsp", "--report", tmp_path / "page.html").code == 0
     assert "photos kept out of training: as they are" not in (tmp_path / "page.html").read_text()
