@@ -27,7 +27,7 @@ from nsp_pipeline.noise.estimate import (
     SURE,
     WARY,
 )
-from nsp_pipeline.noise.pooling import ALIKE_ERROR, DRIFT, SHARED_ERROR
+from nsp_pipeline.noise.pooling import ALIKE_ERROR, DRIFT, LEAST_SHARE, LESS, PIECE, SHARED_ERROR
 from nsp_pipeline.noise.windows import BLOCK, MOST, SIDE
 
 PLANE = FLOAT[1, 1, "H", "W"]
@@ -85,7 +85,7 @@ def cut(image: IMAGE) -> WINDOWS:
 
 
 @script()
-def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR):
+def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR, image: IMAGE):
     """Standard deviation of the photo's noise, from that of its blocks that are seen (see noise/pooling.py).
 
     And by how much its logarithm may be off.
@@ -99,7 +99,10 @@ def pooled(level: SAYINGS, unsure: SAYINGS, seen: SEEN, near: NEAR):
     total = op.Max(op.ReduceSum(share, [2], keepdims=0), 1e-9)
     level = op.ReduceSum(share * op.Unsqueeze(mean, [1]), [2], keepdims=0) / total
     told = op.Exp(2 * (level - WARY / op.Sqrt(total))) - FAINTEST * FAINTEST
-    typical = op.MatMul(op.Transpose(seen), near) / op.Max(precision, 1e-9)
+    sides = op.Cast(op.Shape(image, start=2, end=4), to=FLOAT32)
+    pieces = op.ReduceProd(sides, keepdims=0) / PIECE
+    shared = op.Clip(op.Pow(pieces, op.Constant(value_float=LESS)), LEAST_SHARE, 1.0)
+    typical = shared * shared * op.MatMul(op.Transpose(seen), near) / op.Max(precision, 1e-9)
     error = op.Sqrt(ALIKE_ERROR * ALIKE_ERROR + op.Unsqueeze(typical, [1]) + op.Constant(value=APART))
     return op.Sqrt(op.Max(told, 0.0)), op.ReduceSum(share * error, [2], keepdims=0) / total
 
@@ -168,7 +171,7 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID):
     grey = op.ReduceMean(windows, [1])
     bright = op.Reshape(op.AveragePool(grey, kernel_shape=[BLOCK, BLOCK], strides=[BLOCK, BLOCK]), [-1, 1])
     near = op.Max(1 - op.Abs(op.Clip(bright, 0.0, 1.0) * LAST_NODE - op.Constant(value=NODES)), 0.0)
-    sigma, off = pooled(level, unsure, seen, near)
+    sigma, off = pooled(level, unsure, seen, near, image)
     share = op.MatMul(op.Transpose(seen), near)
     red, green, blue = op.Split(windows, num_outputs=3, axis=1)
     colour = op.ReduceMax(op.Abs(red - green) + op.Abs(green - blue), keepdims=0) > 0

@@ -98,7 +98,8 @@ def estimate_noise(
     variance = _variance(kinds, channels)
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
-    found = NoiseLevel(nodes, variance, kinds, likely_error(blocks).T, share)
+    off = likely_error(blocks, pixels.shape[0] * pixels.shape[1])
+    found = NoiseLevel(nodes, variance, kinds, off.T, share)
     if overlooked := measured_where_even(windows, found):
         found = _at_nodes(overlooked, found)
     found = with_prior(found, prior) if prior else _as_usual(found)

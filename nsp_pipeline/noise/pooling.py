@@ -20,6 +20,11 @@ ALIKE_ERROR = 0.1
 512×512 of 28 photos, compared with the whole photos: they are off by √(ALIKE_ERROR² + the square of what a block says),
 however many blocks there are."""
 
+PIECE, LESS, LEAST_SHARE = 512 * 512, -0.15, 0.6
+"""Pixels of those pieces. Of a larger picture blocks are not as hard all over: what a block says of itself counts times
+the number of pieces in it to the power LESS, and no less than LEAST_SHARE. Whole photos of 5 to 9 megapixels lie so
+near to the other photos of their camera, and simulated shots of 2 to 3 to the truth."""
+
 DRIFT = 1.2
 """From black to white, the logarithm of a camera's noise changes by about this; less between nearer brightnesses."""
 
@@ -53,14 +58,23 @@ def pooled(blocks: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return level.astype(np.float32), (1 / np.sqrt(means.share.sum(2))).astype(np.float32)
 
 
-def likely_error(blocks: Blocks) -> NDArray[np.float32]:
+def likely_error(blocks: Blocks, pixels: int = PIECE) -> NDArray[np.float32]:
     """By how much the average of blocks may be off, since what is hard about a photo is so in all of its blocks.
 
     Standard deviation of the logarithm of the noise, (TABLE_ROWS, TABLE_NODES). At least one block.
+
+    Args:
+        pixels: of the picture that the blocks are of.
     """
     means = _means(blocks)
-    error = np.sqrt(ALIKE_ERROR**2 + means.typical[:, None, :] ** 2 + means.apart[None] ** 2)
+    typical = shared_doubt(pixels) * means.typical
+    error = np.sqrt(ALIKE_ERROR**2 + typical[:, None, :] ** 2 + means.apart[None] ** 2)
     return np.asarray((means.share * error).sum(2) / means.share.sum(2), dtype=np.float32)
+
+
+def shared_doubt(pixels: int) -> float:
+    """The share of what a block says of its own error that all of a picture's blocks err by together, 0..1."""
+    return float(np.clip((max(pixels, 1) / PIECE) ** LESS, LEAST_SHARE, 1.0))
 
 
 def grey_doubt(blocks: Blocks) -> float:

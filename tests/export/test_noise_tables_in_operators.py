@@ -8,11 +8,15 @@ import pytest
 from numpy.typing import NDArray
 
 from nsp_export.brightening_operators import as_white, too_strong
-from nsp_export.noise_operators import as_usual
+from nsp_export.noise_operators import as_usual, pooled
 from nsp_pipeline.core.noise import UNKNOWN
 from nsp_pipeline.core.noise_kind import as_white as as_white_here
 from nsp_pipeline.core.noise_kind import is_too_strong
+from nsp_pipeline.core.noise_prior import sigma_of
 from nsp_pipeline.core.usual_noise import as_usual as as_usual_here
+from nsp_pipeline.noise.estimate import WARY
+from nsp_pipeline.noise.pooling import Blocks, likely_error, nearness
+from nsp_pipeline.noise.pooling import pooled as pooled_here
 
 
 def opened(function: Any) -> onnxruntime.InferenceSession:
@@ -86,3 +90,22 @@ def test_what_a_camera_has_smoothed_is_told_by_what_is_usual() -> None:
         np.testing.assert_allclose(told.T, np.sqrt(expected), rtol=1e-4, atol=1e-7)
         changed += expected is not kinds
     assert 100 < changed < 800
+
+
+@pytest.mark.parametrize("sides", [(96, 128), (512, 512), (1400, 1100), (40, 70000)])
+def test_blocks_are_taken_together_and_doubted_as_here(sides: tuple[int, int]) -> None:
+    session = opened(pooled)
+    names = [value.name for value in session.get_inputs()]
+    rng = np.random.default_rng(3)
+    said = Blocks(
+        rng.uniform(0.1, 0.6, 50).astype(np.float32),
+        rng.normal(-4.5, 0.3, (50, 4)).astype(np.float32),
+        rng.uniform(0.1, 0.9, (50, 4)).astype(np.float32),
+    )
+    near = nearness(said.brightness).astype(np.float32)
+    image = np.broadcast_to(np.zeros(1, np.float32), (1, 3, *sides))
+    given = (said.level, said.unsure, np.ones((50, 1), np.float32), near, np.ascontiguousarray(image))
+    sigma, off = session.run(None, dict(zip(names, given, strict=True)))
+    level, unsure = pooled_here(said)
+    np.testing.assert_allclose(sigma, sigma_of(level - WARY * unsure), rtol=1e-4)
+    np.testing.assert_allclose(off, likely_error(said, sides[0] * sides[1]), rtol=1e-4)

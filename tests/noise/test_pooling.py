@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nsp_pipeline.core.noise import TABLE_NODES, TABLE_ROWS
-from nsp_pipeline.noise.pooling import Blocks, likely_error, pooled
+from nsp_pipeline.noise.pooling import PIECE, Blocks, likely_error, pooled
 
 
 def blocks(*said: tuple[float, float, float]) -> Blocks:
@@ -41,3 +41,11 @@ def test_what_is_hard_about_a_photo_is_so_in_all_of_its_blocks() -> None:
     assert many[:, 3] == pytest.approx(0.41, abs=0.02)
     assert np.all(np.diff(many[0, 3:]) > 0)
     assert likely_error(blocks(*[(3 / 7, -4.0, 0.05)] * 100))[0, 3] < 0.12
+
+
+def test_of_a_larger_picture_blocks_are_not_as_hard_all_over() -> None:
+    hard = blocks(*[(3 / 7, -4.0, 0.4)] * 100)
+    off = [float(likely_error(hard, pixels)[0, 3]) for pixels in (64 * 64, PIECE, 4 * PIECE, 30 * PIECE, 3000 * PIECE)]
+    assert off[0] == off[1]
+    assert off[1] > off[2] > off[3] > off[4] - 1e-6
+    assert off[4] > 0.5 * off[0]
