@@ -31,10 +31,10 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str], *, batches: boo
     """Export a graph with dynamic H and W, check it, and return the file's content.
 
     Input `image` float32 [1, 3, H, W] in 0..1; output `denoised` [1, 3, H, W] or [1, 3, tH, tW]; with `batches` any
-    number N of images in place of 1, each denoised by itself (modes without PU only). `metadata` goes
-    into metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling`, `blind` (0 or 1) and, where it is not any,
-    `tile` added. A noise-conditioned network has a second input `noise`, which may be left out: its default is
-    "unknown".
+    number N of images in place of 1, each denoised by itself (modes without PU only). `metadata` goes into
+    metadata_props, with `multiple`, `halo`, `scale`, `mode`, `tiling`, `blind` (0 or 1) and, where it is not any,
+    `tile` added; that of a self-ensemble says that its `copies` are computed "in turn". A noise-conditioned network has
+    a second input `noise`, which may be left out: its default is "unknown".
 
     Raises ParityError unless ONNX Runtime agrees with PyTorch to 1e-4 on random images of three sizes.
     """
@@ -44,6 +44,8 @@ def onnx_bytes(graph: ImageToImage, metadata: Mapping[str, str], *, batches: boo
     facts |= {"tiling": graph.tiling, "blind": int(graph.network.blind)}
     if graph.tile:
         facts["tile"] = graph.tile
+    if graph.self_ensemble > 1:
+        facts["copies"] = "in turn"
     for key, value in {**metadata, **facts}.items():
         model.metadata_props.add(key=key, value=str(value))
     onnx.checker.check_model(model, full_check=True)

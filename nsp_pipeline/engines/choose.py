@@ -15,7 +15,7 @@ from nsp_pipeline.engines.parity import disagreement
 from nsp_pipeline.errors import MissingCapabilityError, NspError
 from nsp_pipeline.machine.cpus import default_threads
 from nsp_pipeline.machine.memory import available_memory
-from nsp_pipeline.models.memory import bytes_a_pixel
+from nsp_pipeline.models.memory import bytes_a_pixel, copies_held
 from nsp_pipeline.profiles.bundle import Profile
 
 MOST_FOR_A_TILE = 3 << 30
@@ -89,7 +89,8 @@ def _with_room(engine: Engine, profile: Profile, gpu: int = 0) -> Engine:
     On a GPU, larger images want fewer halos; those that are there together share its memory and the machine's.
     """
     backbone = profile.spec.backbone
-    each = bytes_a_pixel(backbone.name, backbone.sizes, profile.spec.inference.self_ensemble)
+    copies = copies_held(profile.spec.inference.self_ensemble, engine.info.name, in_turn=engine.info.in_turn)
+    each = bytes_a_pixel(backbone.name, backbone.sizes, copies)
     there = available_memory()
     rooms = []
     if engine.info.shared:

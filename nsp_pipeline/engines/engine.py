@@ -59,6 +59,8 @@ class EngineInfo:
     """Pixels of an image that this machine's memory holds at once, by a careful guess; None: it is not known."""
     blind: bool = True
     """Whether the network cannot see the pixel that it estimates."""
+    in_turn: bool = False
+    """Whether the copies of a self-ensemble are computed one after the other; in older graphs, all at once."""
     noise_conditioned: bool = False
     """Whether it takes a table of the photo's noise (see core/noise.py) as a second input."""
     shared: bool = False

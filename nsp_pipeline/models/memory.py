@@ -14,12 +14,27 @@ AROUND = 124
 """Bytes a pixel of image, estimate and what blending takes."""
 
 
-def bytes_a_pixel(backbone: str, sizes: Mapping[str, Any], copies: int) -> int:
+IN_TURN = 2.6
+"""Copies that OpenVINO holds at once where one is computed after the other: four copies of 56 channels take 756 bytes a
+pixel there, and 333 on ONNX Runtime, which holds one."""
+
+
+def copies_held(copies: int, engine: str, *, in_turn: bool) -> float:
+    """How many copies of a self-ensemble an engine holds at once.
+
+    Args:
+        engine: its name.
+        in_turn: see EngineInfo.
+    """
+    return (1.0 if engine == "onnx" else min(copies, IN_TURN)) if in_turn else copies
+
+
+def bytes_a_pixel(backbone: str, sizes: Mapping[str, Any], copies: float) -> int:
     """Bytes that an engine of the CPU, in float32, and blending take at most for a pixel of a tile.
 
     Args:
         backbone, sizes: as in a profile's BackboneSpec; of one that is not known here, MOST is said.
-        copies: of the self-ensemble, which go through the network at once.
+        copies: of the self-ensemble that are held at once.
     """
     widths = sizes.get("channels")
     if backbone != "unet" or not isinstance(widths, list | tuple) or not widths:

@@ -39,7 +39,8 @@ def self_ensemble_mean(run: Callable[[torch.Tensor], torch.Tensor], image: torch
 def _mean_over_flips(
     run: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, flips: tuple[tuple[int, ...], ...]
 ) -> torch.Tensor:
-    estimates = run(torch.cat([image.flip(flip) for flip in flips]))
-    estimates = estimates.reshape(len(flips), -1, *estimates.shape[1:])
-    back = [estimates[place].flip(flip) for place, flip in enumerate(flips)]
-    return torch.stack(back).sum(0) / len(flips)
+    # One after the other: side by side they take so many times the memory, and no less time.
+    total = run(image)
+    for flip in flips[1:]:
+        total = total + run(image.flip(flip)).flip(flip)
+    return total / len(flips)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nsp_pipeline.denoise.tiles import seen_twice
 from nsp_pipeline.engines import choose, cuda_driver
 from nsp_pipeline.engines.choose import open_engine
 from nsp_pipeline.engines.cuda_driver import CudaDriver
@@ -18,7 +19,9 @@ from nsp_pipeline.engines.onnx import session as onnx_session
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.onnx.session import CUDA
 from nsp_pipeline.errors import MissingCapabilityError, ProfileError
+from nsp_pipeline.models.memory import copies_held
 from nsp_pipeline.profiles.bundle import Profile
+from nsp_pipeline.profiles.choose import find_profile
 
 Array = NDArray[np.float32]
 GPUS = CudaDriver((13, 0), ("Fast GPU", "Faster GPU"))
@@ -254,3 +257,32 @@ def test_the_driver_is_asked_through_its_own_library(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(cuda_driver, "_load", missing)
     assert cuda_driver.find_driver() is None
+
+
+@pytest.mark.parametrize("name", ["fast", "standard", "quality"])
+def test_of_24_megapixels_tiles_compute_less_than_an_eighth_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With six gigabytes free, of which tiles take half at most."""
+    monkeypatch.setattr(choose, "available_memory", lambda: 6 << 30)
+    engine = choose.open_engine(find_profile(name), mode="denoise", engine="onnx", device="cpu", threads=1)
+    assert seen_twice(engine.info, (4000, 6000)) < 0.12
+    engine.close()
+
+
+def test_graphs_of_before_hold_all_copies_at_once_and_get_smaller_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "available_memory", lambda: 2 << 30)
+    profile = find_profile("quality")
+    rooms = {}
+    for in_turn in (True, False):
+        opened = OnnxRuntimeEngine(profile, mode="denoise", threads=1)
+        assert opened.info.in_turn
+        opened.info = replace(opened.info, in_turn=in_turn)
+        monkeypatch.setattr(choose, "OnnxRuntimeEngine", lambda *given, opened=opened, **options: opened)
+        rooms[in_turn] = choose.open_reference(profile, mode="denoise").info.room or 0
+        opened.close()
+    assert rooms[True] > 2 * rooms[False]
+
+
+def test_copies_that_are_held() -> None:
+    assert copies_held(8, "onnx", in_turn=False) == copies_held(8, "openvino", in_turn=False) == 8
+    assert copies_held(8, "onnx", in_turn=True) == copies_held(1, "openvino", in_turn=True) == 1
+    assert 1 < copies_held(4, "openvino", in_turn=True) < 4

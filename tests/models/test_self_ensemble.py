@@ -85,7 +85,8 @@ def test_the_exported_weights_are_there_once() -> None:
         return len(onnx_bytes(graph, {"profile": "student", "sha256": "0" * 64}))
 
     weights = sum(4 * part.numel() for part in student().parameters())
-    assert size(8) - size(1) < weights / 2
+    # Each copy has nodes of its own; weights once more for each would be seven times as much.
+    assert size(8) - size(1) < weights
 
 
 @pytest.mark.parametrize("self_ensemble", [2, 8])

@@ -24,6 +24,7 @@ class ModelFacts:
     tiling: str
     tile: int | None
     blind: bool
+    in_turn: bool
 
 
 def import_onnx() -> ModuleType:
@@ -73,6 +74,7 @@ def graph_facts(profile: Profile, mode: str, stored: Mapping[str, str]) -> Model
             tiling=stored.get("tiling", "exact"),
             tile=int(stored["tile"]) if "tile" in stored else None,
             blind=stored.get("blind", "1") == "1",
+            in_turn=stored.get("copies") == "in turn",
         )
     except (KeyError, ValueError) as error:
         raise ProfileError(f"{where} lacks the metadata nsp writes ({error})") from None
