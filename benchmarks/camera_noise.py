@@ -77,7 +77,7 @@ def learnt(photos: list[Path]) -> dict[str | None, CameraNoise]:
         by_camera.setdefault(camera_name(frame.camera, {}), []).append(frame)
     found = {}
     for name, frames in by_camera.items():
-        noise = camera_noise([(frame.camera.iso, estimate_noise(frame.pixels)) for frame in frames])
+        noise = camera_noise([(frame.camera.iso, estimate_noise(frame.pixels, usual=False)) for frame in frames])
         if noise:
             found[name] = noise
             print(f"{name}: {len(frames)} photos, ISO {noise.isos}")

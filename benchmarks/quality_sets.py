@@ -60,6 +60,8 @@ def near(name: str, denoiser: nsp.Denoiser, trials: Iterable[Trial], each: bool)
         rows.append((psnr(noisy, clean), psnr(made, clean), ssim(made, clean)))
         if each:
             print(f"  {photo}: {rows[-1][0]:.2f} -> {rows[-1][1]:.2f} / {rows[-1][2]:.4f}", flush=True)
+    if not rows:
+        raise SystemExit(f"{name}: there is no photo")
     before, after, alike = np.mean(rows, 0)
     worse = sum(row[1] < row[0] for row in rows)
     print(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper, inliner, shape_inference, version_converter
 
@@ -78,9 +79,14 @@ def _check(made: bytes, content: bytes, multiple: int) -> None:
     runtime = import_onnxruntime()
     inside, told = (runtime.InferenceSession(part, providers=["CPUExecutionProvider"]) for part in (made, content))
     for size in (CHECK_SIZE, BRIGHTENED_SIZE):
-        image = photo_like(check_size(multiple, size))
+        # Sides that are no multiples, with the rows and columns mirrored that the network needs on top.
+        whole = photo_like(check_size(multiple, size))
+        image = np.ascontiguousarray(whole[..., : 1 - multiple or None, : 1 - multiple or None])
         noise = estimate_noise(image[0].transpose(1, 2, 0))
-        (estimated,) = told.run(["denoised"], {"image": image, NOISE_INPUT: noise.table})
+        beyond = [(0, have - had) for have, had in zip(whole.shape, image.shape, strict=True)]
+        padded = np.pad(image, beyond, mode="reflect")
+        (estimated,) = told.run(["denoised"], {"image": padded, NOISE_INPUT: noise.table})
+        estimated = estimated[..., : image.shape[2], : image.shape[3]]
         estimate = recentred(image[0], estimated[0]) if noise.own_means else estimated[0]
         weight = local_weight(image[0], estimate, noise, blind=False)
         expected = image[0] + weight * (noise.brightened(estimate) - image[0])

@@ -13,7 +13,6 @@ which takes the most: 120 for 16 channels, 424 for 32 and two copies, 1200 for 3
 AROUND = 124
 """Bytes a pixel of image, estimate and what blending takes."""
 
-
 IN_TURN = 2.6
 """Copies that OpenVINO holds at once where one is computed after the other: four copies of 56 channels take 756 bytes a
 pixel there, and 333 on ONNX Runtime, which holds one."""

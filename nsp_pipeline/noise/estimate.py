@@ -51,7 +51,12 @@ AT_ONCE = 4
 
 
 def estimate_noise(
-    pixels: NDArray[np.generic], network: Network | None = None, most: int = MOST, prior: NoisePrior | None = None
+    pixels: NDArray[np.generic],
+    network: Network | None = None,
+    most: int = MOST,
+    prior: NoisePrior | None = None,
+    *,
+    usual: bool = True,
 ) -> NoiseLevel:
     """Estimate the noise of a photo by brightness, grey and colour, fine and coarse, with its uncertainty.
 
@@ -63,6 +68,8 @@ def estimate_noise(
         network: None takes the one that ships.
         most: windows that are looked at; FEW of them tell the noise of a whole photo in a third of the time.
         prior: what is known of the noise beforehand, from other photos of the camera.
+        usual: whether what cameras usually leave counts where the estimate is unsure; not where photos tell together
+            what their camera leaves.
 
     Returns:
         The noise level; that of an unknown photo where a side is shorter than 16 pixels, or all is black or white.
@@ -100,9 +107,13 @@ def estimate_noise(
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
     off = likely_error(blocks, pixels.shape[0] * pixels.shape[1])
     found = NoiseLevel(nodes, variance, kinds, off.T, share)
-    if overlooked := measured_where_even(windows, found):
+    overlooked = measured_where_even(windows, found)
+    if overlooked:
         found = _at_nodes(overlooked, found)
-    found = with_prior(found, prior) if prior else _as_usual(found)
+    if prior:
+        found = with_prior(found, prior)
+    if usual and not overlooked:
+        found = _as_usual(found)
     brightening = brightening_of(windows, found)
     assert found.kinds is not None
     if brightening is not None:

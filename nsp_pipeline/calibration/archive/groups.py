@@ -201,10 +201,11 @@ def by_camera(groups: Sequence[Group]) -> list[Group]:
 def is_edited(facts: Facts) -> bool:
     """Whether a program changed the picture, or it has another size than the camera made.
 
-    A TIFF is what a program made of a RAW file, so its signature says nothing.
+    A TIFF is what a program made of a RAW file, so its signature says nothing; nor does that of a RAW file, in which
+    programs note how they would develop it.
     """
     signed = (facts.software or "").casefold()
-    changed = facts.kind is not Kind.TIFF and SIGNED.search(signed) is not None
+    changed = facts.kind not in (Kind.TIFF, Kind.RAW) and SIGNED.search(signed) is not None
     if facts.size is None or facts.shot_size is None or not all(facts.shot_size):
         return changed
     return changed or sorted(facts.size) != sorted(facts.shot_size)

@@ -151,7 +151,7 @@ def camera_noise_of(
     ]
     found = []
     for iso, pixels in spread(_evenly(seen, MOST_ESTIMATED)):
-        found.append((iso, estimate_noise(pixels)))
+        found.append((iso, estimate_noise(pixels, usual=False)))
         if by is not None and time.monotonic() > by:
             break
     return camera_noise(found)

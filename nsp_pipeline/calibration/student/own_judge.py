@@ -32,7 +32,7 @@ MOST_IN_TEXTURE = 5.0
 FAINTEST = (0.3 / 255) ** 2
 """Of a piece with less noise than that, a share of the noise means nothing."""
 
-LEAST_ERROR = (0.02 / 255) ** 2
+LEAST_ERROR = (0.1 / 255) ** 2
 """Less than that is no error: of a black piece whose noise rounds to nothing there is none, and no share of it."""
 
 BORDER = 16

@@ -159,9 +159,7 @@ def _calibrate(
         where = Where(cluster, options["device"], options["threads"]) if cluster else None
         calibrate_each(plan, files, out, split, where=where, as_json=as_json)
         return False
-    # Several processes must take the same photos, and a training that goes on those that it had.
-    by = None if plan.resume or ranks.count > 1 else headers_by(plan)
-    files = originals(console, files, read_aliases(aliases_file()), by)
+    files = originals(console, files, read_aliases(aliases_file()))
     made = calibrate_one(plan, files, out, ranks)
     if made.profile is not None:
         show_outcome(console, made.profile, made.folder, stopped=made.stopped, as_json=as_json)

@@ -18,24 +18,24 @@ SHOWN = 4
 """Cameras that are named."""
 
 
-def originals(
-    console: Console, files: Sequence[Path], aliases: Mapping[str, str], by: float | None = None
-) -> Sequence[Path]:
+def originals(console: Console, files: Sequence[Path], aliases: Mapping[str, str]) -> Sequence[Path]:
     """The photos without those that a program changed or resized, whose noise is no longer the camera's.
 
     All of them where too few would be left. Says which were left out, and where photos are of several cameras: they
     are learnt from together.
 
+    All headers are read, whatever time there is: processes that train together, and a training that goes on, must take
+    the same photos. Files that cannot be read are kept: opening them later gives the reason.
+
     Args:
         aliases: the user's own names for cameras.
-        by: when to be done with looking (`time.monotonic`); photos that are not looked at by then are kept.
     """
-    headers, _ = read_headers(files, by=by)
+    headers, _ = read_headers(files)
     edited = {path for path, facts in headers if is_edited(facts)}
     kept = [path for path in files if path not in edited]
     photos = f"{len(edited)} photo{'s' * (len(edited) != 1)}, such as {printable(min(edited))}" if edited else ""
-    if edited and len(kept) < FEWEST:
-        if kept:
+    if edited and len(headers) - len(edited) < FEWEST:
+        if len(headers) > len(edited):
             say(console, f"{photos}: a program changed or resized them, but without them too few are left")
         kept = list(files)
     elif edited:

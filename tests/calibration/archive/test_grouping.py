@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nsp_pipeline.calibration.archive.groups import Group, by_camera, group_photos, merge_alike, only
+from nsp_pipeline.calibration.archive.groups import Group, by_camera, group_photos, is_edited, merge_alike, only
 from nsp_pipeline.core.correlation import LAGS
 from nsp_pipeline.core.noise_curve import BrokenLine, NoiseCurve
 from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.frames.frame import Camera, Facts, Kind
 
 
 def save(
@@ -147,3 +148,16 @@ def test_bins_of_which_nothing_says_that_they_agree_stay_apart(tmp_path: Path, o
         for g, field in ((low, noise(0.01, 0.1, 0.5)), (high, other))
     ]
     assert merge_alike(pair) == pair
+
+
+@pytest.mark.parametrize(
+    ("kind", "software", "edited"),
+    [
+        (Kind.JPEG, "Adobe Lightroom 6.0", True),
+        (Kind.RAW, "Adobe Lightroom 6.0", False),
+        (Kind.TIFF, "Adobe Lightroom 6.0", False),
+        (Kind.JPEG, "Firmware 1.0", False),
+    ],
+)
+def test_a_program_that_signs_a_raw_file_has_not_changed_its_noise(kind: Kind, software: str, edited: bool) -> None:
+    assert is_edited(Facts(kind, Camera(), software)) is edited

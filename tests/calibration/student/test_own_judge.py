@@ -1,5 +1,7 @@
 """How networks are judged on pieces of photos, some of which tell nothing."""
 
+from copy import deepcopy
+
 import numpy as np
 import torch
 from small_student import SIZES
@@ -31,3 +33,15 @@ def test_a_black_piece_without_any_noise_leaves_the_others_their_say() -> None:
         assert found.claim
         assert np.isfinite([found.claim.gain, found.claim.error]).all()
     assert judge.judge(first).mean == 0
+
+
+def test_where_there_is_no_noise_a_hair_more_or_less_is_no_error() -> None:
+    torch.manual_seed(0)
+    first = build_backbone("unet", SIZES).eval()
+    other = deepcopy(first)
+    torch.nn.init.constant_(other.get_parameter("tail.bias"), 0.05 / 255)
+    pieces = [crops(0.5, 0.02, 0), crops(0.0, 0.0, 1)]
+    judge = OwnJudge(first, *zip(*pieces, strict=True))
+    noisy, black = judge.judge(other).mse
+    assert noisy != 0
+    assert black == 0

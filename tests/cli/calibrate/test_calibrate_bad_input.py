@@ -155,6 +155,16 @@ def test_where_hardly_any_is_an_original_all_are_learnt_from(tmp_path: Path) -> 
     assert not said()
 
 
+def test_files_that_cannot_be_read_are_no_originals(tmp_path: Path) -> None:
+    for seed, software in enumerate(("", "", "GIMP 2.10", "GIMP 2.10")):
+        with_software(tmp_path / f"{seed}.jpg", seed, "One", software)
+    (tmp_path / "4.jpg").write_bytes(b"no photo")
+    files = sorted(tmp_path.glob("*.jpg"))
+    console, said = told()
+    assert originals(console, files, {}) == files, "without the edited ones two would be left"
+    assert "too few are left" in said()
+
+
 def test_photos_of_several_cameras_are_learnt_from_together_with_a_word(tmp_path: Path) -> None:
     for seed, camera in enumerate(("One", "One", "Two")):
         with_software(tmp_path / f"{seed}.jpg", seed, camera)
