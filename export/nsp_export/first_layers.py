@@ -23,21 +23,29 @@ LOOKED_UP = ("ReduceMean", "AveragePool", "AveragePool", "Clip", "Mul", "Sub")
 
 
 def with_sooner_layers(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with its first layers rewritten in place; one that does not begin like a student as it is."""
-    graph = model.graph
-    cut = [node for node in graph.node if node.op_type == "SpaceToDepth"]
-    folded = [user for node in cut for user in _users(graph, node.output[0])]
-    if len(cut) != 1 or len(folded) != 1:
-        return model
-    single, cells = _maker(graph, cut[0].input[0]), folded[0].output[0]
+    """Return the model with its first layers rewritten in place; one that does not begin like a student as it is.
+
+    Of a self-ensemble, those of each copy.
+    """
+    for number, cut in enumerate([node for node in model.graph.node if node.op_type == "SpaceToDepth"]):
+        _rewrite(model.graph, cut, number)
+    return model
+
+
+def _rewrite(graph: onnx.GraphProto, cut: onnx.NodeProto, number: int) -> None:
+    """The first layers of one copy, whose cells `cut` makes; others than a student's stay."""
+    folded = _users(graph, cut.output[0])
+    if len(folded) != 1:
+        return
+    single, cells = _maker(graph, cut.input[0]), folded[0].output[0]
     by_kind = {node.op_type: node for node in _users(graph, cells)}
     looked_up = _chain(graph, cells)
     if single is None or set(by_kind) != {"Conv", LOOKED_UP[0]} or not looked_up:
-        return model
+        return
     photo = single.input[0]
-    new = [_convolution(graph, by_kind["Conv"], photo), *_distances(graph, photo, looked_up[-1].output[0])]
-    _replace(graph, [single, *cut, *folded, by_kind["Conv"], *looked_up], new)
-    return model
+    convolution = _convolution(graph, by_kind["Conv"], photo)
+    new = [convolution, *_distances(graph, photo, looked_up[-1].output[0], number)]
+    _replace(graph, [single, cut, *folded, by_kind["Conv"], *looked_up], new)
 
 
 def _convolution(graph: onnx.GraphProto, node: onnx.NodeProto, photo: str) -> onnx.NodeProto:
@@ -51,7 +59,7 @@ def _convolution(graph: onnx.GraphProto, node: onnx.NodeProto, photo: str) -> on
     return helper.make_node("Conv", [photo, name, *node.input[2:]], list(node.output), **how)
 
 
-def _distances(graph: onnx.GraphProto, photo: str, result: str) -> list[onnx.NodeProto]:
+def _distances(graph: onnx.GraphProto, photo: str, result: str, number: int) -> list[onnx.NodeProto]:
     """Nodes from the photo to `result`, (N, TABLE_NODES, h, w): the brightness of cells less each place in the table.
 
     Brightness is clipped to 0..1, the ends of the table, where it was before; a place is TABLE_NODES - 1 times that.
@@ -63,12 +71,13 @@ def _distances(graph: onnx.GraphProto, photo: str, result: str) -> list[onnx.Nod
     stored = {name: _store(graph, f"places_{name}", values.reshape(1, -1, 1, 1)) for name, values in ends.items()}
     inputs = [photo, _store(graph, "places_kernel", kernel), _store(graph, "places_bias", -places)]
     steps = {"kernel_shape": [FOLD, FOLD], "strides": [FOLD, FOLD]}
+    copy = f"_{number}" if number else ""
     return [
-        helper.make_node("Conv", inputs, ["places"], **steps),
-        helper.make_node("AveragePool", ["places"], ["places_means"], **MEANS),
-        helper.make_node("AveragePool", ["places_means"], ["places_smooth"], **MEANS),
-        helper.make_node("Max", ["places_smooth", stored["nearest"]], ["places_above"]),
-        helper.make_node("Min", ["places_above", stored["farthest"]], [result]),
+        helper.make_node("Conv", inputs, [f"places{copy}"], **steps),
+        helper.make_node("AveragePool", [f"places{copy}"], [f"places_means{copy}"], **MEANS),
+        helper.make_node("AveragePool", [f"places_means{copy}"], [f"places_smooth{copy}"], **MEANS),
+        helper.make_node("Max", [f"places_smooth{copy}", stored["nearest"]], [f"places_above{copy}"]),
+        helper.make_node("Min", [f"places_above{copy}", stored["farthest"]], [result]),
     ]
 
 
@@ -120,5 +129,7 @@ def _stored(graph: onnx.GraphProto, name: str) -> NDArray[Any]:
 
 
 def _store(graph: onnx.GraphProto, name: str, values: NDArray[Any]) -> str:
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+    """Keep values under a name, once for all copies."""
+    if all(tensor.name != name for tensor in graph.initializer):
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
     return name
