@@ -31,6 +31,14 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+taken_option = click.option(
+    "--taken",
+    type=FOLDER,
+    help="Pictures as cameras make them, at full size, of low ISO and cleaned (nsp denoise): what students of cameras' "
+    "noise learn from, in the end at least.",
+)
+
+
 @click.group()
 def main() -> None:
     """Train what ships on one GPU: `all` or a part; `mix` trainings of one base, `profile`, `join`, `graphs` anew."""
@@ -74,6 +82,7 @@ def main() -> None:
     "cameras smoothed, one for white noise. The students of --base are then networks for white noise.",
 )
 @click.option("--photos", type=FOLDER, help="Camera photos that --photo-crops are cut from.")
+@taken_option
 @click.option(
     "--photo-crops", type=click.IntRange(min=0), default=0, help="Crops of a batch from --photos, as they are."
 )
@@ -87,7 +96,9 @@ def main() -> None:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Of the main process, on a CPU.")
 @click.option("--seed", type=int, default=0)
-def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None, **options: Any) -> None:
+def train_all(
+    scenes: Path, out: Path, threads: int | None, photos: Path | None, taken: Path | None, **options: Any
+) -> None:
     """Train students and estimator on SCENES, clean pictures without noise, and write their weights to OUT."""
     from nsp_pipeline.calibration.together.train import TogetherSettings
 
@@ -103,9 +114,10 @@ def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None,
         },
         estimator=base and base / "estimator.safetensors",
         photo_crops=options["photo_crops"],
+        taken_again=taken is not None,
         judge_every=options["judge_every"],
     )
-    _train(scenes, photos, {out: settings}, options["device"], options["held_out"], threads)
+    _train((scenes, photos, taken), {out: settings}, options["device"], options["held_out"], threads)
 
 
 @main.command("all")
@@ -113,6 +125,7 @@ def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None,
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--base", type=FOLDER, required=True, help="Weights to start from, as benchmarks/weights has them.")
 @click.option("--photos", type=FOLDER, required=True, help="Camera photos to learn from as they are, of 192×192 up.")
+@taken_option
 @click.option("--seconds", type=int, default=540, show_default=True, help="Time to train, start included.")
 @click.option("--device", default="cuda", show_default=True)
 @click.option(
@@ -133,20 +146,21 @@ def train_all(scenes: Path, out: Path, threads: int | None, photos: Path | None,
     show_default=True,
     help="Every so-many-th scene is kept to judge by.",
 )
-def train_stages(scenes: Path, out: Path, photos: Path, device: str, held_out: int, **options: Any) -> None:
+def train_stages(
+    scenes: Path, out: Path, photos: Path, taken: Path | None, device: str, held_out: int, **options: Any
+) -> None:
     """Train the networks of `fast`, `standard` and `quality` for all kinds of noise, one kind after the other.
 
-    Their weights and log.csv come to OUT/white, OUT/unsmoothed and OUT/camera.
+    Their weights and log.csv come to OUT/white, OUT/unsmoothed and OUT/camera, and with --taken to OUT/full-size.
     """
     from nsp_pipeline.calibration.together.stages import all_stages
 
-    stages = all_stages(options.pop("base"), out, options.pop("seconds"), **options)
-    _train(scenes, photos, {out / name: settings for name, settings in stages.items()}, device, held_out, None)
+    stages = all_stages(options.pop("base"), out, options.pop("seconds"), taken=taken is not None, **options)
+    _train((scenes, photos, taken), {out / name: settings for name, settings in stages.items()}, device, held_out, None)
 
 
 def _train(
-    scenes: Path,
-    photos: Path | None,
+    folders: tuple[Path, Path | None, Path | None],
     stages: Mapping[Path, "TogetherSettings"],
     device: str,
     held_out: int,
@@ -163,15 +177,17 @@ def _train(
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = False
     with ThreadPoolExecutor(16) as pool:
-        pictures = list(pool.map(_read, sorted(scenes.iterdir())))
-        shot = list(pool.map(_read, sorted(photos.iterdir()))) if photos else []
+        pictures, photos, taken = (
+            list(pool.map(_read, sorted(folder.iterdir()))) if folder else [] for folder in folders
+        )
     train_together(
         [picture for number, picture in enumerate(pictures) if number % held_out],
         [picture for number, picture in enumerate(pictures) if not number % held_out],
         [(settings, _Saved(out)) for out, settings in stages.items()],
         device,
         say=lambda message: click.echo(f"[{time.monotonic() - begun:6.1f}] {message}", err=True),
-        photos=shot,
+        photos=photos,
+        taken=taken,
     )
 
 

@@ -49,8 +49,8 @@ class NoisyCamera:
 
         Returns:
             noisy (B, 3, H, W), clean (B, 3, H, W) and sharp (B, 3, 2H, 2W), whose 2×2 cells have the means of `clean`;
-            clean and sharp are as soft as photos are, which varies. And (B, 1, H, W) how much stronger the noise is
-            at each place than where the picture is flat.
+            clean and sharp are as soft as photos are, which varies. And (B, 2, H, W) how much stronger the noise is
+            at each place than where the picture is flat, grey and colour (see `stronger_in_texture`).
         """
         sharp = torch.cat([self._as_sharp_as_photos(crop[None], rng) for crop in sharp])
         shots = zip(*(self._one(crop[None], rng) for crop in sharp), strict=True)
@@ -76,10 +76,10 @@ class NoisyCamera:
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         maker = self._from_sensor if rng.random() < chosen.sensor_share else self._from_spectrum
         noisy, clean = maker(sharp, sigma, rng, generator)
-        stronger = torch.ones_like(clean[:, :1])
+        stronger = torch.ones_like(clean[:, :2])
         if sigma and rng.random() < chosen.adapted_share:
-            stronger = kept_in_texture(clean, sigma, float(rng.uniform(0, chosen.most_kept)), rng)
-            noisy = (clean + stronger * (noisy - clean)).clamp(0, 1)
+            stronger = stronger_in_texture(clean, sigma, (chosen.most_kept, chosen.most_colour_kept), rng)
+            noisy = (clean + by_grey_and_colour(noisy - clean, stronger)).clamp(0, 1)
         if rng.random() < chosen.jpeg_share:
             noisy = through_jpeg(noisy, int(rng.integers(*JPEG_QUALITY)), SUBSAMPLINGS[rng.integers(3)])
         return noisy, clean, stronger
@@ -188,8 +188,30 @@ def level_by_brightness(brightness: torch.Tensor, rng: np.random.Generator) -> t
     return torch.from_numpy(strength.astype(np.float32))
 
 
-def kept_in_texture(clean: torch.Tensor, sigma: float, most: float, rng: np.random.Generator) -> torch.Tensor:
-    """1 in flat places, towards 1 + most in texture: (1, 3, H, W) -> (1, 1, H, W); sigma in 0..1, as the picture.
+def stronger_in_texture(
+    clean: torch.Tensor, sigma: float, most: tuple[float, float], rng: np.random.Generator
+) -> torch.Tensor:
+    """How much stronger a camera's noise is at each place than where a picture (1, 3, H, W) is flat: (1, 2, H, W).
+
+    Grey and colour, each up to 1 + its own most. Cameras wipe colour noise off flat places and leave it beside edges,
+    so that there is two to eight times as much of it in texture where grey noise is hardly stronger.
+
+    Args:
+        sigma: standard deviation of the noise in 0..1.
+        most: of grey, and of what colour has beyond grey.
+    """
+    grey, colour = (_kept_in_texture(clean, sigma, float(rng.uniform(0, part)), rng) for part in most)
+    return torch.cat([grey, grey * colour], 1)
+
+
+def by_grey_and_colour(noise: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Multiply what is grey in noise (B, 3, H, W), and what is colour, by factors (B, 2, H, W) of their own."""
+    grey = noise.mean(1, keepdim=True)
+    return factors[:, :1] * grey + factors[:, 1:] * (noise - grey)
+
+
+def _kept_in_texture(clean: torch.Tensor, sigma: float, most: float, rng: np.random.Generator) -> torch.Tensor:
+    """1 in flat places, towards 1 + most in texture: (1, 3, H, W) -> (1, 1, H, W).
 
     A camera's noise reduction takes for texture what rises above the noise, and spares it, its noise included.
     """

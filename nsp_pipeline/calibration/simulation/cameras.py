@@ -5,7 +5,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, blurred, halved, level_by_brightness
+from nsp_pipeline.calibration.simulation.camera_noise import (
+    NoisyCamera,
+    blurred,
+    by_grey_and_colour,
+    halved,
+    level_by_brightness,
+)
 from nsp_pipeline.calibration.simulation.camera_noise import smoother_colour as with_soft_colour
 from nsp_pipeline.calibration.simulation.developing import DevelopingRange, developed
 from nsp_pipeline.calibration.simulation.noise_range import NoiseRange
@@ -15,6 +21,9 @@ from nsp_pipeline.calibration.simulation.shot import Shot, stored
 Range = tuple[float, float]
 
 KINDS = ("none", "camera", "developed", "plain")
+
+TONED_SHARE = 0.5
+"""Of the scenes, those that are seen in another light."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ def take_shot(sharp: torch.Tensor, chosen: ShotRange, rng: np.random.Generator) 
     kind = KINDS[int(np.searchsorted(np.cumsum(shares), rng.random(), side="right"))]
     if kind == "camera":
         noisy, clean, _, stronger = NoisyCamera(chosen.camera).photograph(sharp, rng)
-        shot = Shot(noisy, clean, (noisy - clean) / stronger)
+        shot = Shot(noisy, clean, by_grey_and_colour(noisy - clean, 1 / stronger))
     else:
         scene = _softened(halved(sharp), chosen, rng)
         if kind == "none":
@@ -72,6 +81,17 @@ def take_shot(sharp: torch.Tensor, chosen: ShotRange, rng: np.random.Generator) 
         shot = _grey(shot)
     shot = replace(shot, noisy=shot.noisy.clamp(0, 1), clean=shot.clean.clamp(0, 1))
     return stored(shot, rng, jpeg_share=chosen.jpeg_share, quality=chosen.jpeg_quality), kind
+
+
+def take_again(picture: torch.Tensor, chosen: ShotRange, rng: np.random.Generator) -> Shot:
+    """Put a camera's noise onto a picture (1, 3, H, W) that a camera made, at its own size.
+
+    Such a picture is as soft as lens, mosaic and the camera's own noise reduction leave it, its colours more so; shrunk
+    pictures are crisper, and who knows only these takes noise for detail.
+    """
+    if rng.random() < TONED_SHARE:
+        picture = _toned(picture, rng)
+    return take_shot(picture.repeat_interleave(2, 2).repeat_interleave(2, 3), chosen, rng)[0]
 
 
 def plainly(scene: torch.Tensor, sigma: float, rng: np.random.Generator) -> Shot:
@@ -100,10 +120,16 @@ def _softened(scene: torch.Tensor, chosen: ShotRange, rng: np.random.Generator) 
         scene = blurred(scene, float(rng.uniform(0, chosen.softest)))
         if rng.random() < 0.5:
             scene = with_soft_colour(scene, float(rng.uniform(0.5, 2.0)))
-    if rng.random() < 0.5:
-        mean = scene.mean((2, 3), keepdim=True)
-        scene = (mean + rng.uniform(0.3, 1.1) * (scene - mean)) * rng.uniform(0.4, 1.2) + rng.uniform(0, 0.15)
+    if rng.random() < TONED_SHARE:
+        scene = _toned(scene, rng)
     return scene.float().clamp(0, 1)
+
+
+def _toned(scene: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """The same in another light: of less contrast, darker or brighter, and hazy."""
+    mean = scene.mean((2, 3), keepdim=True)
+    toned = (mean + rng.uniform(0.3, 1.1) * (scene - mean)) * rng.uniform(0.4, 1.2) + rng.uniform(0, 0.15)
+    return toned.float().clamp(0, 1)
 
 
 def _grey(shot: Shot) -> Shot:

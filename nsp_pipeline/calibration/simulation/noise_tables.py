@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
+from nsp_pipeline.calibration.simulation.camera_noise import by_grey_and_colour
 from nsp_pipeline.core.noise import CELL, PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
 
 SHARED = 0.02
@@ -13,11 +14,11 @@ SHARED = 0.02
 def noise_tables(noisy: torch.Tensor, clean: torch.Tensor, stronger: torch.Tensor) -> torch.Tensor:
     """Tabulate the noise of each crop by brightness: (B, 3, H, W) each in 0..1 -> (B, TABLE_ROWS, TABLE_NODES).
 
-    `stronger` (B, 1, H, W) is how much stronger the noise is at each place than in flat ones, which alone are measured.
-    H and W are multiples of 16. Noise coarser than a patch of 16 pixels counts for nothing, as it does where noise is
-    measured in photos.
+    `stronger` (B, 1, H, W), or (B, 2, H, W) of grey and colour, is how much stronger the noise is at each place than in
+    flat ones, which alone are measured. H and W are multiples of 16. Noise coarser than a patch of 16 pixels counts for
+    nothing, as it does where noise is measured in photos.
     """
-    squares = flat_squares((noisy - clean) / stronger)
+    squares = flat_squares(by_grey_and_colour(noisy - clean, 1 / stronger.expand(-1, 2, -1, -1)))
     brightness = clean.mean(1, keepdim=True)
     rows = []
     for square in squares:

@@ -56,16 +56,22 @@ def _flattest(image: NDArray[np.uint8]) -> float:
 class Scenes:
     """Cuts crops of clean scenes: at their own size or at half of it, turned and mirrored."""
 
-    def __init__(self, images: Sequence[NDArray[np.uint8]], weights: Sequence[float]) -> None:
-        """Hold (H, W, 3) images, each drawn as often as its weight and the root of its area say."""
-        self._images = images
+    def __init__(
+        self, images: Sequence[NDArray[np.uint8]], weights: Sequence[float], *, at_full_size: bool = False
+    ) -> None:
+        """Hold (H, W, 3) images, each drawn as often as its weight and the root of its area say.
+
+        Args:
+            at_full_size: no crop is shrunk.
+        """
+        self._images, self._factors = images, 1 if at_full_size else 2
         often = np.array(weights) * np.sqrt([image.shape[0] * image.shape[1] for image in images])
         self._weights = often / often.sum()
 
     def draw(self, side: int, rng: np.random.Generator) -> torch.Tensor:
         """A crop (1, 3, side, side) in 0..1; smaller images are reflected at their edges."""
         image = self._images[int(rng.choice(len(self._images), p=self._weights))]
-        factor = int(rng.integers(1, 3))
+        factor = int(rng.integers(1, self._factors + 1))
         while factor > 1 and min(image.shape[:2]) < factor * side:
             factor -= 1
         wide = factor * side

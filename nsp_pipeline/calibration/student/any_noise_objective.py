@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
+from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
 from nsp_pipeline.calibration.simulation.shot_crops import ShotCrops
 from nsp_pipeline.calibration.simulation.store import ShotStore
 from nsp_pipeline.calibration.student.any_noise import REACH, draw_levels, make_noisy, varied
-from nsp_pipeline.calibration.student.objective import FAINTEST
+from nsp_pipeline.calibration.student.objective import FAINTEST, told_tables
 from nsp_pipeline.calibration.student.pictures import SHRINKS, PictureStore, clean_copies
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.judge import NOISE_LEFT, Judgement
@@ -110,7 +110,7 @@ class AnyNoiseObjective:
         clean = varied(self._store.draw(count, rng), rng)
         noisy = make_noisy(clean, draw_levels(clean, rng), rng)
         tables = noise_tables(noisy, clean, torch.ones_like(clean[:, :1])).cpu()
-        return noisy, clean, with_measurement_error(tables, errors, **self._settings.table_errors)
+        return noisy, clean, told_tables(noisy.cpu(), tables, errors, self._settings)
 
     @torch.inference_mode()
     def judge(self, network: Backbone) -> Judgement | None:

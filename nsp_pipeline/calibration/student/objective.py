@@ -8,6 +8,7 @@ keeps.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, halved
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.calibration.simulation.shot_crops import ShotCrops
 from nsp_pipeline.calibration.simulation.store import ShotStore
+from nsp_pipeline.calibration.simulation.tell import told_of_crops
 from nsp_pipeline.calibration.student.dead_leaves import paint
 from nsp_pipeline.calibration.student.moments import is_past, part_of_the_way
 from nsp_pipeline.calibration.student.settings import StudentSettings
@@ -91,6 +93,14 @@ def student_loss(
     fine = (weight * known * (estimate - sharp).abs()).mean()
     coarse = (weight * (halved(estimate) - clean).abs()).mean()
     return torch.add(coarse, fine, alpha=settings.sharp_weight)
+
+
+def told_tables(
+    noisy: torch.Tensor, tables: torch.Tensor, rng: np.random.Generator, settings: StudentSettings
+) -> torch.Tensor:
+    """What a student is told of crops (B, 3, H, W) with simulated noise, whose true tables (B, 4, 8) are known."""
+    tell = with_measurement_error if settings.told == "truth" else partial(told_of_crops, noisy)
+    return tell(tables, rng, **settings.table_errors)
 
 
 class StudentObjective:
@@ -211,7 +221,7 @@ class StudentObjective:
             parts.append((noisy, clean, *coarse_only(clean)))
         *columns, stronger = (torch.cat(column) for column in zip(*parts, strict=True))
         tables = noise_tables(columns[0][shots:], columns[1][shots:], stronger[shots:])
-        told.append(with_measurement_error(tables, rng, **settings.table_errors))
+        told.append(told_tables(columns[0][shots:], tables, rng, settings))
         return [*columns, torch.cat(told)]
 
     def _sharp_crop(self, rng: np.random.Generator) -> torch.Tensor:
@@ -253,7 +263,7 @@ def _shrunk(image: NDArray[np.generic], factor: float) -> NDArray[np.uint8]:
 def coarse_only(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Targets (B, 3, 2H, 2W) of which finer detail than `clean` has is not known, that it is not, and even noise."""
     fine = clean.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return fine, torch.zeros(len(clean), 1, 1, 1), torch.ones_like(clean[:, :1])
+    return fine, torch.zeros(len(clean), 1, 1, 1), torch.ones_like(clean[:, :2])
 
 
 def turned(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:

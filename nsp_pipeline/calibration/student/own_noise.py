@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import interpolate
 
-from nsp_pipeline.calibration.simulation.camera_noise import NoisyCamera, halved, kept_in_texture
-from nsp_pipeline.calibration.simulation.noise_range import ANY_SIGMA
+from nsp_pipeline.calibration.simulation.camera_noise import (
+    NoisyCamera,
+    by_grey_and_colour,
+    halved,
+    stronger_in_texture,
+)
+from nsp_pipeline.calibration.simulation.noise_range import ANY_SIGMA, SOFT_ALREADY
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, with_measurement_error
 from nsp_pipeline.calibration.student.any_noise import draw_levels, make_noisy, varied
 from nsp_pipeline.calibration.student.moments import is_past, part_of_the_way
-from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, turned
+from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, told_tables, turned
 from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real, estimate
 from nsp_pipeline.calibration.student.own_photos import OwnPhoto, look_at
 from nsp_pipeline.calibration.student.pictures import PictureStore
@@ -40,8 +45,9 @@ OTHER, FAINTER, LOUDER = 0.6, 0.15, 1.4
 """Share of the crops whose noise is not as strong as the photo's, and how strong it is then, in parts of it, told and
 all: else a student of strong noise forgets how little to do where there is hardly any."""
 
-ADAPTED, MOST_KEPT = 0.75, 1.5
-"""Share of the crops that have more noise in texture than in flat places, as cameras leave it, and how much more."""
+ADAPTED, MOST_KEPT = 0.75, (1.5, 9.0)
+"""Share of the crops that have more noise in texture than in flat places, as cameras leave it, and how much more: of
+grey, and of colour beyond it."""
 
 TAUGHT_SHARE = 0.5
 """Part of the time for preparations that looking at the photos may take where a teacher is asked after that."""
@@ -108,7 +114,8 @@ class OwnNoiseObjective:
         self._native = PictureStore(pictures, settings.crop, "cpu")
         self._twice = PictureStore(pictures, 2 * settings.crop, "cpu")
         self._sharp = PictureStore(pictures, smallest_side(settings.crop), "cpu")
-        self._camera = NoisyCamera(_ranges(settings, [noise.table for noise in self._noises]))
+        ranges = _ranges(settings, [noise.table for noise in self._noises])
+        self._camera, self._again = NoisyCamera(ranges), NoisyCamera(ranges.model_copy(update=SOFT_ALREADY))
         self._taught = _teach(seen, teacher, settings, rng, by) if teacher else []
         self._judge, self._shown = self._held_out(first, kept, seen), _shown(kept)
         self._ahead = Ahead(self._draw)
@@ -148,9 +155,6 @@ class OwnNoiseObjective:
         own = batch - taught - simulated
         native = int((rng.random(own) < settings.unshrunk_share).sum())
         parts = [self._with_target(rng) for _ in range(taught)]
-        if simulated:
-            crops = self._twice.draw(simulated, generator)
-            parts += [self._simulated(crop[None], rng, generator) for crop in crops]
         if native:
             clean = self._native.draw(native, generator)
             parts += [(*self._with_noise(crop[None], rng), *coarse_only(crop[None])[:2]) for crop in clean]
@@ -158,8 +162,14 @@ class OwnNoiseObjective:
             for sharp in varied(self._sharp.draw(shrunk, generator), generator, softest=SOFTEST, reach=MARGIN // 2):
                 noisy, clean, table = self._with_noise(halved(sharp[None]), rng)
                 parts.append((noisy, clean, table, sharp[None], torch.ones(1, 1, 1, 1)))
-        noisy, clean, tables, sharp, known = (torch.cat(column) for column in zip(*parts, strict=True))
-        return [noisy, clean, sharp, known, with_measurement_error(tables, rng, **settings.table_errors)]
+        parts = [
+            (noisy, clean, with_measurement_error(table, rng, **settings.table_errors), *rest)
+            for noisy, clean, table, *rest in parts
+        ]
+        if simulated:
+            parts += self._simulated(simulated, rng, generator)
+        noisy, clean, told, sharp, known = (torch.cat(column) for column in zip(*parts, strict=True))
+        return [noisy, clean, sharp, known, told]
 
     def _with_noise(
         self, clean: torch.Tensor, rng: np.random.Generator
@@ -169,20 +179,38 @@ class OwnNoiseObjective:
         gain = float(np.exp(rng.uniform(*np.log((FAINTER, LOUDER))))) if rng.random() < OTHER else 1.0
         drawn = gain * noise.draw(clean, rng)
         if rng.random() < ADAPTED:
-            drawn = drawn * kept_in_texture(clean, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)
+            drawn = by_grey_and_colour(drawn, stronger_in_texture(clean, noise.told.sigma / 255, MOST_KEPT, rng))
         return ((clean + drawn).clamp(0, 1) * 255).round() / 255, clean, gain * noise.table
 
     def _simulated(
-        self, sharp: torch.Tensor, rng: np.random.Generator, generator: torch.Generator
+        self, count: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> list[tuple[torch.Tensor, ...]]:
+        """Pictures as large as the photos, and shrunk ones, with simulated noise: as the others, with what is told."""
+        native = int((rng.random(count) < self._settings.unshrunk_share).sum())
+        made: list[tuple[torch.Tensor, ...]] = []
+        if native:
+            crops = self._native.draw(native, generator)
+            enlarged = crops.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            noisy, clean, tables = self._photographed(enlarged, self._again, rng, generator)[:3]
+            made.append((noisy, clean, tables, *coarse_only(clean)[:2]))
+        if shrunk := count - native:
+            crops = self._twice.draw(shrunk, generator)
+            noisy, clean, tables, sharp = self._photographed(crops, self._camera, rng, generator)
+            made.append((noisy, clean, tables, sharp, torch.ones(shrunk, 1, 1, 1)))
+        return made
+
+    def _photographed(
+        self, sharp: torch.Tensor, camera: NoisyCamera, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[torch.Tensor, ...]:
-        """A picture (1, 3, 2H, 2W) with simulated noise at half its size: as the others, with its own table."""
-        even = torch.ones(1, 1, 1, 1)
+        """Pictures (B, 3, 2H, 2W) with simulated noise at half their size: noisy, clean, what is told, and sharp."""
+        stronger = torch.ones(1, 1, 1, 1)
         if self._settings.simulated_noise == "any":
             clean = halved(sharp)
             noisy = make_noisy(clean, draw_levels(clean, generator), generator)
-            return noisy, clean, noise_tables(noisy, clean, even), sharp, even
-        noisy, clean, sharp, stronger = self._camera.photograph(sharp, rng)
-        return noisy, clean, noise_tables(noisy, clean, stronger), sharp, even
+        else:
+            noisy, clean, sharp, stronger = camera.photograph(sharp, rng)
+        tables = noise_tables(noisy, clean, stronger)
+        return noisy, clean, told_tables(noisy, tables, rng, self._settings), sharp
 
     def _with_target(self, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         """A piece of a photo, and what the teacher takes for clean in it but for a share of pixels that stay noisy."""
@@ -213,8 +241,8 @@ class OwnNoiseObjective:
             picture = _shrunk(clean, rng) if number % 2 else clean
             picture = _crop(picture, first.multiple, rng)
             drawn = noise.draw(picture, rng)
-            stronger = kept_in_texture(picture, noise.told.sigma / 255, float(rng.uniform(0, MOST_KEPT)), rng)
-            noisy = ((picture + stronger * drawn).clamp(0, 1) * 255).round() / 255
+            stronger = stronger_in_texture(picture, noise.told.sigma / 255, MOST_KEPT, rng)
+            noisy = ((picture + by_grey_and_colour(drawn, stronger)).clamp(0, 1) * 255).round() / 255
             pictured.append(Pictured(noisy, picture, noise.table, which))
             both = _crop(torch.cat([piece, clean]), first.multiple, rng)
             probe = (photo.noise or noise).draw(both[:, 3:], rng)

@@ -33,8 +33,8 @@ class StudentSettings(TrainingSettings, NoiseRange):
     is known of noise in general is not forgotten."""
     simulated_noise: Literal["cameras", "any"] = "cameras"
     """What that noise is: of cameras that smooth it; or any, for a student of noise that nobody has smoothed."""
-    unshrunk_share: Share = 0.4
-    """Share of the crops with the photos' noise whose pictures are as large as the photos; the others are shrunk."""
+    unshrunk_share: Share = 0.7
+    """Share of the crops whose pictures are as large as the photos, where the noise is theirs; others are shrunk."""
     noise_conditioned: bool = True
     """Whether the network takes a table of the photo's noise as a second input."""
     unconditioned_share: Share = 0.15
@@ -66,7 +66,8 @@ class StudentSettings(TrainingSettings, NoiseRange):
     shots_share: Share = 0.5
     """Share of the crops that come from a store of simulated shots, where there is one."""
     told: Literal["estimate", "truth"] = "estimate"
-    """What is told of stored shots: what the estimator says of the whole shot, with its errors, or the noise it has."""
+    """What is told of simulated noise: what the estimator says of it, with its errors (of the whole shot, where shots
+    are stored), or the noise that it is."""
     sharp_weight: Annotated[float, Field(ge=0, le=10)] = 0.1
     """Weight of the loss at twice the resolution, from which the enlarging modes learn."""
 

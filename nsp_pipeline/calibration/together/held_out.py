@@ -13,8 +13,8 @@ from nsp_pipeline.calibration.simulation.development_batch import develop_batch
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
 from nsp_pipeline.calibration.simulation.scenes import Scenes
 from nsp_pipeline.calibration.simulation.surfaces import surface
+from nsp_pipeline.calibration.simulation.tell import tell_tables
 from nsp_pipeline.calibration.together.pool import SHOTS
-from nsp_pipeline.calibration.together.tell import tell_tables
 
 WHITE = (5, 10, 25)
 TOGETHER = 8

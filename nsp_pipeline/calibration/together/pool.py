@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d, interpolate
 
 from nsp_pipeline.calibration.estimator.drawings import draw_picture
-from nsp_pipeline.calibration.simulation.cameras import ShotRange, plainly, take_shot
+from nsp_pipeline.calibration.simulation.cameras import ShotRange, plainly, take_again, take_shot
+from nsp_pipeline.calibration.simulation.noise_range import SOFT_ALREADY, NoiseRange
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables, patch_levels
 from nsp_pipeline.calibration.simulation.scenes import Scenes
 from nsp_pipeline.calibration.simulation.shot import Shot, stored
@@ -26,11 +27,27 @@ KINDS = {"camera": 0.43, "surface": 0.2, "drawn": 0.05, "enlarged": 0.06, "woven
 """Shares of the shots: of simulated cameras, some of which see a textured surface; and plain noise on drawings (or
 none), enlarged, on textures, and on the busiest of BUSIEST_OF pieces of a scene."""
 
+AGAIN_SHARE = 0.9
+"""Of the shots, where there are pictures that cameras made, those that are of these, at full size."""
+
 BUSIEST_OF, CALMEST = 5, 0.1
 """How busy a piece is, this share of its patches tells that vary least."""
 
 SHOTS = ShotRange(camera_share=0.7, developed_share=0.15, processed_share=0.4)
+AGAIN = ShotRange(
+    none_share=0.0,
+    camera_share=1.0,
+    developed_share=0.0,
+    processed_share=0.0,
+    camera=NoiseRange.model_validate({"jpeg_share": 0.0, "clean_share": 0.0, "most_sigma": 14.0, **SOFT_ALREADY}),
+)
+"""Cameras that such pictures are taken with once more: these are soft as they are."""
+
 PLAIN_SIGMA, WOVEN_SIGMA = (0.3, 65.0), (0.7, 20.0)
+AHEAD, REUSED = 512, 3
+"""Shots that are made before any is wanted, and how often each is wanted before there must be another: on a processor,
+what makes shots takes the time of what learns from them."""
+
 RING = 128
 """Shots that a worker may be ahead of who reads them."""
 
@@ -50,23 +67,31 @@ class PooledShots:
 class ShotPool:
     """Workers make shots without end; the newest `size` of them lie on the device."""
 
-    def __init__(self, scenes: Sequence[NDArray[np.uint8]], side: int, workers: int, seed: int) -> None:
+    def __init__(
+        self,
+        scenes: Sequence[NDArray[np.uint8]],
+        side: int,
+        workers: int,
+        seed: int,
+        taken: Sequence[NDArray[np.uint8]] = (),
+    ) -> None:
         """Start the workers. They are forked: before anything touches a GPU.
 
         Args:
             scenes: clean pictures (H, W, 3).
             side: of the shots, a multiple of 32.
+            taken: pictures that cameras made, without noise; there may be none.
         """
         self._side, self._workers = side, workers
         self._rings = [_Ring(side) for _ in range(workers)]
         context: Any = mp.get_context("fork")
         self._processes = [
-            context.Process(target=_make, args=(ring, scenes, side, [seed, 11, number]), daemon=True)
+            context.Process(target=_make, args=(ring, scenes, taken, side, [seed, 11, number]), daemon=True)
             for number, ring in enumerate(self._rings)
         ]
         for process in self._processes:
             process.start()
-        self.made = 0
+        self.made = self._drawn = 0
 
     def open_on(self, device: str, size: int) -> None:
         """Give the shots a place on a device."""
@@ -79,7 +104,9 @@ class ShotPool:
         )
 
     def refresh(self) -> None:
-        """Fetch what was made since the last time."""
+        """Fetch what was made since the last time; workers rest where crops are not drawn as fast."""
+        if self.made > AHEAD + self._drawn / REUSED:
+            return
         for ring in self._rings:
             for parts in ring.fetch():
                 place = self.made % len(self._held.noisy)
@@ -89,6 +116,7 @@ class ShotPool:
 
     def draw(self, count: int, rng: torch.Generator) -> PooledShots:
         """Any of the shots that are there."""
+        self._drawn += count
         here = min(self.made, len(self._held.noisy))
         pick = torch.randint(here, (count,), generator=rng, device=self._held.noisy.device)
         return PooledShots(*(getattr(self._held, name)[pick] for name in NAMES))
@@ -135,12 +163,22 @@ def _shared(shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
     return np.frombuffer(memory, dtype=kind).reshape(shape)
 
 
-def _make(ring: _Ring, images: Sequence[NDArray[np.uint8]], side: int, seed: list[int]) -> None:
+def _make(
+    ring: _Ring,
+    images: Sequence[NDArray[np.uint8]],
+    taken: Sequence[NDArray[np.uint8]],
+    side: int,
+    seed: list[int],
+) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     scenes = Scenes(images, [1.0] * len(images))
+    pictures = Scenes(taken, [1.0] * len(taken), at_full_size=True) if taken else None
     while True:
-        shot = _shot(scenes, side, rng)
+        if pictures and rng.random() < AGAIN_SHARE:
+            shot = take_again(pictures.draw(side, rng), AGAIN, rng)
+        else:
+            shot = _shot(scenes, side, rng)
         table = noise_tables(shot.clean + shot.flat, shot.clean, torch.ones(1, 1, 1, 1))
         noisy, clean = ((part[0].clamp(0, 1) * 255).round().byte().numpy() for part in (shot.noisy, shot.clean))
         ring.put((noisy, clean, table[0].numpy(), patch_levels(shot.flat)[0].numpy()))

@@ -1,7 +1,8 @@
 """All that ships, in one go: networks for white noise first, then for other unsmoothed noise, then for cameras' own.
 
 Networks for cameras' noise start as those for white noise (see teachers.py), so they come last, and meanwhile the
-processors simulate what cameras do.
+processors simulate what cameras do. What they learnt of shrunk pictures they unlearn at the end, with pictures as
+cameras make them: softer, and their colours softer still.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from nsp_pipeline.calibration.together.train import TogetherSettings
 from nsp_pipeline.errors import UsageError
 
-WHITE, UNSMOOTHED, CAMERA = "white", "unsmoothed", "camera"
+WHITE, UNSMOOTHED, CAMERA, FULL_SIZE = "white", "unsmoothed", "camera", "full-size"
 WEIGHTS = ".safetensors"
 TEACHER = "teacher"
 BEST = "quality"
@@ -34,10 +35,21 @@ STAGES: Mapping[str, _Stage] = {
     UNSMOOTHED: _Stage(0.17, ("fast", "standard"), (160, 160, 64), "unsmoothed", 1e-3),
     CAMERA: _Stage(0.28, ("fast", "standard", "quality"), (0, 0, 240), "any", 1e-3, 144),
 }
+LAST: Mapping[str, _Stage] = {FULL_SIZE: _Stage(0.2, ("fast", "standard", "quality"), (0, 0, 240), "any", 1e-3)}
+"""Where there are pictures to be taken again; the others share what is left of the time."""
 
 
 def all_stages(
-    base: Path, out: Path, seconds: float, *, parts: int, share: float, side: int, workers: int, judge_every: float
+    base: Path,
+    out: Path,
+    seconds: float,
+    *,
+    parts: int,
+    share: float,
+    side: int,
+    workers: int,
+    judge_every: float,
+    taken: bool = False,
 ) -> dict[str, TogetherSettings]:
     """Settings of each stage, by its name.
 
@@ -47,6 +59,7 @@ def all_stages(
         out: where each stage's weights are saved, as STAGE/STUDENT.
         parts: steps in which a batch is learnt from.
         share: of the crops that STAGES has in a batch.
+        taken: whether there are pictures that cameras made, for the last stage.
 
     Raises:
         UsageError: weights that a stage starts from are not in `base`.
@@ -57,9 +70,11 @@ def all_stages(
         # Now, and not when a GPU has worked for minutes.
         if not file.is_file():
             raise UsageError(f"{file} is missing: training starts from it")
+    stages = {**STAGES, **(LAST if taken else {})}
+    whole = sum(stage.share for stage in stages.values())
     return {
         name: TogetherSettings(
-            seconds=seconds * stage.share,
+            seconds=seconds * stage.share / whole,
             counts=(round(share * stage.counts[0]), round(share * stage.counts[1]), round(share * stage.counts[2])),
             parts=parts,
             side=side,
@@ -69,11 +84,12 @@ def all_stages(
             learning_rate=stage.learning_rate,
             judge_every=judge_every,
             noise=stage.noise,
-            base=out / WHITE if name == CAMERA else base / name,
+            base={CAMERA: out / WHITE, FULL_SIZE: out / CAMERA}.get(name, base / name),
             estimator=base / f"estimator{WEIGHTS}",
             keep_estimator=True,
             teachers=teachers if name == CAMERA else None,
             photo_crops=round(share * stage.photo_crops),
+            taken_again=name == FULL_SIZE,
         )
-        for name, stage in STAGES.items()
+        for name, stage in stages.items()
     }

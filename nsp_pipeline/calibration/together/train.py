@@ -22,6 +22,7 @@ from torch.nn.functional import avg_pool2d
 
 from nsp_pipeline.calibration.estimator.objective import levels_loss
 from nsp_pipeline.calibration.simulation.camera_noise import halved
+from nsp_pipeline.calibration.simulation.tell import MOST_ESTIMATED, tell_tables, told_between
 from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import PictureStore
 from nsp_pipeline.calibration.together.crops import DRAWN, MARGIN, Crops, draw_crops, joined
@@ -29,7 +30,6 @@ from nsp_pipeline.calibration.together.held_out import HeldOut
 from nsp_pipeline.calibration.together.learner import Learner
 from nsp_pipeline.calibration.together.pool import ShotPool
 from nsp_pipeline.calibration.together.teachers import Photos, Teachers, take_tables_as_coarse_white
-from nsp_pipeline.calibration.together.tell import tell_tables, told_between
 from nsp_pipeline.calibration.training.precision import half_precision
 from nsp_pipeline.core.noise import PATCH, UNKNOWN
 from nsp_pipeline.errors import UsageError
@@ -47,9 +47,8 @@ SIZES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 SHRINKS = (1.0, 1.41, 2.0, 2.83, 4.0)
 """Clean scenes are learnt from at their own size and smaller."""
 
-MOST_ESTIMATED, UNKNOWN_SHARE, TOLD_ERROR = 0.8, 0.05, 0.05
-"""What is told lies on the way from the truth to the estimate of the crop alone, up to this share of it, and a little
-off: photos are larger than crops, and their estimates better. Of the second share nothing is told."""
+UNKNOWN_SHARE, TOLD_ERROR = 0.05, 0.05
+"""Of this share of the crops nothing is told; what is told is off by so much beside the estimator's own errors."""
 
 LEFT, STRENGTH, POWER, MSE_WEIGHT = 4.0 / 255, 10.0 / 255, 0.6, 0.25
 """About the error, root mean square, that is left of white noise of such a strength, and the power by which it grows;
@@ -96,6 +95,8 @@ class TogetherSettings:
     in `base` are then networks for white noise."""
     photo_crops: int = 0
     """Crops of a batch that come from photos as they are; only with teachers, and an estimator that stays."""
+    taken_again: bool = False
+    """Whether shots are of pictures that cameras made, at full size, for the most part."""
     warmup: float = 0.02
     fall: float = 0.06
     """Shares of the time in which the rate rises, and at whose end it begins to fall to nothing."""
@@ -119,6 +120,7 @@ def train_together(
     *,
     say: Callable[[str], None],
     photos: Sequence[NDArray[np.uint8]] = (),
+    taken: Sequence[NDArray[np.uint8]] = (),
 ) -> None:
     """Train one stage after the other, each until its time is over; the start counts to the first.
 
@@ -127,32 +129,40 @@ def train_together(
         held_out: others to judge by.
         stages: of crops of one side; what a stage saves, the next may start from.
         photos: (H, W, 3) uint8, no side shorter than a crop: what `photo_crops` are cut from.
+        taken: pictures that cameras made, without noise, (H, W, 3) uint8.
 
     Raises:
-        UsageError: the crops of a batch cannot be shared by its parts, or photos have no teachers.
+        UsageError: the crops of a batch cannot be shared by its parts, photos have no teachers, or nothing
+            was taken that is to be taken again.
     """
     for settings, _ in stages:
         if settings.crops % settings.parts:
             raise UsageError(f"{settings.crops} crops cannot be learnt from in {settings.parts} equal parts")
         if settings.photo_crops and not (photos and settings.teachers and settings.keep_estimator):
             raise UsageError("crops of photos need photos, teachers, and an estimator that stays as it is")
+        if settings.taken_again and not taken:
+            raise UsageError("there is no picture that a camera made to be taken again")
     begun, first = time.monotonic(), stages[0][0]
-    shots = any(settings.counts[2] for settings, _ in stages)
-    pool = ShotPool(scenes, first.side, first.workers, first.seed) if shots else None
+    kinds = {settings.taken_again for settings, _ in stages if settings.counts[2]}
+    pools = {
+        again: ShotPool(scenes, first.side, first.workers, first.seed, taken if again else ())
+        for again in sorted(kinds)
+    }
     try:
         judged = HeldOut(held_out, first.side, first.judged, first.seed)
-        if pool:
+        for pool in pools.values():
             pool.open_on(device, first.pooled)
         say(f"held-out crops are made after {time.monotonic() - begun:.0f} s")
         store = PictureStore(_copies(scenes, 2 * first.side + MARGIN), 2 * first.side + MARGIN, device)
         say(f"pictures are in place after {time.monotonic() - begun:.0f} s")
         seen = Photos.estimated(photos) if any(settings.photo_crops for settings, _ in stages) else None
         for settings, save in stages:
-            _Together(store, pool, judged, settings, device, seen).run(begun, save, say)
+            pool_of_stage = pools.get(settings.taken_again)
+            _Together(store, pool_of_stage, judged, settings, device, seen).run(begun, save, say)
             begun = time.monotonic()
             gc.collect()  # what has ended: its networks and graphs hold each other
     finally:
-        if pool:
+        for pool in pools.values():
             pool.close()
 
 

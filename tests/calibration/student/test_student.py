@@ -122,7 +122,7 @@ def test_a_share_of_the_teachers_pixels_is_the_noisy_photos_own() -> None:
 
 def test_each_crop_has_its_own_noise_table() -> None:
     chosen_objective = objective(
-        settings(least_sigma=10, most_sigma=20, unconditioned_share=0, noise_error=0, adapted_share=0)
+        settings(least_sigma=10, most_sigma=20, unconditioned_share=0, noise_error=0, adapted_share=0, told="truth")
     )
     noisy, clean, _, _, table = chosen_objective._draw(4, 1, 0)
     assert torch.equal(table, noise_tables(noisy, clean, torch.ones(1, 1, 1, 1)))

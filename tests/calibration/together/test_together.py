@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nsp_pipeline.calibration.estimator.objective import told_table  # noqa: E402
+from nsp_pipeline.calibration.simulation.tell import tell_tables, told_between  # noqa: E402
 from nsp_pipeline.calibration.student.pictures import PictureStore  # noqa: E402
 from nsp_pipeline.calibration.together.crops import MARGIN, draw_crops  # noqa: E402
 from nsp_pipeline.calibration.together.learner import Learner  # noqa: E402
 from nsp_pipeline.calibration.together.pool import ShotPool  # noqa: E402
-from nsp_pipeline.calibration.together.tell import tell_tables, told_between  # noqa: E402
 from nsp_pipeline.calibration.together.train import TogetherSettings, train_together, white_loss  # noqa: E402
 from nsp_pipeline.errors import UsageError  # noqa: E402
 from nsp_pipeline.models.noise_net import NoiseNet  # noqa: E402
@@ -63,6 +63,32 @@ def test_shots_of_the_workers_are_whole_and_their_tables_tell_their_noise(pool: 
     assert some.any()
     assert float((told[some] / noise[some]).log().abs().median()) < 0.5
     assert float(told[noise < 0.1 / 255].max() if (noise < 0.1 / 255).any() else 0) < 1 / 255
+
+
+def test_most_shots_are_of_pictures_that_cameras_made_where_there_are_any() -> None:
+    red = [np.full((SIDE + 8, SIDE + 8, 3), (220, 20, 20), np.uint8)]
+    made = ShotPool(_scenes(), SIDE, workers=1, seed=1, taken=red)
+    try:
+        made.open_on("cpu", 60)
+        while made.made < 60:
+            made.refresh()
+        clean = made.draw(200, torch.Generator().manual_seed(2)).clean.float().mean((2, 3))
+    finally:
+        made.close()
+    of_red = clean[:, 0] > 2 * clean[:, 2]
+    assert 0.7 < float(of_red.float().mean()) < 1
+
+
+def test_workers_rest_where_their_shots_are_not_wanted(pool: "ShotPool", monkeypatch: pytest.MonkeyPatch) -> None:
+    from nsp_pipeline.calibration.together import pool as module
+
+    monkeypatch.setattr(module, "AHEAD", -1e9)
+    before = pool.made
+    pool.refresh()
+    assert pool.made == before
+    monkeypatch.undo()
+    while pool.made == before:
+        pool.refresh()
 
 
 def test_crops_of_all_kinds_come_in_the_numbers_asked_for(pool: "ShotPool") -> None:
@@ -193,7 +219,9 @@ def test_all_kinds_are_trained_in_one_go_and_what_they_save_starts_the_next_trai
     from nsp_pipeline.models.unet import UNet
 
     small = {name: dataclasses.replace(stage, students=stage.students[:1]) for name, stage in stages.STAGES.items()}
+    last = {name: dataclasses.replace(stage, students=stage.students[:1]) for name, stage in stages.LAST.items()}
     monkeypatch.setattr(stages, "STAGES", small)
+    monkeypatch.setattr(stages, "LAST", last)
     monkeypatch.setattr(stages, "BEST", "fast")
     base, out = tmp_path / "base", tmp_path / "out"
     for folder, pictures in (("scenes", _scenes()), ("photos", _scenes(2))):
@@ -210,7 +238,8 @@ def test_all_kinds_are_trained_in_one_go_and_what_they_save_starts_the_next_trai
     save_file(NoiseNet((16, 32, 48, 64, 64)).state_dict(), base / "estimator.safetensors")
     save_file(UNet((32, 64, 128), (1, 1, 2), 2, True).state_dict(), base / "camera" / "teacher.safetensors")
     arguments = ["all", str(tmp_path / "scenes"), str(out), "--base", str(base), "--photos", str(tmp_path / "photos")]
-    given = {"seconds": 12, "workers": 1, "share": 0.02, "parts": 1, "side": SIDE, "held-out": 3}
+    arguments += ["--taken", str(tmp_path / "scenes")]
+    given = {"seconds": 15, "workers": 1, "share": 0.02, "parts": 1, "side": SIDE, "held-out": 3}
     options = ["--device", "cpu", *(part for name, value in given.items() for part in (f"--{name}", str(value)))]
     teacher = base / "camera" / "teacher.safetensors"
     teacher.rename(base / "elsewhere")
@@ -221,10 +250,11 @@ def test_all_kinds_are_trained_in_one_go_and_what_they_save_starts_the_next_trai
     (base / "elsewhere").rename(teacher)
     done = CliRunner().invoke(main, [*arguments, *options])
     assert done.exit_code == 0, done.output
-    for name in small:
+    first = {"white": base / "white", "unsmoothed": base / "unsmoothed", "camera": out / "white"}
+    for name, began in {**first, "full-size": out / "camera"}.items():
         weights = load_file(out / name / "fast.safetensors")
         assert all(torch.isfinite(part).all() for part in weights.values())
-        start = load_file((out / "white" if name == "camera" else base / name) / "fast.safetensors")
+        start = load_file(began / "fast.safetensors")
         assert any(not torch.equal(weights[key].float(), part.float()) for key, part in start.items())
         assert "loss fast" in (out / name / "log.csv").read_text()
 
