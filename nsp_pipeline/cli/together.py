@@ -123,7 +123,11 @@ def train_all(
 @main.command("all")
 @click.argument("scenes", type=FOLDER)
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--base", type=FOLDER, required=True, help="Weights to start from, as benchmarks/weights has them.")
+@click.option(
+    "--base",
+    type=FOLDER,
+    help="Weights to start from, as benchmarks/weights has them; without, it starts from nothing.",
+)
 @click.option("--photos", type=FOLDER, required=True, help="Camera photos to learn from as they are, of 192×192 up.")
 @taken_option
 @click.option("--seconds", type=int, default=540, show_default=True, help="Time to train, start included.")
@@ -152,6 +156,7 @@ def train_stages(
     """Train the networks of `fast`, `standard` and `quality` for all kinds of noise, one kind after the other.
 
     Their weights and log.csv come to OUT/white, OUT/unsmoothed and OUT/camera, and with --taken to OUT/full-size.
+    Without --base, networks for any noise and the estimator come first, to OUT/first.
     """
     from nsp_pipeline.calibration.together.stages import all_stages
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from nsp_pipeline.calibration.together.train import TogetherSettings
 from nsp_pipeline.errors import UsageError
 
-WHITE, UNSMOOTHED, CAMERA, FULL_SIZE = "white", "unsmoothed", "camera", "full-size"
+FIRST, WHITE, UNSMOOTHED, CAMERA, FULL_SIZE = "first", "white", "unsmoothed", "camera", "full-size"
 WEIGHTS = ".safetensors"
 TEACHER = "teacher"
 BEST = "quality"
@@ -30,6 +30,9 @@ class _Stage:
     photo_crops: int = 0
 
 
+SCRATCH: Mapping[str, _Stage] = {FIRST: _Stage(0.8, ("fast", "standard", "quality"), (120, 120, 144), "any", 2e-3)}
+"""Where there is nothing to start from: students of every noise, and the estimator beside them."""
+
 STAGES: Mapping[str, _Stage] = {
     WHITE: _Stage(0.55, ("fast", "standard", "quality"), (384, 0, 0), "white", 1e-3),
     UNSMOOTHED: _Stage(0.17, ("fast", "standard"), (160, 160, 64), "unsmoothed", 1e-3),
@@ -40,7 +43,7 @@ LAST: Mapping[str, _Stage] = {FULL_SIZE: _Stage(0.2, ("fast", "standard", "quali
 
 
 def all_stages(
-    base: Path,
+    base: Path | None,
     out: Path,
     seconds: float,
     *,
@@ -55,7 +58,7 @@ def all_stages(
 
     Args:
         base: weights to start from: `estimator` and STAGE/STUDENT, and the old network for cameras' noise as
-            `camera/teacher`.
+            `camera/teacher`. None begins with nothing: then a first stage makes all of them, for any noise.
         out: where each stage's weights are saved, as STAGE/STUDENT.
         parts: steps in which a batch is learnt from.
         share: of the crops that STAGES has in a batch.
@@ -64,13 +67,17 @@ def all_stages(
     Raises:
         UsageError: weights that a stage starts from are not in `base`.
     """
-    teachers = (base / CAMERA / f"{TEACHER}{WEIGHTS}", out / WHITE / f"{BEST}{WEIGHTS}")
-    first = [base / kind / f"{name}{WEIGHTS}" for kind in (WHITE, UNSMOOTHED) for name in STAGES[kind].students]
-    for file in (base / f"estimator{WEIGHTS}", teachers[0], *first):
-        # Now, and not when a GPU has worked for minutes.
-        if not file.is_file():
-            raise UsageError(f"{file} is missing: training starts from it")
-    stages = {**STAGES, **(LAST if taken else {})}
+    camera = base / CAMERA / f"{TEACHER}{WEIGHTS}" if base else out / FIRST / f"{BEST}{WEIGHTS}"
+    estimator = (base or out / FIRST) / f"estimator{WEIGHTS}"
+    if base:
+        first = [base / kind / f"{name}{WEIGHTS}" for kind in (WHITE, UNSMOOTHED) for name in STAGES[kind].students]
+        for file in (estimator, camera, *first):
+            # Now, and not when a GPU has worked for minutes.
+            if not file.is_file():
+                raise UsageError(f"{file} is missing: training starts from it")
+    starts = {kind: base / kind if base else out / FIRST for kind in (WHITE, UNSMOOTHED)}
+    starts |= {CAMERA: out / WHITE, FULL_SIZE: out / CAMERA}
+    stages = {**({} if base else SCRATCH), **STAGES, **(LAST if taken else {})}
     whole = sum(stage.share for stage in stages.values())
     return {
         name: TogetherSettings(
@@ -84,10 +91,10 @@ def all_stages(
             learning_rate=stage.learning_rate,
             judge_every=judge_every,
             noise=stage.noise,
-            base={CAMERA: out / WHITE, FULL_SIZE: out / CAMERA}.get(name, base / name),
-            estimator=base / f"estimator{WEIGHTS}",
-            keep_estimator=True,
-            teachers=teachers if name == CAMERA else None,
+            base=starts.get(name),
+            estimator=None if name == FIRST else estimator,
+            keep_estimator=name != FIRST,
+            teachers=(camera, out / WHITE / f"{BEST}{WEIGHTS}") if name == CAMERA else None,
             photo_crops=round(share * stage.photo_crops),
             taken_again=name == FULL_SIZE,
         )

@@ -206,50 +206,64 @@ def test_a_step_goes_down_the_loss_and_one_that_is_not_finite_changes_nothing() 
     assert float(learner.loss) == mean
 
 
+def _one_small_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every stage, the first student alone."""
+    from nsp_pipeline.calibration.together import stages
+
+    for name in ("SCRATCH", "STAGES", "LAST"):
+        first = {
+            key: dataclasses.replace(stage, students=stage.students[:1]) for key, stage in getattr(stages, name).items()
+        }
+        monkeypatch.setattr(stages, name, first)
+    monkeypatch.setattr(stages, "BEST", "fast")
+
+
+def _arguments(folder: Path, seconds: int) -> list[str]:
+    """Of a short training of all networks, with pictures for it."""
+    from PIL import Image
+
+    for name, pictures in (("scenes", _scenes()), ("photos", _scenes(2))):
+        (folder / name).mkdir()
+        for number, picture in enumerate(pictures):
+            noise = np.random.default_rng(number).normal(0, 4, picture.shape) * (name == "photos")
+            stored = (picture + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(stored).save(folder / name / f"{number}.jpg", quality=90)
+    given = {"seconds": seconds, "workers": 1, "share": 0.02, "parts": 1, "side": SIDE, "held-out": 3}
+    options = ["--device", "cpu", *(part for name, value in given.items() for part in (f"--{name}", str(value)))]
+    pictures_of_cameras = ["--photos", str(folder / "photos"), "--taken", str(folder / "scenes")]
+    return ["all", str(folder / "scenes"), str(folder / "out"), *pictures_of_cameras, *options]
+
+
 def test_all_kinds_are_trained_in_one_go_and_what_they_save_starts_the_next_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from click.testing import CliRunner
-    from PIL import Image
     from safetensors.torch import load_file, save_file
 
-    from nsp_pipeline.calibration.together import stages
     from nsp_pipeline.calibration.together.train import SIZES
     from nsp_pipeline.cli.together import main
     from nsp_pipeline.models.unet import UNet
 
-    small = {name: dataclasses.replace(stage, students=stage.students[:1]) for name, stage in stages.STAGES.items()}
-    last = {name: dataclasses.replace(stage, students=stage.students[:1]) for name, stage in stages.LAST.items()}
-    monkeypatch.setattr(stages, "STAGES", small)
-    monkeypatch.setattr(stages, "LAST", last)
-    monkeypatch.setattr(stages, "BEST", "fast")
+    _one_small_student(monkeypatch)
     base, out = tmp_path / "base", tmp_path / "out"
-    for folder, pictures in (("scenes", _scenes()), ("photos", _scenes(2))):
-        (tmp_path / folder).mkdir()
-        for number, picture in enumerate(pictures):
-            noise = np.random.default_rng(number).normal(0, 4, picture.shape) * (folder == "photos")
-            stored = (picture + noise).clip(0, 255).astype(np.uint8)
-            Image.fromarray(stored).save(tmp_path / folder / f"{number}.jpg", quality=90)
-    for name in small:
+    for name in ("white", "unsmoothed", "camera"):
         (base / name).mkdir(parents=True)
         if name == "camera":
             continue
         save_file(UNet(*SIZES["fast"], 2, True).state_dict(), base / name / "fast.safetensors")
     save_file(NoiseNet((16, 32, 48, 64, 64)).state_dict(), base / "estimator.safetensors")
-    save_file(UNet((32, 64, 128), (1, 1, 2), 2, True).state_dict(), base / "camera" / "teacher.safetensors")
-    arguments = ["all", str(tmp_path / "scenes"), str(out), "--base", str(base), "--photos", str(tmp_path / "photos")]
-    arguments += ["--taken", str(tmp_path / "scenes")]
-    given = {"seconds": 15, "workers": 1, "share": 0.02, "parts": 1, "side": SIDE, "held-out": 3}
-    options = ["--device", "cpu", *(part for name, value in given.items() for part in (f"--{name}", str(value)))]
     teacher = base / "camera" / "teacher.safetensors"
+    save_file(UNet((32, 64, 128), (1, 1, 2), 2, True).state_dict(), teacher)
+    arguments = [*_arguments(tmp_path, 15), "--base", str(base)]
     teacher.rename(base / "elsewhere")
-    lacking = CliRunner().invoke(main, [*arguments, *options])
+    lacking = CliRunner().invoke(main, arguments)
     assert isinstance(lacking.exception, UsageError)
     assert "teacher.safetensors is missing" in str(lacking.exception)
     assert not out.exists(), "said before anything is made"
     (base / "elsewhere").rename(teacher)
-    done = CliRunner().invoke(main, [*arguments, *options])
+    done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
+    assert not (out / "first").exists()
     first = {"white": base / "white", "unsmoothed": base / "unsmoothed", "camera": out / "white"}
     for name, began in {**first, "full-size": out / "camera"}.items():
         weights = load_file(out / name / "fast.safetensors")
@@ -257,6 +271,28 @@ def test_all_kinds_are_trained_in_one_go_and_what_they_save_starts_the_next_trai
         start = load_file(began / "fast.safetensors")
         assert any(not torch.equal(weights[key].float(), part.float()) for key, part in start.items())
         assert "loss fast" in (out / name / "log.csv").read_text()
+
+
+def test_from_nothing_the_estimator_and_networks_for_any_noise_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+    from safetensors.torch import load_file
+
+    from nsp_pipeline.cli.together import main
+
+    _one_small_student(monkeypatch)
+    done = CliRunner().invoke(main, _arguments(tmp_path, 20))
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "out"
+    assert "loss estimator" in (out / "first" / "log.csv").read_text()
+    made = load_file(out / "first" / "estimator.safetensors")
+    for name in ("white", "unsmoothed", "camera", "full-size"):
+        assert "loss estimator" not in (out / name / "log.csv").read_text(), "told by what the first stage made"
+        kept = load_file(out / name / "estimator.safetensors")
+        assert all(torch.equal(kept[key], part) for key, part in made.items())
+        weights = load_file(out / name / "fast.safetensors")
+        assert all(torch.isfinite(part).all() for part in weights.values())
 
 
 def test_mixed_weights_lie_on_the_way_and_become_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
