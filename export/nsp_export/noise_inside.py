@@ -17,7 +17,7 @@ from nsp_export.brightening_operators import brightening, mend
 from nsp_export.by_noise import every_node, inner_graphs
 from nsp_export.noise_operators import blend, cut, tell
 from nsp_export.stated_noise import TAKES_NO_NOISE
-from nsp_pipeline.core.blend import local_weight, recentred
+from nsp_pipeline.core.blend import faded, local_weight, recentred
 from nsp_pipeline.core.psnr import psnr_of
 from nsp_pipeline.engines.engine import NOISE_INPUT
 from nsp_pipeline.engines.onnx.load import import_onnxruntime
@@ -46,22 +46,24 @@ def with_noise_inside(content: bytes) -> bytes:
         raise UsageError(f"--noise {INSIDE} works with --mode denoise only: no other program blends what is enlarged")
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
     multiple = int(facts["multiple"])
-    # The network alone: the noise is that of the image as it is, and so are its means.
-    pad_and_crop(model.graph, multiple, "image", "denoised")
-    parts = [
+    # The noise is that of the image as it is; all else is done with the rows and columns on top, as in nsp denoise.
+    padded = _together(
+        _part(model, opset, "network", ["estimated"]),
+        _part(_model(mend), opset, "mend", ["centred", "clean"]),
+        _part(_model(blend), opset, "blend", ["denoised"]),
+    )
+    pad_and_crop(padded, multiple, "image", "denoised")
+    made_of = _together(
         _part(_model(cut), opset, "cut", ["windows"]),
         _part(_estimator(), opset, "estimator", ["said"], {"image": "windows"}),
         _part(_model(tell), opset, "tell", ["found", "share", "doubt"]),
         _part(_model(brightening), opset, "brightening", ["noise", "brightening", "bent"]),
-        _part(model, opset, "network", ["estimated"]),
-        _part(_model(mend), opset, "mend", ["centred", "clean"]),
-        _part(_model(blend), opset, "blend", ["denoised"]),
-    ]
+        padded,
+    )
     graph = model.graph
     del graph.input[1:], graph.node[:], graph.initializer[:], graph.value_info[:]
-    for part in parts:
-        graph.node.extend(part.node)
-        graph.initializer.extend(tensor for tensor in part.initializer if tensor.name != "noise")
+    graph.node.extend(made_of.node)
+    graph.initializer.extend(tensor for tensor in made_of.initializer if tensor.name != "noise")
     model.metadata_props.add(key="noise", value=INSIDE)
     for entry in model.metadata_props:
         entry.value = "1" if entry.key == "multiple" else entry.value
@@ -86,10 +88,10 @@ def _check(made: bytes, content: bytes, multiple: int) -> None:
         beyond = [(0, have - had) for have, had in zip(whole.shape, image.shape, strict=True)]
         padded = np.pad(image, beyond, mode="reflect")
         (estimated,) = told.run(["denoised"], {"image": padded, NOISE_INPUT: noise.table})
-        estimated = estimated[..., : image.shape[2], : image.shape[3]]
-        estimate = recentred(image[0], estimated[0]) if noise.own_means else estimated[0]
-        weight = local_weight(image[0], estimate, noise, blind=False)
-        expected = image[0] + weight * (noise.brightened(estimate) - image[0])
+        estimate = recentred(padded[0], estimated[0]) if noise.own_means else estimated[0]
+        weight = local_weight(padded[0], estimate, noise, blind=False)
+        expected = padded[0] + faded(noise.brightened(estimate) - padded[0], weight, blind=False)
+        expected = expected[:, : image.shape[2], : image.shape[3]]
         (got,) = inside.run(["denoised"], {"image": image})
         psnr = psnr_of(float(((got[0] - expected.clip(0, 1)) ** 2).mean()))
         # NaN fails the comparison.
@@ -132,6 +134,15 @@ def _part(
     named |= {"": "", **dict(zip(outputs, results, strict=True))}
     _rename(graph, lambda value: named.get(value, f"{name}/{value}"))
     return graph
+
+
+def _together(*parts: onnx.GraphProto) -> onnx.GraphProto:
+    """The nodes and numbers of several graphs, one after the other."""
+    whole = onnx.GraphProto()
+    for part in parts:
+        whole.node.extend(part.node)
+        whole.initializer.extend(part.initializer)
+    return whole
 
 
 def _rename(graph: onnx.GraphProto, name: Callable[[str], str]) -> None:

@@ -198,22 +198,22 @@ def local_mean(values: PLANE) -> PLANE:
 
 @script()
 def blend(image: IMAGE, centred: IMAGE, clean: IMAGE, noise: TABLE) -> IMAGE:
-    """The noisy photo back where more was removed than noise (see core/blend.py); in 0..1, as photos are written.
+    """The noisy photo's brightness back where more was removed than noise (see core/blend.py); in 0..1, as photos are.
 
     Elsewhere the clean estimate, of which `centred` is not brightened yet (see denoise/photo.py).
     """
     deviation = op.Squeeze(op.Max(noise, 0.0), [0])
     fine, _, colour, _ = op.Split(deviation * deviation, num_outputs=4, axis=0)
     grey = op.ReduceMean(centred, [1])
-    flat = TRUST_SEEING * between(grey, op.Reshape(3 * (fine + colour), [-1]))
+    flat = TRUST_SEEING * between(grey, op.Reshape(fine + colour, [-1]))
     beside = op.Slice(grey, [2], op.Constant(value_ints=[TO_THE_END]), [3]) - op.Slice(grey, [0], [-2], [3])
     below = op.Slice(grey, [2], op.Constant(value_ints=[TO_THE_END]), [2]) - op.Slice(grey, [0], [-2], [2])
     steep = op.Pad(beside * beside, [0, 0, 0, 1, 0, 0, 0, 1]) + op.Pad(below * below, [0, 0, 1, 0, 0, 0, 1, 0])
     edges = local_mean(steep / 4)
-    allowed = flat + 3.0 * EDGE_SHARE * edges
-    change = centred - image
-    removed = op.ReduceSum(change * change, [1])
-    energy = local_mean(removed)
+    allowed = flat + EDGE_SHARE * edges
+    removed = grey - op.ReduceMean(image, [1])
+    energy = local_mean(removed * removed)
     weight = op.Where(energy > allowed, allowed / op.Max(energy, 1e-20), op.Cast(1.0, to=FLOAT32))
-    weight = op.Where(flat > 0, weight, op.Cast(0.0, to=FLOAT32))
-    return op.Clip(image + weight * (clean - image), 0.0, 1.0)
+    change = clean - image
+    left = change - (1.0 - weight) * op.ReduceMean(change, [1])
+    return op.Clip(op.Where(flat > 0, image + left, image), 0.0, 1.0)

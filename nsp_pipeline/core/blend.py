@@ -7,7 +7,8 @@ The denominator can be seen: it is the local mean of the squared difference.
 
 A network that sees every pixel loses texture that it takes for noise, but it does not lose edges. At edges cameras make
 more noise than in flat places, and its taking that away must not pass for lost detail: there the variance is larger by
-a share of the estimate's own squared gradient.
+a share of the estimate's own squared gradient. Texture lies in brightness, so only that comes back, where more of it
+was taken than a channel has noise: of colour noise cameras leave up to seven times as much beside edges as elsewhere.
 """
 
 from dataclasses import dataclass
@@ -50,11 +51,11 @@ for networks that see every pixel, whose estimate is seldom the worse one (docs/
 def local_weight(
     noisy: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel, *, blind: bool
 ) -> NDArray[np.float32]:
-    """Return how far to move from the noisy pixel to the estimate: (1, H, W) in 0..1.
+    """Return how far to move from the noisy pixel to the estimate: (1, H, W) in 0..1; see `faded`.
 
     Args:
         noisy, estimate: (C, H, W), values in 0..1.
-        noise: the photo's noise; zero everywhere gives weight 0.
+        noise: the photo's noise; zero gives weight 0, and nothing else does.
         blind: whether the network could not see the pixel that it estimates.
 
     A weight depends on pixels at most WINDOW_RADIUS + 1 away.
@@ -70,15 +71,31 @@ def weight_of_change(
     total = _sum(estimate)
     # All that follows is summed over windows and channels, and nowhere divided by their numbers.
     flat = noise.at_pixels(total, channels)
-    flat *= np.float32((TRUST_BLIND if blind else TRUST_SEEING) * side**2)
     if blind:
+        flat *= np.float32(TRUST_BLIND * side**2)
         return _share_of_noise(change, flat, noise)
+    flat *= np.float32(TRUST_SEEING * channels * side**2)
     framed = Framed.empty(total.shape, WINDOW_RADIUS)
     _square_gradient(total, framed.inside)
     variance = framed.window_sums()
-    variance *= np.float32(EDGE_SHARE / (4 * channels))
+    variance *= np.float32(EDGE_SHARE / 4)
     variance += flat
-    return _share_of_noise(change, variance, noise, flat)
+    return _share_of_noise(_sum(change)[None], variance, noise, flat)
+
+
+def faded(change: NDArray[np.float32], weight: NDArray[np.float32], *, blind: bool) -> NDArray[np.float32]:
+    """Return what is left of a change (C, H, W) by a weight (1, H, W): of networks that see, brightness alone fades.
+
+    Where the weight is 0 there is no noise, and nothing changes.
+    """
+    if blind or len(change) == 1:
+        return weight * change
+    back = _sum(change)
+    back *= (np.float32(1) - weight[0]) / np.float32(len(change))
+    left = change - back
+    if not weight.all():
+        left *= weight > 0
+    return left
 
 
 def natural_weight(

@@ -19,6 +19,7 @@ from nsp_pipeline.core.blend import (
     WINDOW_RADIUS,
     cell_means,
     enlarged,
+    faded,
     grain_kept,
     natural_weight,
     noise_there,
@@ -373,15 +374,12 @@ def _change(
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
     whole = seen + there * (noise.brightened(estimate) - estimate) if noise.own_means else seen
-    if settings.look != NATURAL and settings.chroma is None:
-        change = np.multiply(weight, whole, out=whole)
-    else:
-        change = weight * whole
-        if settings.look == NATURAL:
-            weight = natural_weight(seen, estimate, noise)
-            change = recoloured(weight * whole, change)
-        if settings.chroma is not None:
-            change = recoloured(change, settings.chroma * whole)
+    change = weight * whole if settings.strength is not None else faded(whole, weight, blind=blind)
+    if settings.look == NATURAL:
+        weight = natural_weight(seen, estimate, noise)
+        change = recoloured(weight * whole, change)
+    if settings.chroma is not None:
+        change = recoloured(change, settings.chroma * whole)
     if settings.detail:
         change = grain_kept(change, settings.detail)
     return change, weight

@@ -8,6 +8,7 @@ from nsp_pipeline.core.blend import (
     box_mean,
     cell_means,
     enlarged,
+    faded,
     local_weight,
     natural_weight,
     weight_of_change,
@@ -83,6 +84,32 @@ def test_a_natural_look_keeps_some_grain_everywhere_and_more_where_texture_is_as
     assert natural[8:-8, 56:-8].mean() < 0.45
     assert smooth[8:-8, 8:40].mean() > 0.99
     assert smooth[8:-8, 56:-8].mean() > 0.75
+
+
+def test_colour_noise_that_is_stronger_beside_edges_is_no_lost_detail() -> None:
+    rng = np.random.default_rng(5)
+    clean = np.full((3, 64, 64), 0.5, np.float32)
+    noise = rng.normal(0, 1e-2, clean.shape).astype(np.float32)
+    colour = noise - noise.mean(0)
+    noisy = clean + noise.mean(0) + 5 * colour
+    weight = local_weight(noisy, clean, NOISE, blind=False)
+    assert weight.min() == 1
+    assert local_weight(noisy, clean, NOISE, blind=True).max() < 0.3, "a blind network's colours may be wrong"
+    assert faded(clean - noisy, weight, blind=False) == pytest.approx(clean - noisy)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_of_texture_that_was_taken_brightness_comes_back(blind: bool) -> None:
+    rng = np.random.default_rng(6)
+    change = rng.normal(0, 0.05, (3, 16, 16)).astype(np.float32)
+    weight = np.full((1, 16, 16), 0.25, np.float32)
+    left = faded(change, weight, blind=blind)
+    assert left.mean(0) == pytest.approx(0.25 * change.mean(0), abs=1e-6)
+    colour, before = left - left.mean(0), change - change.mean(0)
+    assert colour == pytest.approx((0.25 if blind else 1.0) * before, abs=1e-6)
+    weight[:, :8] = 0
+    assert not faded(change, weight, blind=blind)[:, :8].any(), "there is no noise"
+    assert faded(change[:1], weight, blind=blind) == pytest.approx(weight * change[:1])
 
 
 def test_a_natural_look_too_leaves_a_photo_without_noise_alone() -> None:
