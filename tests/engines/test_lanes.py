@@ -17,7 +17,7 @@ from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines import choose
 from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.cuda.gate import Gate
-from nsp_pipeline.engines.cuda.lanes import SHAPES, Lane, Place
+from nsp_pipeline.engines.cuda.lanes import SHAPES, Lane, Lanes, Place, Spent, spent_by
 from nsp_pipeline.engines.cuda_driver import CudaDriver
 from nsp_pipeline.engines.onnx import on_cuda
 from nsp_pipeline.engines.onnx.on_cuda import OnnxCudaEngine
@@ -125,15 +125,27 @@ class Waiting:
 def test_lanes_compute_together_but_a_new_shape_is_prepared_alone(cuda: fake_gpu.FakeCuda) -> None:
     network = Waiting()
     lanes = [Lane(0, 1, lambda stream: network) for _ in range(2)]
-    with ThreadPoolExecutor(2) as threads:
-        for _ in range(2):
-            assert network.most < 2, "while a shape is new, nothing else runs"
-            list(threads.map(lambda lane: lane.run(IMAGES[0], None), lanes))
+
+    def twice() -> None:
+        with ThreadPoolExecutor(2) as threads:
+            for _ in range(2):
+                assert network.most < 2, "while a shape is new, nothing else runs"
+                list(threads.map(lambda lane: lane.run(IMAGES[0], None), lanes))
+
+    begun = time.perf_counter()
+    spent = Lanes(lanes).spent_on(twice)
     assert network.most == 2
+    assert 3 * 0.02 <= spent.compute <= time.perf_counter() - begun, "no more than the clock shows"
+    assert spent.copy_in > 0 < spent.copy_out
     for lane in lanes:
-        assert lane.spent.compute >= 0.04
-        assert lane.spent.copy_in > 0 < lane.spent.copy_out
         lane.close()
+    assert cuda._idle
+
+
+def test_what_lanes_do_at_once_counts_once() -> None:
+    side_by_side = [(0.0, 1.0, 9.0, 10.0), (1.0, 2.0, 10.0, 12.0), (10.0, 13.0, 14.0, 15.0)]
+    assert spent_by(side_by_side) == Spent(copy_in=5.0, compute=10.0, copy_out=4.0)
+    assert spent_by(reversed(side_by_side)) == spent_by(side_by_side)
 
 
 def test_a_lane_forgets_shapes_but_the_last_ones(cuda: fake_gpu.FakeCuda) -> None:
