@@ -1,11 +1,13 @@
 """Lanes through a GPU, on a fake one: the same pictures, runs that overlap, CUDA graphs, memory that is given back."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import fake_gpu
 import numpy as np
@@ -102,6 +104,8 @@ def test_threads_that_run_together_get_each_its_own_picture(engine: OnnxCudaEngi
 
 class Waiting:
     """A network that computes for a while, and remembers how many did so together."""
+
+    worn = False
 
     def __init__(self) -> None:
         self.busy = self.most = 0
@@ -222,6 +226,44 @@ def test_every_shape_has_a_graph_of_its_own_until_there_are_too_many(asked: list
             engine.run(np.zeros((1, 3, 8, width), np.float32))
     assert asked[-2:] == ["-1", "-1"]
     assert max(map(int, asked)) == on_cuda.GRAPHS
+
+
+def test_shapes_that_came_too_late_for_a_graph_get_theirs_from_a_session_that_is_opened_anew(
+    asked: list[str], engine: OnnxCudaEngine, plain: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_cuda, "PATIENCE", 3)
+    for width in range(2, 2 * on_cuda.GRAPHS, 2):
+        for _ in range(2):
+            engine.run(np.zeros((1, 3, 8, width), np.float32))
+    late, across = (np.random.default_rng(0).random((1, 3, 8, width), dtype=np.float32) for width in (40, 42))
+    asked.clear()
+    for _ in range(5):
+        for _ in range(2):
+            np.testing.assert_array_equal(engine.run(late), plain.run(late))
+    assert asked == ["-1"] * 6 + ["1"] * 4
+    gc.collect()
+    assert sum(type(thing) is Graphs for thing in gc.get_objects()) == 2, "one for each lane"
+    for _ in range(2):
+        np.testing.assert_array_equal(engine.run(across), plain.run(across))
+    assert asked[-2:] == ["2", "2"]
+
+
+def test_a_session_that_finds_no_memory_as_it_is_opened_anew_is_opened_by_the_next_run(
+    asked: list[str], engine: OnnxCudaEngine, plain: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_cuda, "GRAPHS", 1)
+    monkeypatch.setattr(on_cuda, "PATIENCE", 1)
+    for _ in range(2):
+        engine.run(IMAGES[0])
+    opened = SessionRequest.open
+    full = Mock(side_effect=EngineOutOfMemoryError("out of memory on cuda:0"))
+    monkeypatch.setattr(SessionRequest, "open", full)
+    for _ in range(4):
+        with pytest.raises(EngineOutOfMemoryError):
+            engine.run(IMAGES[0])
+    monkeypatch.setattr(SessionRequest, "open", opened)
+    for image in IMAGES[:2]:
+        np.testing.assert_array_equal(engine.run(image), plain.run(image))
 
 
 @pytest.mark.parametrize("name", ["fast", "standard", "quality"])

@@ -64,12 +64,17 @@ class Prepared(Protocol):
 class Network(Protocol):
     """A network on the stream of one lane."""
 
+    @property
+    def worn(self) -> bool:
+        """Whether it had better be closed and opened anew, since it holds what it gives back only at its end."""
+        ...
+
     def prepare(self, place: Place) -> Prepared:
         """Bind it to a place."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Give back what it holds; may be called again."""
         ...
 
 
@@ -109,13 +114,13 @@ class Lane:
 
     def __init__(self, index: int, scale: int, network: Callable[[CudaStream], Network]) -> None:
         """Open a network on a stream of GPU `index`; raises what that raises."""
-        self._scale = scale
+        self._scale, self._new_network = scale, network
         self.on_marks: Callable[[Marks], object] = lambda marks: None
         """Takes where each image's copy in, computing and copy out began in the lane's stream, and where it ended."""
         # ONNX Runtime keeps a captured graph for the thread that captured it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nsp-gpu")
         try:
-            self._thread.submit(self._open, index, network).result()
+            self._thread.submit(self._open, index).result()
         except BaseException:
             self._thread.shutdown()
             raise
@@ -133,7 +138,7 @@ class Lane:
         self._thread.submit(self._close).result()
         self._thread.shutdown()
 
-    def _open(self, index: int, network: Callable[[CudaStream], Network]) -> None:
+    def _open(self, index: int) -> None:
         with GATE.alone():
             self._stream = CudaStream(index)
             cuda = self._stream.cuda
@@ -142,7 +147,7 @@ class Lane:
             self._sent, self._table, self._received = (Buffer(cuda, pinned=True) for _ in range(3))
             self._prepared: OrderedDict[Place, Prepared] = OrderedDict()
             try:
-                self._network = network(self._stream)
+                self._network = self._new_network(self._stream)
             except BaseException:
                 self._marks.close()
                 self._stream.close()
@@ -158,7 +163,9 @@ class Lane:
         table = NoiseLevel.unknown().table if noise is None else noise
         known = any((place.shape, place.kind) == (image.shape, image.dtype) for place in self._prepared)
         try:
-            with GATE.together() if known else GATE.alone():
+            with GATE.together() if known and not self._network.worn else GATE.alone():
+                if self._network.worn:
+                    self._renew()
                 return self._passed(image, table)
         except BaseException:
             # What it held is of no use any more, and smaller images may want the memory.
@@ -209,6 +216,11 @@ class Lane:
         self._unprepare(SHAPES - 1)
         self._prepared[place] = self._network.prepare(place)
         return self._prepared[place]
+
+    def _renew(self) -> None:
+        self._unprepare(0)
+        self._network.close()
+        self._network = self._new_network(self._stream)
 
     def _unprepare(self, most: int) -> None:
         """Forget what was prepared, but for the latest `most`."""
