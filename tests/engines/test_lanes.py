@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
 from unittest.mock import Mock
@@ -26,7 +27,7 @@ from nsp_pipeline.engines.onnx.on_cuda import OnnxCudaEngine
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.onnx.session import CPU, CUDA, SessionRequest
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
-from nsp_pipeline.models.memory import MOST
+from nsp_pipeline.models.memory import MOST, bytes_a_pixel
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 from nsp_pipeline.profiles.choose import find_profile
 
@@ -306,6 +307,24 @@ def test_onnx_runtime_on_a_gpu_gets_lanes_and_tiles_as_large_as_its_memory_allow
     assert (engine.info.precision, engine.info.shared, engine.info.fallback) == ("fp16", True, "")
     assert engine.info.room == pytest.approx((1 << 33) / 4 / MOST, rel=0.01)
     engine.close()
+
+
+def test_half_precision_has_room_for_larger_tiles(with_gpu: fake_gpu.FakeCuda) -> None:
+    with_gpu.memory = 1 << 33
+    rooms = {}
+    for precision in ("fp32", "fp16"):
+        with closing(
+            choose.open_engine(find_profile("fast"), mode="denoise", engine="onnx", device="cuda", precision=precision)
+        ) as engine:
+            assert engine.info.precision == precision
+            rooms[precision] = engine.info.room or 0
+    assert 1.2 * rooms["fp32"] < rooms["fp16"] < 2 * rooms["fp32"]
+
+
+@pytest.mark.parametrize(("channels", "measured"), [(16, 52), (56, 144), (96, 236)])
+def test_half_precision_takes_less_than_is_reckoned_with(channels: int, measured: int) -> None:
+    reckoned = bytes_a_pixel("unet", {"channels": [channels]}, 1, half=True)
+    assert 1.5 * measured < reckoned < 0.8 * bytes_a_pixel("unet", {"channels": [channels]}, 1)
 
 
 def test_without_cuda_python_the_first_line_of_a_run_says_so(
