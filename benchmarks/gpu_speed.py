@@ -157,7 +157,11 @@ def timed(engine: Engine, picture: Picture) -> dict[str, Any]:
     def passes() -> None:
         seconds.extend(picture.seconds(engine) for _ in range(PASSES))
 
-    spent = engine.spent_on(passes) if isinstance(engine, OnLanes) else passes()
+    spent = None
+    if isinstance(engine, OnLanes):
+        spent = engine.spent_on(passes)
+    else:
+        passes()
     row: dict[str, Any] = {"MP/s": round(picture.megapixels / statistics.median(seconds), 1), "tiles": picture.count}
     if spent:
         for name, taken in (("in", spent.copy_in), ("compute", spent.compute), ("out", spent.copy_out)):
