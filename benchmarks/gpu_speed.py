@@ -28,7 +28,7 @@ from nsp_pipeline.denoise.in_order import in_order
 from nsp_pipeline.denoise.photo import TOGETHER, InferenceSettings
 from nsp_pipeline.denoise.tiles import tile_shape
 from nsp_pipeline.engines.cuda.device import find_gpu
-from nsp_pipeline.engines.cuda.lanes import OnLanes, Spent
+from nsp_pipeline.engines.cuda.lanes import OnLanes
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.engines.onnx.on_cuda import OnnxCudaEngine
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
@@ -152,11 +152,18 @@ def rows_of(way: Way, profile: Profile, sizes: Sequence[int], gpu: int) -> Itera
 def timed(engine: Engine, picture: Picture) -> dict[str, Any]:
     """Rate of a picture, and of copies and computing apart where the engine knows them."""
     picture.seconds(engine)
-    before = engine.spent if isinstance(engine, OnLanes) else Spent()
-    seconds = [picture.seconds(engine) for _ in range(PASSES)]
-    row: dict[str, Any] = {"MP/s": round(picture.megapixels / statistics.median(seconds), 1), "tiles": picture.count}
+    seconds: list[float] = []
+
+    def passes() -> None:
+        seconds.extend(picture.seconds(engine) for _ in range(PASSES))
+
+    spent = None
     if isinstance(engine, OnLanes):
-        spent = engine.spent - before
+        spent = engine.spent_on(passes)
+    else:
+        passes()
+    row: dict[str, Any] = {"MP/s": round(picture.megapixels / statistics.median(seconds), 1), "tiles": picture.count}
+    if spent:
         for name, taken in (("in", spent.copy_in), ("compute", spent.compute), ("out", spent.copy_out)):
             row[f"{name} MP/s"] = round(PASSES * picture.megapixels / max(taken, 1e-9), 1)
     return row

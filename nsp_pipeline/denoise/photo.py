@@ -32,7 +32,7 @@ from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
 from nsp_pipeline.denoise.in_order import in_order
-from nsp_pipeline.denoise.tiles import halved, tile_shape
+from nsp_pipeline.denoise.tiles import before_a_photo, halved, in_smaller_tiles, tile_shape
 from nsp_pipeline.denoise.windows import bands_of, fill
 from nsp_pipeline.engines.engine import Engine, EngineInfo
 from nsp_pipeline.engines.of_profile import EngineByNoise
@@ -144,7 +144,7 @@ def denoise_frame(
     Photos that store light, and values beyond white, are denoised in a perceptual encoding (see core/tone.py) and
     brought back.
 
-    Where memory runs out, automatic tiles are halved, for this photo and all that follow on the engine.
+    Where memory runs out, automatic tiles are halved, for this photo and some that follow on the engine.
 
     Args:
         on_tile: called with (tiles done, tiles in all).
@@ -187,6 +187,7 @@ def denoise_frame(
         if on_tile and done:
             on_tile(done, total)
 
+    engine.info = before_a_photo(engine.info)
     while True:
         shape = tile_shape(engine.info, settings.tile, settings.reach_for(noise), padded)
         try:
@@ -197,7 +198,7 @@ def denoise_frame(
             break
         except (EngineOutOfMemoryError, MemoryError) as error:
             smaller = halved(min(max(shape), max(height, width)), engine, settings.tile, error)
-            engine.info = replace(engine.info, tile=smaller)
+            engine.info = in_smaller_tiles(engine.info, smaller)
         if on_smaller:
             on_smaller(smaller)
     return Inferred(

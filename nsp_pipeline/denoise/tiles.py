@@ -1,9 +1,10 @@
 """How large the tiles of a photo are: as few as memory allows, since what their halos see is computed again."""
 
 import math
+from dataclasses import replace
 
 from nsp_pipeline.core.tiling import fewest_tiles, largest_tile, plan_tiles
-from nsp_pipeline.engines.engine import Engine, EngineInfo
+from nsp_pipeline.engines.engine import Engine, EngineInfo, Shortage
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError
 
 SMALLEST_AUTO_TILE, LARGEST_AUTO_TILE = 512, 1024
@@ -12,6 +13,10 @@ HALOS_A_TILE = 12
 
 SMALLEST_TILE = 64
 """Where memory runs out, automatic tiles are halved down to this size; a device must have memory for that."""
+
+SOON, LATEST = 4, 64
+"""After so many photos large tiles are tried again where memory had run out: whatever held it may have ended. Each time
+that it runs out again it takes twice as many, so that hardly a photo is begun twice where memory is just small."""
 
 LARGEST_AREA = 6_600_000
 """Pixels that a tile reads at most: of 24 megapixels, four tiles see 9 % twice. More would gain little, and a run is
@@ -28,7 +33,7 @@ def tile_shape(info: EngineInfo, asked: int | None, reach: int, size: tuple[int,
 
     Raises EngineFailedError where the engine takes no tile at all.
     """
-    free = info.tiling != "blended" and asked is None and info.tile is None and info.most is None
+    free = info.tiling != "blended" and _given_side(info, asked) is None and info.most is None
     if free and info.room is not None:
         area = min(info.room, LARGEST_AREA)
         if shape := fewest_tiles(*size, area=area, halo=info.halo + reach, multiple=info.multiple):
@@ -46,7 +51,7 @@ def tile_side(info: EngineInfo, asked: int | None, reach: int) -> int:
     halo = 0 if blended else info.halo + reach
     # Tiles that fade into each other are no smaller than twice what they overlap by.
     least = 2 * -(-info.halo // info.multiple) * info.multiple if blended else info.multiple
-    side = asked or info.tile or min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
+    side = _given_side(info, asked) or min(max(SMALLEST_AUTO_TILE, HALOS_A_TILE * halo), LARGEST_AUTO_TILE)
     if info.room is not None and not asked:
         side = min(side, max(SMALLEST_TILE, least, largest_tile(math.isqrt(info.room), halo, info.multiple)))
     if info.most is None:
@@ -67,6 +72,27 @@ def seen_twice(info: EngineInfo, size: tuple[int, int], reach: int = 0) -> float
     tiles = plan_tiles(height, width, tile=shape, halo=info.halo + reach, multiple=info.multiple)
     read = sum((tile.rows.stop - tile.rows.start) * (tile.cols.stop - tile.cols.start) for tile in tiles)
     return read / (height * width) - 1
+
+
+def _given_side(info: EngineInfo, asked: int | None) -> int | None:
+    """The side that was asked for, or has found memory where larger ones lately have not, or suits the network."""
+    short = info.shortage
+    return asked or (short.side if short and short.left else info.tile)
+
+
+def before_a_photo(info: EngineInfo) -> EngineInfo:
+    """An engine that begins another photo, and after some of them tries large tiles again."""
+    short = info.shortage
+    return replace(info, shortage=replace(short, left=max(0, short.left - 1))) if short else info
+
+
+def in_smaller_tiles(info: EngineInfo, side: int) -> EngineInfo:
+    """An engine that memory has run out on, and that goes on with tiles of so many pixels a side."""
+    short = info.shortage
+    if short and short.left:
+        return replace(info, shortage=replace(short, side=side))
+    photos = min(2 * short.photos, LATEST) if short else SOON
+    return replace(info, shortage=Shortage(side, photos, photos))
 
 
 def halved(side: int, engine: Engine, asked: int | None, error: Exception) -> int:

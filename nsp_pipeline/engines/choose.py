@@ -88,21 +88,22 @@ def _with_room(engine: Engine, profile: Profile, gpu: int = 0) -> Engine:
 
     On a GPU, larger images want fewer halos; those that are there together share its memory and the machine's.
     """
-    backbone = profile.spec.backbone
-    copies = copies_held(profile.spec.inference.self_ensemble, engine.info.name, in_turn=engine.info.in_turn)
-    each = bytes_a_pixel(backbone.name, backbone.sizes, copies)
+    backbone, info = profile.spec.backbone, engine.info
+    copies = copies_held(profile.spec.inference.self_ensemble, info.name, in_turn=info.in_turn)
+    half = info.shared and info.precision == "fp16"
+    each = bytes_a_pixel(backbone.name, backbone.sizes, copies, half=half)
     there = available_memory()
     rooms = []
-    if engine.info.shared:
+    if info.shared:
         from nsp_pipeline.engines.cuda.device import free_memory
         from nsp_pipeline.engines.cuda.lanes import LANES
 
         if free := free_memory(gpu):
             rooms = [free // 2 // (each * LANES), *([] if there is None else [there // 2 // BESIDE_A_GPU])]
-    elif "CPU" in engine.info.provider and there is not None:
+    elif "CPU" in info.provider and there is not None:
         rooms = [min(MOST_FOR_A_TILE, there // 2) // each]
     if rooms:
-        engine.info = replace(engine.info, room=min(rooms) // engine.info.scale**2)
+        engine.info = replace(info, room=min(rooms) // info.scale**2)
     return engine
 
 

@@ -30,6 +30,18 @@ NO_MEMORY = (
 
 
 @dataclass(frozen=True)
+class Shortage:
+    """Memory has run out on an engine: tiles are small for some photos, and then large ones are tried again."""
+
+    side: int
+    """Of the largest tile that has found memory."""
+    photos: int
+    """From a photo that had too little memory to the one that tries again."""
+    left: int
+    """How many of them are still to come; 0: large tiles are tried, or have found memory."""
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What an engine is, and what a caller must know to feed it."""
 
@@ -52,11 +64,13 @@ class EngineInfo:
     tiling: str = "exact"
     """"exact": tiles with a halo give what the whole image gives; "blended": tiles must overlap and fade."""
     tile: int | None = None
-    """Side of a tile near which the network works best, or the largest that found memory here; None: any."""
+    """Side of a tile near which the network works best; None: any."""
     most: int | None = None
     """The largest side of an image that it takes; None: any."""
     room: int | None = None
     """Pixels of an image that this machine's memory holds at once, by a careful guess; None: it is not known."""
+    shortage: Shortage | None = None
+    """What is remembered of memory that ran out here; None: it never has."""
     blind: bool = True
     """Whether the network cannot see the pixel that it estimates."""
     in_turn: bool = False

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from run_nsp import Finished
 
 from nsp_pipeline.denoise.photo import InferenceSettings, denoise_frame
+from nsp_pipeline.denoise.tiles import SOON
 from nsp_pipeline.engines.engine import memory_watched
 from nsp_pipeline.errors import EngineFailedError, EngineOutOfMemoryError
 from nsp_pipeline.frames.frame import Camera, Frame, Kind, Metadata
@@ -72,6 +73,33 @@ def test_automatic_tiles_are_halved_until_they_fit_and_the_result_is_the_same(er
     denoise_frame(frame, engine, settings, on_smaller=smaller.append)
     assert smaller == [256, 128], "what did not fit once is not tried again"
     assert len({shape for shape in engine.shapes if shape[0] * shape[1] <= engine.most}) == 1
+
+
+def test_memory_that_is_free_again_is_used_after_some_photos() -> None:
+    frame, smaller = frame_of(120, 200), list[int]()
+    engine = SmallEngine(80 * 80, MemoryError())
+    settings = InferenceSettings("denoise", 1.0)
+    denoise_frame(frame, engine, settings, on_smaller=smaller.append)
+    assert smaller == [100, 64]
+    engine.most = 1 << 30
+    for _ in range(SOON):
+        engine.shapes.clear()
+        denoise_frame(frame, engine, settings, on_smaller=smaller.append)
+    assert engine.shapes == [(120, 200)]
+    assert smaller == [100, 64]
+    denoise_frame(frame, engine, settings)
+    assert engine.shapes == [(120, 200)] * 2, "and for good"
+
+
+def test_a_device_that_is_just_small_is_hardly_ever_tried_again() -> None:
+    engine = SmallEngine(24 * 80, MemoryError())
+    settings = InferenceSettings("denoise", 1.0)
+    tries: list[int] = []
+    for number in range(300):
+        before = len(engine.shapes)
+        denoise_frame(frame_of(24, 200), engine, settings)
+        tries += [number] * ((24, 200) in engine.shapes[before:])
+    assert tries == [0, 4, 12, 28, 60, 124, 188, 252]
 
 
 def test_a_tile_that_was_asked_for_is_refused() -> None:

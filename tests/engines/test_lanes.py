@@ -1,11 +1,14 @@
 """Lanes through a GPU, on a fake one: the same pictures, runs that overlap, CUDA graphs, memory that is given back."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import fake_gpu
 import numpy as np
@@ -17,14 +20,14 @@ from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines import choose
 from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.cuda.gate import Gate
-from nsp_pipeline.engines.cuda.lanes import SHAPES, Lane, Place
+from nsp_pipeline.engines.cuda.lanes import SHAPES, Lane, Lanes, Place, Spent, spent_by
 from nsp_pipeline.engines.cuda_driver import CudaDriver
 from nsp_pipeline.engines.onnx import on_cuda
 from nsp_pipeline.engines.onnx.on_cuda import OnnxCudaEngine
 from nsp_pipeline.engines.onnx.runtime import OnnxRuntimeEngine
 from nsp_pipeline.engines.onnx.session import CPU, CUDA, SessionRequest
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
-from nsp_pipeline.models.memory import MOST
+from nsp_pipeline.models.memory import MOST, bytes_a_pixel
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
 from nsp_pipeline.profiles.choose import find_profile
 
@@ -103,6 +106,8 @@ def test_threads_that_run_together_get_each_its_own_picture(engine: OnnxCudaEngi
 class Waiting:
     """A network that computes for a while, and remembers how many did so together."""
 
+    worn = False
+
     def __init__(self) -> None:
         self.busy = self.most = 0
         self.counting = threading.Lock()
@@ -125,15 +130,27 @@ class Waiting:
 def test_lanes_compute_together_but_a_new_shape_is_prepared_alone(cuda: fake_gpu.FakeCuda) -> None:
     network = Waiting()
     lanes = [Lane(0, 1, lambda stream: network) for _ in range(2)]
-    with ThreadPoolExecutor(2) as threads:
-        for _ in range(2):
-            assert network.most < 2, "while a shape is new, nothing else runs"
-            list(threads.map(lambda lane: lane.run(IMAGES[0], None), lanes))
+
+    def twice() -> None:
+        with ThreadPoolExecutor(2) as threads:
+            for _ in range(2):
+                assert network.most < 2, "while a shape is new, nothing else runs"
+                list(threads.map(lambda lane: lane.run(IMAGES[0], None), lanes))
+
+    begun = time.perf_counter()
+    spent = Lanes(lanes).spent_on(twice)
     assert network.most == 2
+    assert 3 * 0.02 <= spent.compute <= time.perf_counter() - begun, "no more than the clock shows"
+    assert spent.copy_in > 0 < spent.copy_out
     for lane in lanes:
-        assert lane.spent.compute >= 0.04
-        assert lane.spent.copy_in > 0 < lane.spent.copy_out
         lane.close()
+    assert cuda._idle
+
+
+def test_what_lanes_do_at_once_counts_once() -> None:
+    side_by_side = [(0.0, 1.0, 9.0, 10.0), (1.0, 2.0, 10.0, 12.0), (10.0, 13.0, 14.0, 15.0)]
+    assert spent_by(side_by_side) == Spent(copy_in=5.0, compute=10.0, copy_out=4.0)
+    assert spent_by(reversed(side_by_side)) == spent_by(side_by_side)
 
 
 def test_a_lane_forgets_shapes_but_the_last_ones(cuda: fake_gpu.FakeCuda) -> None:
@@ -212,6 +229,44 @@ def test_every_shape_has_a_graph_of_its_own_until_there_are_too_many(asked: list
     assert max(map(int, asked)) == on_cuda.GRAPHS
 
 
+def test_shapes_that_came_too_late_for_a_graph_get_theirs_from_a_session_that_is_opened_anew(
+    asked: list[str], engine: OnnxCudaEngine, plain: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_cuda, "PATIENCE", 3)
+    for width in range(2, 2 * on_cuda.GRAPHS, 2):
+        for _ in range(2):
+            engine.run(np.zeros((1, 3, 8, width), np.float32))
+    late, across = (np.random.default_rng(0).random((1, 3, 8, width), dtype=np.float32) for width in (40, 42))
+    asked.clear()
+    for _ in range(5):
+        for _ in range(2):
+            np.testing.assert_array_equal(engine.run(late), plain.run(late))
+    assert asked == ["-1"] * 6 + ["1"] * 4
+    gc.collect()
+    assert sum(type(thing) is Graphs for thing in gc.get_objects()) == 2, "one for each lane"
+    for _ in range(2):
+        np.testing.assert_array_equal(engine.run(across), plain.run(across))
+    assert asked[-2:] == ["2", "2"]
+
+
+def test_a_session_that_finds_no_memory_as_it_is_opened_anew_is_opened_by_the_next_run(
+    asked: list[str], engine: OnnxCudaEngine, plain: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_cuda, "GRAPHS", 1)
+    monkeypatch.setattr(on_cuda, "PATIENCE", 1)
+    for _ in range(2):
+        engine.run(IMAGES[0])
+    opened = SessionRequest.open
+    full = Mock(side_effect=EngineOutOfMemoryError("out of memory on cuda:0"))
+    monkeypatch.setattr(SessionRequest, "open", full)
+    for _ in range(4):
+        with pytest.raises(EngineOutOfMemoryError):
+            engine.run(IMAGES[0])
+    monkeypatch.setattr(SessionRequest, "open", opened)
+    for image in IMAGES[:2]:
+        np.testing.assert_array_equal(engine.run(image), plain.run(image))
+
+
 @pytest.mark.parametrize("name", ["fast", "standard", "quality"])
 def test_what_ships_has_nothing_that_a_cuda_graph_cannot_hold(name: str) -> None:
     profile = find_profile(name)
@@ -252,6 +307,24 @@ def test_onnx_runtime_on_a_gpu_gets_lanes_and_tiles_as_large_as_its_memory_allow
     assert (engine.info.precision, engine.info.shared, engine.info.fallback) == ("fp16", True, "")
     assert engine.info.room == pytest.approx((1 << 33) / 4 / MOST, rel=0.01)
     engine.close()
+
+
+def test_half_precision_has_room_for_larger_tiles(with_gpu: fake_gpu.FakeCuda) -> None:
+    with_gpu.memory = 1 << 33
+    rooms = {}
+    for precision in ("fp32", "fp16"):
+        with closing(
+            choose.open_engine(find_profile("fast"), mode="denoise", engine="onnx", device="cuda", precision=precision)
+        ) as engine:
+            assert engine.info.precision == precision
+            rooms[precision] = engine.info.room or 0
+    assert 1.2 * rooms["fp32"] < rooms["fp16"] < 2 * rooms["fp32"]
+
+
+@pytest.mark.parametrize(("channels", "measured"), [(16, 52), (56, 144), (96, 236)])
+def test_half_precision_takes_less_than_is_reckoned_with(channels: int, measured: int) -> None:
+    reckoned = bytes_a_pixel("unet", {"channels": [channels]}, 1, half=True)
+    assert 1.5 * measured < reckoned < 0.8 * bytes_a_pixel("unet", {"channels": [channels]}, 1)
 
 
 def test_without_cuda_python_the_first_line_of_a_run_says_so(

@@ -206,7 +206,7 @@ class CudaGraph:
 
 
 class Marks:
-    """Moments in a stream, and the seconds between them."""
+    """Moments in a stream, as seconds after a moment of any stream of the GPU."""
 
     def __init__(self, stream: CudaStream, count: int) -> None:
         self._stream, self._cuda = stream, stream.cuda
@@ -216,10 +216,9 @@ class Marks:
         """Mark the moment when all that is queued so far is done."""
         checked(self._cuda.cudaEventRecord(self._events[number], self._stream.handle))
 
-    def seconds(self) -> tuple[float, ...]:
-        """From each mark to the next; all must have been set and waited for."""
-        pairs = zip(self._events, self._events[1:], strict=False)
-        return tuple(checked(self._cuda.cudaEventElapsedTime(*pair)) / 1e3 for pair in pairs)
+    def seconds_after(self, start: "Marks") -> tuple[float, ...]:
+        """From the first mark of `start`, in whatever stream, to each of these; all must be set and waited for."""
+        return tuple(checked(self._cuda.cudaEventElapsedTime(start._events[0], end)) / 1e3 for end in self._events)
 
     def close(self) -> None:
         """Give the events back."""

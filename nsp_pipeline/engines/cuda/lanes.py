@@ -4,12 +4,13 @@ A lane is a thread, a stream, and memory of its own, pinned on the machine's sid
 for each shape of image and each place in memory, since that is what a CUDA graph holds.
 """
 
+import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -63,28 +64,49 @@ class Prepared(Protocol):
 class Network(Protocol):
     """A network on the stream of one lane."""
 
+    @property
+    def worn(self) -> bool:
+        """Whether it had better be closed and opened anew, since it holds what it gives back only at its end."""
+        ...
+
     def prepare(self, place: Place) -> Prepared:
         """Bind it to a place."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Give back what it holds; may be called again."""
         ...
+
+
+Moments = tuple[float, ...]
+"""Seconds after a moment that all lanes share: when an image's copy in, computing and copy out began, and its end."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds that the GPU spent on copies from the machine, on computing, and on copies back, all lanes together."""
+    """Seconds by the clock in which any lane copied from the machine, computed, or copied back.
 
-    copy_in: float = 0.0
-    compute: float = 0.0
-    copy_out: float = 0.0
+    Where two compute at once, either takes the longer for it, so that their sum would be more than the clock shows.
+    """
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+    copy_in: float
+    compute: float
+    copy_out: float
 
-    def __sub__(self, other: "Spent") -> "Spent":
-        return Spent(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+def spent_by(images: Iterable[Moments]) -> Spent:
+    """What images took that went through lanes side by side."""
+    copying_in, computing, copying_out = zip(*(itertools.pairwise(moments) for moments in images), strict=True)
+    return Spent(_covered(copying_in), _covered(computing), _covered(copying_out))
+
+
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
+    """How long at least one of some spans, each from one moment to another, lasts."""
+    covered, until = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered
 
 
 class Lane:
@@ -92,12 +114,13 @@ class Lane:
 
     def __init__(self, index: int, scale: int, network: Callable[[CudaStream], Network]) -> None:
         """Open a network on a stream of GPU `index`; raises what that raises."""
-        self._scale = scale
-        self.spent = Spent()
+        self._scale, self._new_network = scale, network
+        self.on_marks: Callable[[Marks], object] = lambda marks: None
+        """Takes where each image's copy in, computing and copy out began in the lane's stream, and where it ended."""
         # ONNX Runtime keeps a captured graph for the thread that captured it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nsp-gpu")
         try:
-            self._thread.submit(self._open, index, network).result()
+            self._thread.submit(self._open, index).result()
         except BaseException:
             self._thread.shutdown()
             raise
@@ -106,12 +129,16 @@ class Lane:
         """See Engine.run."""
         return self._thread.submit(self._run, image, noise).result()
 
+    def now(self) -> Marks:
+        """The present moment; to be closed before the lane is."""
+        return self._thread.submit(self._now).result()
+
     def close(self) -> None:
         """Give back network, memory and stream."""
         self._thread.submit(self._close).result()
         self._thread.shutdown()
 
-    def _open(self, index: int, network: Callable[[CudaStream], Network]) -> None:
+    def _open(self, index: int) -> None:
         with GATE.alone():
             self._stream = CudaStream(index)
             cuda = self._stream.cuda
@@ -120,17 +147,25 @@ class Lane:
             self._sent, self._table, self._received = (Buffer(cuda, pinned=True) for _ in range(3))
             self._prepared: OrderedDict[Place, Prepared] = OrderedDict()
             try:
-                self._network = network(self._stream)
+                self._network = self._new_network(self._stream)
             except BaseException:
                 self._marks.close()
                 self._stream.close()
                 raise
 
+    def _now(self) -> Marks:
+        with GATE.together():
+            moment = Marks(self._stream, 1)
+            moment.set(0)
+            return moment
+
     def _run(self, image: NDArray[Any], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
         table = NoiseLevel.unknown().table if noise is None else noise
         known = any((place.shape, place.kind) == (image.shape, image.dtype) for place in self._prepared)
         try:
-            with GATE.together() if known else GATE.alone():
+            with GATE.together() if known and not self._network.worn else GATE.alone():
+                if self._network.worn:
+                    self._renew()
                 return self._passed(image, table)
         except BaseException:
             # What it held is of no use any more, and smaller images may want the memory.
@@ -155,7 +190,7 @@ class Lane:
         self._stream.download(place.output, received)
         self._marks.set(3)
         self._stream.wait()
-        self.spent += Spent(*self._marks.seconds())
+        self.on_marks(self._marks)
         return received.copy()
 
     def _place(self, image: NDArray[Any], table: NDArray[np.float32]) -> Place:
@@ -181,6 +216,11 @@ class Lane:
         self._unprepare(SHAPES - 1)
         self._prepared[place] = self._network.prepare(place)
         return self._prepared[place]
+
+    def _renew(self) -> None:
+        self._unprepare(0)
+        self._network.close()
+        self._network = self._new_network(self._stream)
 
     def _unprepare(self, most: int) -> None:
         """Forget what was prepared, but for the latest `most`."""
@@ -213,11 +253,6 @@ class Lanes:
         for lane in lanes:
             self._idle.put(lane)
 
-    @property
-    def spent(self) -> Spent:
-        """What all images so far took on the GPU."""
-        return sum((lane.spent for lane in self._lanes), Spent())
-
     def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """See Engine.run."""
         lane = self._idle.get()
@@ -225,6 +260,20 @@ class Lanes:
             return lane.run(image, noise)
         finally:
             self._idle.put(lane)
+
+    def spent_on(self, work: Callable[[], object]) -> Spent:
+        """What the images that `work` runs, and none beside them, take on the GPU."""
+        images: list[Moments] = []
+        start = self._lanes[0].now()
+        try:
+            for lane in self._lanes:
+                lane.on_marks = lambda marks: images.append(marks.seconds_after(start))
+            work()
+        finally:
+            for lane in self._lanes:
+                lane.on_marks = lambda marks: None
+            start.close()
+        return spent_by(images)
 
     def close(self) -> None:
         """Close them all."""
@@ -256,7 +305,6 @@ class OnLanes:
         with memory_watched(self._where):
             return self._lanes.run(image, noise)
 
-    @property
-    def spent(self) -> Spent:
-        """What all images so far took on the GPU."""
-        return self._lanes.spent
+    def spent_on(self, work: Callable[[], object]) -> Spent:
+        """What the images that `work` runs, and none beside them, take on the GPU."""
+        return self._lanes.spent_on(work)

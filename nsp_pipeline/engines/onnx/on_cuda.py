@@ -19,7 +19,11 @@ from nsp_pipeline.errors import ProfileError
 from nsp_pipeline.profiles.bundle import Profile
 
 GRAPHS = 8
-"""Shapes and places that a session captures: it gives no graph back before its end."""
+"""Shapes and places that a session captures, since it gives no graph back before its end."""
+
+PATIENCE = 500
+"""Runs without a graph after which a session is opened anew, so that the shapes that come now have graphs: launching so
+many piece by piece costs about the second, by a guess, that opening does."""
 
 NO_GRAPH = "-1"
 
@@ -99,6 +103,7 @@ class BoundSession:
         """Open the session; `on_refusal` takes why there are no graphs, where they were wanted."""
         self._opener, self._takes_noise, self._on_refusal = opener, takes_noise, on_refusal
         self._graphs: dict[Place, str] | None = None
+        self._without_graph = 0
         self._units: dict[np.dtype[Any], Any] = {}
         if graphs:
             try:
@@ -110,13 +115,19 @@ class BoundSession:
                 return
         self._session = opener.open(graphs=False)
 
+    @property
+    def worn(self) -> bool:
+        """See Network."""
+        return self._without_graph >= PATIENCE
+
     def prepare(self, place: Place) -> Prepared:
         """See Network."""
         return _Bound(self, place)
 
     def close(self) -> None:
         """See Network."""
-        del self._session, self._units
+        self._session = None
+        self._units.clear()
 
     def runs(self, place: Place) -> tuple[Callable[[], None], ...]:
         """What is to be run, one after the other, for an image at a place."""
@@ -136,6 +147,11 @@ class BoundSession:
         binding.bind_input("pixels", name, number, place.kind, place.shape, place.pixels)
         binding.bind_output("image", name, number, np.float32, place.shape, place.image)
         return partial(unit.run_with_iobinding, binding), network
+
+    def count_run(self, place: Place) -> None:
+        """Remember a run that wanted a graph and had none."""
+        if self._graphs:
+            self._without_graph += self._graphs[place] == NO_GRAPH
 
     def refuse_graphs(self, error: Exception) -> bool:
         """Go on without CUDA graphs after a capture that failed; False where that would not help."""
@@ -173,6 +189,7 @@ class _Bound:
                 raise
             self._runs = self._session.runs(self._place)
             self._run()
+        self._session.count_run(self._place)
 
     def close(self) -> None:
         """See Prepared."""

@@ -22,6 +22,9 @@ class Loaded:
 class OnStream:
     """A network for a lane. TensorRT-RTX captures graphs by itself, so that `captures` is for TensorRT alone."""
 
+    worn = False
+    """Graphs go with their contexts."""
+
     def __init__(self, loaded: Loaded, stream: CudaStream, *, captures: bool) -> None:
         self._loaded, self._stream, self._captures = loaded, stream, captures
 
