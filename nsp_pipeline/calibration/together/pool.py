@@ -27,9 +27,6 @@ KINDS = {"camera": 0.43, "surface": 0.2, "drawn": 0.05, "enlarged": 0.06, "woven
 """Shares of the shots: of simulated cameras, some of which see a textured surface; and plain noise on drawings (or
 none), enlarged, on textures, and on the busiest of BUSIEST_OF pieces of a scene."""
 
-AGAIN_SHARE = 0.9
-"""Of the shots, where there are pictures that cameras made, those that are of these, at full size."""
-
 BUSIEST_OF, CALMEST = 5, 0.1
 """How busy a piece is, this share of its patches tells that vary least."""
 
@@ -80,7 +77,8 @@ class ShotPool:
         Args:
             scenes: clean pictures (H, W, 3).
             side: of the shots, a multiple of 32.
-            taken: pictures that cameras made, without noise; there may be none.
+            taken: pictures that cameras made, without noise; where there are any, all shots are of these: one of ten
+                of something else, crisper, is enough to spoil what is learnt of them.
         """
         self._side, self._workers = side, workers
         self._rings = [_Ring(side) for _ in range(workers)]
@@ -175,10 +173,7 @@ def _make(
     scenes = Scenes(images, [1.0] * len(images))
     pictures = Scenes(taken, [1.0] * len(taken), at_full_size=True) if taken else None
     while True:
-        if pictures and rng.random() < AGAIN_SHARE:
-            shot = take_again(pictures.draw(side, rng), AGAIN, rng)
-        else:
-            shot = _shot(scenes, side, rng)
+        shot = take_again(pictures.draw(side, rng), AGAIN, rng) if pictures else _shot(scenes, side, rng)
         table = noise_tables(shot.clean + shot.flat, shot.clean, torch.ones(1, 1, 1, 1))
         noisy, clean = ((part[0].clamp(0, 1) * 255).round().byte().numpy() for part in (shot.noisy, shot.clean))
         ring.put((noisy, clean, table[0].numpy(), patch_levels(shot.flat)[0].numpy()))

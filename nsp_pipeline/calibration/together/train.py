@@ -96,7 +96,7 @@ class TogetherSettings:
     photo_crops: int = 0
     """Crops of a batch that come from photos as they are; only with teachers, and an estimator that stays."""
     taken_again: bool = False
-    """Whether shots are of pictures that cameras made, at full size, for the most part."""
+    """Whether shots are of pictures that cameras made, at full size."""
     warmup: float = 0.02
     fall: float = 0.06
     """Shares of the time in which the rate rises, and at whose end it begins to fall to nothing."""

@@ -65,7 +65,7 @@ def test_shots_of_the_workers_are_whole_and_their_tables_tell_their_noise(pool: 
     assert float(told[noise < 0.1 / 255].max() if (noise < 0.1 / 255).any() else 0) < 1 / 255
 
 
-def test_most_shots_are_of_pictures_that_cameras_made_where_there_are_any() -> None:
+def test_shots_are_of_pictures_that_cameras_made_where_there_are_any() -> None:
     red = [np.full((SIDE + 8, SIDE + 8, 3), (220, 20, 20), np.uint8)]
     made = ShotPool(_scenes(), SIDE, workers=1, seed=1, taken=red)
     try:
@@ -75,8 +75,7 @@ def test_most_shots_are_of_pictures_that_cameras_made_where_there_are_any() -> N
         clean = made.draw(200, torch.Generator().manual_seed(2)).clean.float().mean((2, 3))
     finally:
         made.close()
-    of_red = clean[:, 0] > 2 * clean[:, 2]
-    assert 0.7 < float(of_red.float().mean()) < 1
+    assert (clean[:, 0] - clean[:, 2] > 40).all()
 
 
 def test_workers_rest_where_their_shots_are_not_wanted(pool: "ShotPool", monkeypatch: pytest.MonkeyPatch) -> None:
