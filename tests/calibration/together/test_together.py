@@ -75,7 +75,10 @@ def test_shots_are_of_pictures_that_cameras_made_where_there_are_any() -> None:
         clean = made.draw(200, torch.Generator().manual_seed(2)).clean.float().mean((2, 3))
     finally:
         made.close()
-    assert (clean[:, 0] - clean[:, 2] > 40).all()
+    of_red = clean[:, 0] - clean[:, 2] > 40
+    grey = (clean[:, 0] - clean[:, 2]).abs() < 1
+    assert (of_red | grey).all()
+    assert float(grey.float().mean()) < 0.2
 
 
 def test_workers_rest_where_their_shots_are_not_wanted(pool: "ShotPool", monkeypatch: pytest.MonkeyPatch) -> None:
