@@ -24,7 +24,7 @@ PLAN = Plan("camera", None, frozenset(), None, None, "cpu", False, None, "tests"
 
 def train_a_tiny_network(plan: Plan, files: Sequence[Path], out: Path) -> Made:
     """Train for as many steps as the environment says, for real, and accept what comes out of it."""
-    sys.modules.setdefault("torch.utils.tensorboard", None)  # type: ignore[arg-type]  # takes seconds to import
+    sys.modules.setdefault("tensorboard", None)  # type: ignore[arg-type]  # takes seconds to import
     exec(WITHOUT_EXPORT)
     settings = small_settings(steps=int(os.environ[STEPS]), judge_every=10, crop=20)
     tiny = replace(PLAN, settings=settings, device=plan.device, resume=plan.resume, max_time=plan.max_time)

@@ -12,7 +12,7 @@ from torch._C._distributed_c10d import TCPStore
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        *("torch._dynamo", "torch.utils.tensorboard", "nsp_pipeline.cli.calibrate.command"),
+        *("torch._dynamo", "tensorboard.summary.writer.record_writer", "nsp_pipeline.cli.calibrate.command"),
         *("nsp_pipeline.calibration.next_scale.calibrate", "nsp_pipeline.calibration.student.distill"),
         *("small_training", "noisy_photos"),
     ]

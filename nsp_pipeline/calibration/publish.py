@@ -90,7 +90,7 @@ def publish(
     choice = choose(trained.network)
     errors = shot_pairs.errors(trained.network, choice.inference) if shot_pairs else None
     verdict = None
-    by_pairs = shot_pairs is not None and errors is not None and len(errors) > 1
+    by_pairs = trained.steps > 0 and shot_pairs is not None and errors is not None and len(errors) > 1
     if start and shot_pairs and errors is not None and by_pairs:
         verdict = compare_errors(errors, shot_pairs.errors(start, choice.inference), "squared error on pairs of shots")
     elif start:
@@ -255,7 +255,9 @@ def base_network(base: Profile, settings: TrainingSettings) -> Backbone:
 
 
 def _verdict(trained: Trained) -> Verdict:
-    """Compare with the base. Without held-out photos the new weights are not accepted."""
+    """Compare with the base. Without time to train, or without held-out photos, the new weights are not accepted."""
+    if not trained.steps:
+        return Verdict(False, 0.0, float("inf"), "there was no time to train and to judge what comes of it; allow more")
     if trained.judgement is None or trained.base_judgement is None:
         return Verdict(False, 0.0, float("inf"), "no photo could be kept out of training to compare with the base")
     return compare(trained.judgement, trained.base_judgement)

@@ -6,7 +6,7 @@ borders, with weights whose squares sum to one, so that the noise stays as stron
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -68,19 +68,27 @@ class PhotoNoise:
         """The noise table (1, TABLE_ROWS, TABLE_NODES) that networks are told."""
         return torch.from_numpy(self.told.table)
 
+    def on(self, device: str) -> Self:
+        """The same noise for pictures on a device."""
+        return replace(self, pieces=self.pieces.to(device))
+
     def draw(self, clean: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Noise for a picture (1, 3, H, W) in 0..1, as strong as the photo has it at each brightness; same shape."""
+        """Noise for a picture (1, 3, H, W) in 0..1, as strong as the photo has it at each brightness; same shape.
+
+        The picture is on the device that the noise is `on`.
+        """
         height, width = clean.shape[2:]
         # Pieces are faint at their borders: the outermost ones lie half beside the picture.
         rows, columns = (-(-(side + 2 * OVER - SIDE) // STEP) + 1 for side in (height, width))
         size = SIDE + (rows - 1) * STEP, SIDE + (columns - 1) * STEP
-        grey = _smooth(clean.mean(1, keepdim=True))
+        # What is laid where is settled on the processor, with numpy's generator, whatever device it is laid on.
+        grey = _smooth(clean.mean(1, keepdim=True)).cpu()
         around = pad(grey, (OVER, size[1] - width - OVER, OVER, size[0] - height - OVER), mode="replicate")
         places = avg_pool2d(around, SIDE, stride=STEP).flatten().numpy()
-        laid = self._turned(self._picked(places, rng), rng) * _WINDOW
+        laid = self._turned(self._picked(places, rng), rng) * _WINDOW.to(clean.device)
         noise = fold(laid.flatten(1).T[None], size, SIDE, stride=STEP)
-        strength = np.sqrt(np.maximum(self.told.at(grey[0, 0].numpy()), 0))
-        return noise[..., OVER : OVER + height, OVER : OVER + width] * torch.from_numpy(strength.astype(np.float32))
+        strength = torch.from_numpy(np.sqrt(np.maximum(self.told.at(grey[0, 0].numpy()), 0)).astype(np.float32))
+        return noise[..., OVER : OVER + height, OVER : OVER + width] * strength.to(clean.device)
 
     def _picked(self, places: NDArray[np.float32], rng: np.random.Generator) -> torch.Tensor:
         """For each brightness (N,) a piece that is about as bright, its noise in parts of the photo's there."""
@@ -88,7 +96,8 @@ class PhotoNoise:
         first = np.clip(np.searchsorted(self.brightness, places) - most // 2, 0, len(self.brightness) - most)
         chosen = first + rng.integers(most, size=len(places))
         own = np.sqrt(np.maximum(self.told.at(self.brightness[chosen]), 1e-12)).astype(np.float32)
-        return self.pieces[torch.from_numpy(chosen)] / torch.from_numpy(own).view(-1, 1, 1, 1)
+        device = self.pieces.device
+        return self.pieces[torch.from_numpy(chosen).to(device)] / torch.from_numpy(own).to(device).view(-1, 1, 1, 1)
 
     @staticmethod
     def _turned(pieces: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -59,19 +59,22 @@ Teacher = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Ahead:
-    """Draws the crops of a step while the network still learns from those of the one before."""
+    """Draws the crops of the next steps while the network still learns from those of the one before."""
 
-    def __init__(self, draw: Callable[[int, int, int], list[torch.Tensor]]) -> None:
-        """`draw` takes the size of a batch, the step and the rank."""
-        self._draw = draw
-        self._next: dict[int, Future[list[torch.Tensor]]] = {}
-        # Crops are small: more threads would only keep each other, and the training, waiting.
-        self._pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+    def __init__(self, draw: Callable[[int, int, int], list[torch.Tensor]], steps: int = 1) -> None:
+        """`draw` takes the size of a batch, the step and the rank; of so many `steps` at once, each in a thread."""
+        self._draw, self._steps = draw, steps
+        self._begun: dict[int, Future[list[torch.Tensor]]] = {}
+        # Crops are small: more threads for one step would only keep each other, and the training, waiting.
+        self._pool = ThreadPoolExecutor(steps, initializer=torch.set_num_threads, initargs=(1,))
 
     def take(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
-        """The crops of a step; those of the next are begun."""
-        begun = self._next.pop(step, None)
-        self._next = {step + 1: self._pool.submit(self._draw, batch, step + 1, rank)}
+        """The crops of a step; those of the next ones are begun."""
+        begun, before = self._begun.pop(step, None), self._begun
+        self._begun = {
+            coming: before.get(coming) or self._pool.submit(self._draw, batch, coming, rank)
+            for coming in range(step + 1, step + 1 + self._steps)
+        }
         return begun.result() if begun else self._draw(batch, step, rank)
 
 

@@ -33,6 +33,7 @@ from nsp_pipeline.calibration.student.pictures import PictureStore
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.judge import Judgement
 from nsp_pipeline.errors import UsageError
+from nsp_pipeline.machine.cpus import usable_cpus
 from nsp_pipeline.models.backbone import Backbone
 
 WINDOWS, JUDGED_WINDOWS = 40, 12
@@ -51,6 +52,9 @@ grey, and of colour beyond it."""
 
 TAUGHT_SHARE = 0.5
 """Part of the time for preparations that looking at the photos may take where a teacher is asked after that."""
+
+DRAWN_AHEAD = 6
+"""Steps whose crops are drawn at once where a GPU trains, each by one core: a simulated crop takes that about 13 ms."""
 
 JUDGED_SIDE, JUDGED, PREVIEWS = 160, 48, 3
 """Side of the crops that are judged, how many of either kind there are, and how many of the photo are shown."""
@@ -107,18 +111,18 @@ class OwnNoiseObjective:
         kept = look_at(
             photos[1], first, JUDGED_WINDOWS, rng, lambda done: on_prepared(min(total, WINDOWS + done), total), looked
         )
-        self._noises = [photo.noise for photo in seen if photo.noise]
+        self._noises = [photo.noise.on(device) for photo in seen if photo.noise]
         if not self._noises:
             raise UsageError(NO_NOISE)
         pictures = [picture for photo in seen for picture in photo.pictures()]
-        self._native = PictureStore(pictures, settings.crop, "cpu")
-        self._twice = PictureStore(pictures, 2 * settings.crop, "cpu")
-        self._sharp = PictureStore(pictures, smallest_side(settings.crop), "cpu")
+        self._native = PictureStore(pictures, settings.crop, device)
+        self._twice = PictureStore(pictures, 2 * settings.crop, device)
+        self._sharp = PictureStore(pictures, smallest_side(settings.crop), device)
         ranges = _ranges(settings, [noise.table for noise in self._noises])
         self._camera, self._again = NoisyCamera(ranges), NoisyCamera(ranges.model_copy(update=SOFT_ALREADY))
         self._taught = _teach(seen, teacher, settings, rng, by) if teacher else []
         self._judge, self._shown = self._held_out(first, kept, seen), _shown(kept)
-        self._ahead = Ahead(self._draw)
+        self._ahead = Ahead(self._draw, 1 if device == "cpu" else min(DRAWN_AHEAD, usable_cpus()))
 
     @property
     def judged_crops(self) -> int:
@@ -146,10 +150,10 @@ class OwnNoiseObjective:
         return rows
 
     def _draw(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
-        """See `student_loss`."""
-        settings = self._settings
+        """See `student_loss`; all on the device that is trained on, where it can be made there."""
+        settings, device = self._settings, self._device
         rng = np.random.default_rng([settings.seed, 3, step, rank])
-        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        generator = torch.Generator(device).manual_seed(int(rng.integers(1 << 62)))
         taught = int((rng.random(batch) < settings.teacher_share).sum()) if self._taught else 0
         simulated = int((rng.random(batch - taught) < settings.simulated_share).sum())
         own = batch - taught - simulated
@@ -168,7 +172,9 @@ class OwnNoiseObjective:
         ]
         if simulated:
             parts += self._simulated(simulated, rng, generator)
-        noisy, clean, told, sharp, known = (torch.cat(column) for column in zip(*parts, strict=True))
+        noisy, clean, told, sharp, known = (
+            torch.cat([part.to(device) for part in column]) for column in zip(*parts, strict=True)
+        )
         return [noisy, clean, sharp, known, told]
 
     def _with_noise(
@@ -207,8 +213,11 @@ class OwnNoiseObjective:
         if self._settings.simulated_noise == "any":
             clean = halved(sharp)
             noisy = make_noisy(clean, draw_levels(clean, generator), generator)
+            noisy, clean, sharp = noisy.cpu(), clean.cpu(), sharp.cpu()  # as all that follows on from a camera
         else:
-            noisy, clean, sharp, stronger = camera.photograph(sharp, rng)
+            # A simulated camera stays on the processor: it saves its pictures with a real JPEG encoder, and draws its
+            # properties crop by crop with numpy's generator.
+            noisy, clean, sharp, stronger = camera.photograph(sharp.cpu(), rng)
         tables = noise_tables(noisy, clean, stronger)
         return noisy, clean, told_tables(noisy, tables, rng, self._settings), sharp
 
@@ -226,7 +235,7 @@ class OwnNoiseObjective:
     def _held_out(self, first: Backbone, kept: Sequence[OwnPhoto], seen: Sequence[OwnPhoto]) -> OwnJudge | None:
         """What networks are judged by: other draws of noise, on photos kept out; None where none was."""
         rng = np.random.default_rng([self._settings.seed, 2])
-        own = [photo.noise for photo in kept if photo.noise] or self._noises
+        own = [photo.noise for photo in kept if photo.noise] or [photo.noise for photo in seen if photo.noise]
         pieces = [
             (piece, clean, number, photo)
             for number, photo in enumerate(kept)

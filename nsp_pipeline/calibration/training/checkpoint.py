@@ -1,5 +1,6 @@
 """Checkpoints of a training: complete or not there, and never code."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 
 from nsp_pipeline.atomic_file import appearing
-from nsp_pipeline.errors import OutputError, UsageError
+from nsp_pipeline.errors import UsageError
 
 FORMAT = 3
 
@@ -17,12 +18,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Raises OutputError when it cannot be written; the old one stays.
     """
-    try:
-        with appearing(path, "the checkpoint") as partial, partial.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-    except RuntimeError as error:  # torch wraps the system's "no space left" into its own
-        reason = str(error).splitlines()[0]
-        raise OutputError(f"{path}: the checkpoint cannot be written: {reason}") from error
+    with appearing(path, "the checkpoint") as partial:
+        # By way of memory: of a file that cannot be written PyTorch says where in its own code it noticed, and not why.
+        stored = io.BytesIO()
+        torch.save({"format": FORMAT, **state}, stored)
+        partial.write_bytes(stored.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The log of a training: a table of its history, TensorBoard's files, and pictures of held-out crops."""
 
 import csv
+import os
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,13 +39,11 @@ class TrainingLog:
     def record(self, row: Mapping[str, float]) -> None:
         """Append one row, values by the names in COLUMNS; raises OutputError when it cannot be written."""
         written = {name: f"{row[name]:.8g}" for name in COLUMNS if name in row}
-        with _writing(self._folder / CSV_FILE) as path:
-            with path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS).writerow(written)
-            if self._board is not None:
-                for name, value in row.items():
-                    if name != "step":
-                        self._board.add_scalar(name, value, int(row["step"]))  # type: ignore[attr-defined]
+        with _writing(self._folder / CSV_FILE) as path, path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS).writerow(written)
+        if self._board is not None:
+            with _writing(self._board.path):
+                self._board.record(row)
 
     def picture(self, step: int, rows: Sequence[Sequence[NDArray[np.float32]]]) -> None:
         """Save crops side by side: one row each, (H, W, 3) in 0..1, all of one size; raises OutputError."""
@@ -54,12 +55,6 @@ class TrainingLog:
                 sheet.paste(Image.fromarray(from_unit(crop, np.dtype(np.uint8))), place)
         with appearing(self._folder / PICTURES.replace("*", f"{step:06}"), WHAT) as path:
             sheet.save(path, "PNG")
-
-    def close(self) -> None:
-        """Flush TensorBoard's file; raises OutputError when it cannot be written."""
-        with _writing(self._folder / BOARD):
-            if self._board is not None:
-                self._board.close()  # type: ignore[attr-defined]
 
 
 def _start(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
@@ -94,10 +89,38 @@ def clear_log(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _tensor_board(folder: Path, after_step: int) -> object | None:
-    """TensorBoard's writer, or None where TensorBoard is not installed: the table has the same numbers."""
+def _tensor_board(folder: Path, after_step: int) -> "_Board | None":
+    """TensorBoard's file, or None where TensorBoard is not installed: the table has the same numbers."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import tensorboard.summary.writer.record_writer  # noqa: F401
     except ImportError:
         return None
-    return SummaryWriter(folder / BOARD, purge_step=after_step + 1)
+    path = folder / BOARD / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+    with _writing(path):
+        path.parent.mkdir(exist_ok=True)
+        return _Board(path, after_step)
+
+
+class _Board:
+    """A file of TensorBoard's. Its own writer works in a thread, whose death of a full disk is a traceback."""
+
+    def __init__(self, path: Path, after_step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+
+        self.path = path
+        self._add(after_step + 1, file_version="brain.Event:2")
+        # What other files have of these steps is to be forgotten: the training was resumed before them.
+        self._add(after_step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def record(self, row: Mapping[str, float]) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "step"]
+        self._add(int(row["step"]), summary=Summary(value=values))
+
+    def _add(self, step: int, **content: object) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with self.path.open("ab") as file:
+            RecordWriter(file).write(Event(wall_time=time.time(), step=step, **content).SerializeToString())

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -151,7 +150,8 @@ def train(
     Raises:
         UsageError: nothing to resume, or a checkpoint of other settings or photos.
 
-    The same objective, settings and thread count give the same network on one CPU.
+    The same objective, settings and thread count give the same network on one CPU. Where time is up before a network
+    could be trained and judged, that is the base, after no step and without a judgement.
     """
     begun = time.monotonic()
     training = _Training(objective, settings, base, run)
@@ -162,6 +162,10 @@ def train(
     log = TrainingLog(run.folder, after_step=training.step) if run.folder and run.ranks.first else None
     at_start, earlier_seconds = training.step, training.seconds
     limit = _time_limit(run, begun)
+    if limit is not None and base is not None and not training.step:
+        late = time.monotonic() - begun + training.judge_seconds > limit
+        if run.ranks.first_says(late):
+            return training.result()
 
     while training.step < training.steps:
         training.advance()
@@ -192,9 +196,6 @@ def train(
         if stop:
             break
 
-    if log:
-        with suppress(OutputError):  # what is missing in the log was said
-            log.close()
     return training.result()
 
 
@@ -258,8 +259,8 @@ class _Training:
 
     @property
     def loss(self) -> float:
-        """Mean loss of the last steps."""
-        return sum(self._losses) / len(self._losses)
+        """Mean loss of the last steps; NaN before the first."""
+        return sum(self._losses) / len(self._losses) if self._losses else math.nan
 
     def advance(self) -> None:
         """Take one step. Its randomness comes from its number, so a resumed run takes the same one."""
@@ -362,7 +363,7 @@ class _Training:
         if self._best and self._ranks.first:
             best_step = self._best[0]
             network.load_state_dict(self._best[2])
-        if self._ranks.first and (judgement is None or best_step != self.step):
+        if self._ranks.first and self.step and (judgement is None or best_step != self.step):
             judgement = self._objective.judge(network)
         return Trained(
             network,

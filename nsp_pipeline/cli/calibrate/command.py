@@ -22,9 +22,11 @@ from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.finding import PHOTOS
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
 from nsp_pipeline.cli.shared.quantities import IsoRangeType
+from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.training import chosen_photos, show_outcome, usable, without_ground_truth
+from nsp_pipeline.cli.shared.training_folder import folder_of, has_checkpoint
 from nsp_pipeline.cli.shared.training_options import how_to_train, what_it_is_for
-from nsp_pipeline.errors import ExitCode, UsageError
+from nsp_pipeline.errors import ExitCode, OutputError, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.development import DOMAINS, Development, development_asked
 from nsp_pipeline.frames.find_rules import FindRules
@@ -160,7 +162,12 @@ def _calibrate(
         calibrate_each(plan, files, out, split, where=where, as_json=as_json)
         return False
     files = originals(console, files, read_aliases(aliases_file()))
-    made = calibrate_one(plan, files, out, ranks)
+    try:
+        made = calibrate_one(plan, files, out, ranks)
+    except OutputError:
+        if has_checkpoint(out):
+            say(console, f"what was learnt is kept in {folder_of(out)}; the same command with --resume goes on with it")
+        raise
     if made.profile is not None:
         show_outcome(console, made.profile, made.folder, stopped=made.stopped, as_json=as_json)
     return made.stopped

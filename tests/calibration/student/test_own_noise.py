@@ -1,5 +1,7 @@
 """A camera's own noise: cut out of its photos, put onto other pictures, learnt from, and judged by."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.simulation.noise_tables import noise_tables
 from nsp_pipeline.calibration.simulation.real_noise import SIDE, PhotoNoise
 from nsp_pipeline.calibration.student import own_noise
+from nsp_pipeline.calibration.student.objective import Ahead
 from nsp_pipeline.calibration.student.own_judge import FLAT, TEXTURED
 from nsp_pipeline.calibration.student.own_noise import OwnNoiseObjective
 from nsp_pipeline.calibration.student.own_photos import look_at
@@ -149,6 +152,58 @@ def test_a_teacher_makes_targets_for_the_photos_themselves() -> None:
     assert known.eq(0).all()
     assert float(target.ne(2.0).all(1).float().mean()) == pytest.approx(1 / 4, abs=0.04)
     assert 255 * float((noisy - noisy.mean((2, 3), keepdim=True)).std()) > 0.9 * SIGMA
+
+
+class Anywhere(torch.Generator):
+    """Draws for any device."""
+
+    def __new__(cls, device: str = "cpu") -> "Anywhere":
+        return super().__new__(cls)
+
+
+@pytest.mark.parametrize("simulated_noise", ["cameras", "any"])
+def test_crops_are_cut_and_noise_is_laid_on_the_device_that_is_trained_on(
+    monkeypatch: pytest.MonkeyPatch, simulated_noise: str
+) -> None:
+    """A device that only knows shapes stands for a GPU: it refuses whatever lies elsewhere."""
+    chosen = settings(simulated_share=0.4, simulated_noise=simulated_noise, teacher_share=0.3)
+    seen = look_at(PHOTOS, Mixed(1.0), 4, np.random.default_rng(0))
+    back = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda part: torch.full(part.shape, 0.5) if part.is_meta else back(part))
+    monkeypatch.setattr(torch, "Generator", Anywhere)
+    monkeypatch.setattr(own_noise, "look_at", lambda photos, *_: seen if photos else [])
+    made = OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0), "meta", teacher=lambda crop: crop)
+    laid = []
+
+    def note(clean: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        laid.append(clean.device.type)
+        return with_noise(clean, rng)
+
+    with_noise = made._with_noise
+    monkeypatch.setattr(made, "_with_noise", note)
+    crops = made._draw(24, 1, 0)
+    assert len(laid) > 4
+    assert {*laid, *(part.device.type for part in crops)} == {"meta"}
+    assert [part.shape for part in crops] == [part.shape for part in on_the_processor(chosen)._draw(24, 1, 0)]
+
+
+def on_the_processor(chosen: StudentSettings) -> OwnNoiseObjective:
+    return OwnNoiseObjective((PHOTOS, []), chosen, Mixed(1.0), teacher=lambda crop: crop)
+
+
+def test_however_many_steps_are_drawn_at_once_each_has_its_own_crops() -> None:
+    drawn = Counter[int]()
+
+    def draw(batch: int, step: int, rank: int) -> list[torch.Tensor]:
+        drawn[step] += 1
+        return [torch.full((batch,), 10.0 * step + rank)]
+
+    ahead = Ahead(draw, 3)
+    for step in (1, 2, 3, 7, 8):
+        (crops,) = ahead.take(2, step, 1)
+        assert crops.tolist() == [10.0 * step + 1] * 2
+    ahead._pool.shutdown()
+    assert drawn == Counter(range(1, 12)), "none twice, and none but the next"
 
 
 @pytest.mark.parametrize(("share", "accepted"), [(0.6, False), (0.85, False), (0.97, True)])
