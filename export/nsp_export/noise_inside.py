@@ -15,7 +15,7 @@ from nsp_export.agreement import BRIGHTENED_SIZE, CHECK_SIZE, LEAST_PSNR, Parity
 from nsp_export.any_size import pad_and_crop
 from nsp_export.brightening_operators import brightening, mend
 from nsp_export.by_noise import every_node, inner_graphs
-from nsp_export.noise_operators import blend, cut, tell
+from nsp_export.noise_operators import blend, cut, tell, wary
 from nsp_export.stated_noise import TAKES_NO_NOISE
 from nsp_pipeline.core.blend import faded, local_weight, recentred
 from nsp_pipeline.core.psnr import psnr_of
@@ -56,8 +56,9 @@ def with_noise_inside(content: bytes) -> bytes:
     made_of = _together(
         _part(_model(cut), opset, "cut", ["windows"]),
         _part(_estimator(), opset, "estimator", ["said"], {"image": "windows"}),
-        _part(_model(tell), opset, "tell", ["found", "share", "doubt"]),
-        _part(_model(brightening), opset, "brightening", ["noise", "brightening", "bent"]),
+        _part(_model(tell), opset, "tell", ["found", "share", "doubt", "off"]),
+        _part(_model(brightening), opset, "brightening", ["estimated_noise", "brightening", "bent"]),
+        _part(_model(wary), opset, "wary", ["noise"], {"noise": "estimated_noise"}),
         padded,
     )
     graph = model.graph
@@ -87,9 +88,9 @@ def _check(made: bytes, content: bytes, multiple: int) -> None:
         noise = estimate_noise(image[0].transpose(1, 2, 0))
         beyond = [(0, have - had) for have, had in zip(whole.shape, image.shape, strict=True)]
         padded = np.pad(image, beyond, mode="reflect")
-        (estimated,) = told.run(["denoised"], {"image": padded, NOISE_INPUT: noise.table})
+        (estimated,) = told.run(["denoised"], {"image": padded, NOISE_INPUT: noise.as_told.table})
         estimate = recentred(padded[0], estimated[0]) if noise.own_means else estimated[0]
-        weight = local_weight(padded[0], estimate, noise, blind=False)
+        weight = local_weight(padded[0], estimate, noise.as_told, blind=False)
         expected = padded[0] + faded(noise.brightened(estimate) - padded[0], weight, blind=False)
         expected = expected[:, : image.shape[2], : image.shape[3]]
         (got,) = inside.run(["denoised"], {"image": image})

@@ -9,11 +9,21 @@ from onnx import numpy_helper
 from onnxscript import DOUBLE, FLOAT, INT64, script
 from onnxscript import opset20 as op
 
-from nsp_export.brightening_operators import FLOAT32, IMAGE, TABLE, TO_THE_END, WINDOWS, between, coarse_and_strong
+from nsp_export.brightening_operators import (
+    BENT_OR_NOT,
+    FLOAT32,
+    IMAGE,
+    TABLE,
+    TO_THE_END,
+    WINDOWS,
+    between,
+    coarse_and_strong,
+)
 from nsp_pipeline.core.blend import EDGE_SHARE, TRUST_SEEING, WINDOW_RADIUS
 from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.core.noise_prior import level_of
 from nsp_pipeline.core.usual_noise import COLOURED, SPREAD, UNUSUAL, USUAL
+from nsp_pipeline.core.wary_noise import LIKELY_ERRORS
 from nsp_pipeline.noise.estimate import (
     ALL_CLIPPED,
     CLIPPED,
@@ -186,7 +196,16 @@ def tell(image: IMAGE, windows: WINDOWS, said: SAID):
     table = op.Unsqueeze(op.Where(known, sigma, op.Cast(UNKNOWN, to=FLOAT32)), [0])
     sure = op.ReduceSum(seen * op.Slice(1 / (unsure * unsure), [0], [1], [1]), keepdims=0)
     doubt = op.Sqrt(op.ReduceSum(seen, keepdims=0) / op.Max(sure, 1e-9))
-    return table, share, doubt
+    return table, share, doubt, op.Slice(off, [0], [1], [0])
+
+
+@script()
+def wary(noise: TABLE, off: ROWS, bent: BENT_OR_NOT) -> TABLE:
+    """What is told of noise that a camera has smoothed (see core/wary_noise.py): less by as much as it may be off."""
+    coarse, strong = coarse_and_strong(noise)
+    grey = op.ReduceSum(op.Slice(op.Max(noise, 0.0), [0], [1], [1]), keepdims=0)
+    smoothed = op.And(op.And(grey > 0.0, op.Squeeze(coarse)), op.Not(op.Or(bent, op.Squeeze(strong))))
+    return op.Where(smoothed, noise * op.Exp(op.Neg(LIKELY_ERRORS * off)), noise)
 
 
 @script()

@@ -124,7 +124,7 @@ def tell(folder: Path) -> None:
     from nsp_pipeline.noise.estimate import estimate_noise
 
     for name in (SHOTS, HELD):
-        save_told(folder / name, lambda pixels: estimate_noise(pixels).table)
+        save_told(folder / name, lambda pixels: estimate_noise(pixels).as_told.table)
 
 
 @main.command()

@@ -63,7 +63,8 @@ class NoiseLevel:
     `brightening` (65,) is by how much values of 0 to 1, in equal steps, are too dark because a tone curve has bent the
     noise (see bent_noise.py); None: they are not. `own_means`: networks err in the mean of such noise, and the photo's
     own local means are taken. `known_share` is how much of it is what was known of the camera beforehand, 0..1 (see
-    noise_prior.py); None: nothing was, or there is no noise. `of_light`: whether it is that of light, seen through a
+    noise_prior.py); None: nothing was, or there is no noise. `told` is what networks and blending go by in its place,
+    None: by itself. `of_light`: whether it is that of light, seen through a
     curve; even where it is as fine as white noise, it lies otherwise.
     """
 
@@ -76,6 +77,12 @@ class NoiseLevel:
     own_means: bool = False
     known_share: float | None = None
     of_light: bool = False
+    told: "NoiseLevel | None" = None
+
+    @property
+    def as_told(self) -> "NoiseLevel":
+        """What networks and blending go by."""
+        return self.told or self
 
     def at(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Variance summed over the channels, at each brightness; any shape, same shape out."""

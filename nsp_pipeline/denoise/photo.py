@@ -318,7 +318,7 @@ def network_estimate(noisy: NDArray[Any], engine: Engine, noise: NoiseLevel) -> 
     Raises EngineFailedError, EngineOutOfMemoryError, MemoryError, and UntrustedResultError for values that are none.
     """
     image = np.repeat(noisy, 3, axis=0) if len(noisy) == 1 else noisy
-    table = (noise.table,) if engine.info.noise_conditioned else ()
+    table = (noise.as_told.table,) if engine.info.noise_conditioned else ()
     ran = partial(engine.run, of_light=noise.of_light) if isinstance(engine, EngineByNoise) else engine.run
     try:
         estimate: NDArray[np.float32] = ran(image[None], *table)[0]
@@ -371,13 +371,13 @@ def _change(
         estimate = estimate + there * (recentred(noisy, estimate) - estimate)
     seen = estimate - noisy
     if settings.strength is None:
-        weight = weight_of_change(seen, estimate, noise, blind=blind)
+        weight = weight_of_change(seen, estimate, noise.as_told, blind=blind)
     else:
         weight = np.full((1, 1, 1), settings.strength, np.float32)
     whole = seen + there * (noise.brightened(estimate) - estimate) if noise.own_means else seen
     change = weight * whole if settings.strength is not None else faded(whole, weight, blind=blind)
     if settings.look == NATURAL:
-        weight = natural_weight(seen, estimate, noise)
+        weight = natural_weight(seen, estimate, noise.as_told)
         change = recoloured(weight * whole, change)
     if settings.chroma is not None:
         change = recoloured(change, settings.chroma * whole)

@@ -14,6 +14,7 @@ from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, 
 from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white, is_too_strong
 from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
 from nsp_pipeline.core.usual_noise import as_usual
+from nsp_pipeline.core.wary_noise import with_told
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.even import measured_where_even
 from nsp_pipeline.noise.pooling import Blocks, grey_doubt, likely_error, nearness, pooled
@@ -120,7 +121,7 @@ def estimate_noise(
         return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening, own_means=True)
     if (kinds := as_white(found.kinds, grey_doubt(blocks), found.known_share or 0.0)) is not found.kinds:
         found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
-    return _with_own_means(found)
+    return with_told(_with_own_means(found)) if usual and not overlooked else _with_own_means(found)
 
 
 def _with_own_means(found: NoiseLevel) -> NoiseLevel:

@@ -66,7 +66,7 @@ class PhotoNoise:
     @property
     def table(self) -> torch.Tensor:
         """The noise table (1, TABLE_ROWS, TABLE_NODES) that networks are told."""
-        return torch.from_numpy(self.told.table)
+        return torch.from_numpy(self.told.as_told.table)
 
     def on(self, device: str) -> Self:
         """The same noise for pictures on a device."""

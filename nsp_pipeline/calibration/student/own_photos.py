@@ -62,7 +62,7 @@ def look_at(
         if is_past(by) and any(photo.noise for photo in found):
             break
         told = estimate_noise(pixels)
-        table = torch.from_numpy(told.table)
+        table = torch.from_numpy(told.as_told.table)
         pieces: list[torch.Tensor] = []
         clean: list[torch.Tensor] = []
         for piece in _windows(pixels, -(-windows // len(chosen)), first.multiple, rng):

@@ -26,6 +26,6 @@ def denoised(network: Backbone, image: torch.Tensor, inference: InferenceSpec) -
     device = next(network.parameters()).device
     noise: tuple[torch.Tensor, ...] = ()
     if network.noise_conditioned:
-        noise = (torch.from_numpy(estimate_noise(image[0].permute(1, 2, 0).cpu().numpy()).table).to(device),)
+        noise = (torch.from_numpy(estimate_noise(image[0].permute(1, 2, 0).cpu().numpy()).as_told.table).to(device),)
     estimate: torch.Tensor = denoiser(network, inference).to(device)(image.to(device), *noise)
     return estimate.float().cpu()
