@@ -7,9 +7,16 @@ from nsp_pipeline.engines.torch.engine import computes_in_bf16
 
 
 def autocast(device: str, settings: TrainingSettings) -> torch.autocast:
-    """The context to run a network in; a processor without such instructions would emulate them, many times as slow."""
+    """The context to run a network in."""
     kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=settings.bf16 and (kind != "cpu" or computes_in_bf16()))
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=settings.bf16 and has_bf16(kind))
+
+
+def has_bf16(kind: str) -> bool:
+    """Whether a kind of device has instructions for bfloat16; those without would emulate them, many times as slow."""
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return kind != "cpu" or computes_in_bf16()
 
 
 def half_precision(device: str) -> torch.autocast:

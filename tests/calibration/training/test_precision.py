@@ -16,3 +16,12 @@ def test_a_processor_without_bfloat16_computes_in_float32(
     with precision.autocast("cpu", small_settings(bf16=wanted)):
         result = convolution(torch.rand(1, 3, 8, 8))
     assert (result.dtype == torch.bfloat16) == used
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_gpu_that_would_emulate_bfloat16_computes_in_float32(has_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return has_it or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert precision.has_bf16("cuda") == has_it
