@@ -141,8 +141,11 @@ def test_lanes_compute_together_but_a_new_shape_is_prepared_alone(cuda: fake_gpu
     spent = Lanes(lanes).spent_on(twice)
     assert network.most == 2
     assert 3 * 0.02 <= spent.compute <= time.perf_counter() - begun, "no more than the clock shows"
-    assert spent.copy_in > 0 < spent.copy_out
     for lane in lanes:
+        alone = Lanes([lane]).spent_on(lambda lane=lane: [lane.run(IMAGES[0], None) for _ in range(2)])
+        assert alone.compute >= 0.04
+        for each in (spent, alone):
+            assert each.copy_in > 0 < each.copy_out
         lane.close()
     assert cuda._idle
 
