@@ -127,6 +127,11 @@ class Waiting:
         """Nothing is held."""
 
 
+def twice_in(lane: Lane) -> None:
+    for _ in range(2):
+        lane.run(IMAGES[0], None)
+
+
 def test_lanes_compute_together_but_a_new_shape_is_prepared_alone(cuda: fake_gpu.FakeCuda) -> None:
     network = Waiting()
     lanes = [Lane(0, 1, lambda stream: network) for _ in range(2)]
@@ -142,7 +147,7 @@ def test_lanes_compute_together_but_a_new_shape_is_prepared_alone(cuda: fake_gpu
     assert network.most == 2
     assert 3 * 0.02 <= spent.compute <= time.perf_counter() - begun, "no more than the clock shows"
     for lane in lanes:
-        alone = Lanes([lane]).spent_on(lambda lane=lane: [lane.run(IMAGES[0], None) for _ in range(2)])
+        alone = Lanes([lane]).spent_on(partial(twice_in, lane))
         assert alone.compute >= 0.04
         for each in (spent, alone):
             assert each.copy_in > 0 < each.copy_out
