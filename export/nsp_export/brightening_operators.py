@@ -50,8 +50,10 @@ from nsp_pipeline.noise.bent import (
     FLATTEST,
     HARDLY,
     LEAST,
+    LESS,
     RADIUS,
     SIDE,
+    TELLING,
     TOO_FAR,
     UNBENT,
     UPRIGHT,
@@ -60,6 +62,7 @@ from nsp_pipeline.noise.bent import (
 IMAGE, WINDOWS = FLOAT[1, 3, "H", "W"], FLOAT["windows", 3, "h", "w"]
 BENT_OR_NOT, SCALAR = BOOL[...], FLOAT[...]
 TABLE, SHARE, BRIGHTENING = FLOAT[1, TABLE_ROWS, TABLE_NODES], FLOAT[1, TABLE_NODES], FLOAT[NODES]
+BRIGHTENINGS_OF_CHANNELS = FLOAT[3, NODES]
 VALUES, PLACES, BLOCKS = FLOAT["nodes"], FLOAT["images", "channels", "rows", "columns"], FLOAT["blocks", "ways"]
 
 
@@ -97,6 +100,7 @@ MEAN_ACROSS, MEAN_DOWN = [1, 2 * MEAN_RADIUS + 1], [2 * MEAN_RADIUS + 1, 1]
 MEAN_BESIDE, MEAN_BELOW = [0, MEAN_RADIUS] * 2, [MEAN_RADIUS, 0] * 2
 FLOAT32, INT32 = TensorProto.FLOAT, TensorProto.INT32
 SQRT_HALF = 0.5**0.5
+SMALLEST = float(np.float32(1e-12))
 TO_THE_END = 1 << 40
 
 
@@ -115,7 +119,10 @@ def between(places: PLACES, values: VALUES) -> PLACES:
 
 @script()
 def flat_blocks(windows: WINDOWS, variance: SHARE):
-    """Of all blocks, one channel each: 1 where it is flat, skewness seen and foreseen, brightness, share of black."""
+    """Of all blocks, one channel each: 1 where it is flat, skewness seen and foreseen, brightness, share of black.
+
+    And each channel's variance in parts of what is estimated of its brightness, (channels, 1, 1).
+    """
     means = op.AveragePool(op.AveragePool(windows, kernel_shape=ACROSS), kernel_shape=DOWN)
     pixels = op.Slice(windows, INNER, INNER_ENDS, [2, 3])
     difference = pixels - means
@@ -131,7 +138,9 @@ def flat_blocks(windows: WINDOWS, variance: SHARE):
     seen = cubed / (sigma * sigma * sigma)
     foreseen = 3 * between(brightness, op.Constant(value=BEND)) * sigma
     chosen = op.Expand(op.Cast(flat, to=FLOAT32), op.Shape(seen))
-    return chosen, seen, foreseen, brightness, black
+    estimated = op.ReduceSum(chosen * between(brightness, op.Reshape(variance, [-1])), [0, 2, 3], keepdims=0)
+    uneven = op.ReduceSum(chosen * power, [0, 2, 3], keepdims=0) / op.Max(estimated, SMALLEST)
+    return chosen, seen, foreseen, brightness, black, op.Reshape(uneven, [-1, 1, 1])
 
 
 @script()
@@ -211,42 +220,53 @@ def too_strong(found: TABLE) -> BENT_OR_NOT:
 def brightening(windows: WINDOWS, found: TABLE, share: SHARE, doubt: SCALAR):
     """Whether a curve has bent the noise, and by how much each brightness is too dark (see noise/bent.py).
 
-    And the noise table, of unsmoothed noise where it is bent.
+    First as if the noise were as strong in all channels, then of each. And the noise table, of unsmoothed noise where
+    it is bent.
     """
     fine, _, colour, coarse = op.Split(op.Squeeze(op.Max(found, 0.0), [0]), num_outputs=4, axis=0)
     variance = fine * fine + colour * colour
-    sigma = op.Sqrt(op.MatMul(variance, op.Constant(value=TO_NODES)))
+    chosen, seen, foreseen, bright, black, uneven = flat_blocks(windows, variance)
+    # (1 + 3, 1, NODES), and one step of noise after the other: (1 + 3, LEVELS, NODES).
+    sigma = op.Sqrt(op.Pad(uneven, [1, 0, 0, 0, 0, 0], 1.0) * op.MatMul(variance, op.Constant(value=TO_NODES)))
     steps = op.Max(1 - op.Abs(op.Min(sigma / STEP, MOST_STEPS) - op.Constant(value=STEPS)), 0.0)
-    change = op.ReduceSum(steps * op.Constant(value=BRIGHTENINGS), [0])
+    changes = op.ReduceSum(steps * op.Constant(value=BRIGHTENINGS), [1], keepdims=0)
+    change, of_channels = op.Split(changes, op.Constant(value_ints=[1, 3]), axis=0)
     mean = op.ReduceSum(op.MatMul(change, op.Constant(value=TO_TABLE)) * share, keepdims=0)
     much = mean >= LEAST * op.ReduceSum(share, keepdims=0)
     coloured = op.ReduceSum(colour, keepdims=0) >= COLOURED * op.ReduceSum(fine, keepdims=0)
-    chosen, seen, foreseen, bright, black = flat_blocks(windows, variance)
     seen, foreseen = op.Reshape(seen, [-1, 1]), op.Reshape(foreseen, [-1, 1])
     chosen, bright, black = op.Reshape(chosen, [-1, 1]), op.Reshape(bright, [-1, 1]), op.Reshape(black, [-1, 1])
-    telling = op.Cast(op.And(black < CUT_OFF, foreseen < HARDLY), to=FLOAT32)
-    lean, error, enough = leaning(chosen * telling, seen, foreseen)
+    left_to_lean = 1 - LESS * op.Log(op.Max(black / CUT_OFF, 1.0))
+    telling = chosen * op.Cast(op.And(black < TELLING, foreseen * left_to_lean < HARDLY), to=FLOAT32)
+    lean, error, _ = leaning(telling, seen, foreseen * left_to_lean)
     leans = op.Clip((lean - 2 * error - UNBENT) / (BENT - UNBENT), 0.0, 1.0)
     certain = leans * (1 - op.Clip((lean - ASTRAY) / (TOO_FAR - ASTRAY), 0.0, 1.0))
-    count = op.ReduceSum(chosen * telling, keepdims=0)
-    certain = op.Squeeze(certain) * op.Clip((count - FEWEST) / op.Cast(ENOUGH - FEWEST, to=FLOAT32), 0.0, 1.0)
-    bent = op.And(op.And(much, coloured), op.And(op.Squeeze(enough), certain > 0.0))
+    enough = op.ReduceSum(telling * left_to_lean * left_to_lean, keepdims=0)
+    certain = op.Squeeze(certain) * op.Clip((enough - FEWEST) / op.Cast(ENOUGH - FEWEST, to=FLOAT32), 0.0, 1.0)
+    bent = op.And(op.And(much, coloured), certain > 0.0)
     left = uncut(chosen, seen, foreseen, bright, black)
     unsmoothed = ROUNDING * COARSEST * op.ReduceSum(colour) / op.Max(op.ReduceSum(coarse), 1e-9)
     fine_enough = op.ReduceSum(coarse) <= COARSEST_LEANING * op.ReduceSum(colour)
     kept = op.Where(op.And(bent, fine_enough), op.Min(unsmoothed, 1.0), op.Cast(1.0, to=FLOAT32))
     told, _ = as_white(found * op.Pad(kept, LAST_ROW, 1.0), doubt, op.Not(bent))
-    brighter = op.Cast(bent, to=FLOAT32) * certain * left * op.Squeeze(change, [0])
-    return told, brighter, op.Or(bent, too_strong(told))
+    all_of_it = op.Cast(bent, to=FLOAT32) * certain * left
+    return told, all_of_it * op.Squeeze(change, [0]), all_of_it * of_channels, op.Or(bent, too_strong(told))
 
 
 @script()
-def mend(image: IMAGE, estimated: IMAGE, brightening: BRIGHTENING, bent: BENT_OR_NOT):
+def mend(image: IMAGE, estimated: IMAGE, channel_brightening: BRIGHTENINGS_OF_CHANNELS, bent: BENT_OR_NOT):
     """The estimate with the photo's local means where noise is bent, and that brightened (see denoise/photo.py)."""
     if bent:
         across = op.AveragePool(image - estimated, kernel_shape=MEAN_ACROSS, pads=MEAN_BESIDE)
         centred = estimated + op.AveragePool(across, kernel_shape=MEAN_DOWN, pads=MEAN_BELOW)
-        clean = centred + between(centred, brightening)
+        red, green, blue = op.Split(centred, num_outputs=3, axis=1)
+        of_red, of_green, of_blue = op.Split(channel_brightening, num_outputs=3, axis=0)
+        clean = centred + op.Concat(
+            between(red, op.Squeeze(of_red, [0])),
+            between(green, op.Squeeze(of_green, [0])),
+            between(blue, op.Squeeze(of_blue, [0])),
+            axis=1,
+        )
     else:
         centred = op.Identity(estimated)
         clean = op.Identity(estimated)

@@ -57,7 +57,9 @@ def with_noise_inside(content: bytes) -> bytes:
         _part(_model(cut), opset, "cut", ["windows"]),
         _part(_estimator(), opset, "estimator", ["said"], {"image": "windows"}),
         _part(_model(tell), opset, "tell", ["found", "share", "doubt", "off"]),
-        _part(_model(brightening), opset, "brightening", ["estimated_noise", "brightening", "bent"]),
+        _part(
+            _model(brightening), opset, "brightening", ["estimated_noise", "brightening", "channel_brightening", "bent"]
+        ),
         _part(_model(wary), opset, "wary", ["noise"], {"noise": "estimated_noise"}),
         padded,
     )

@@ -61,8 +61,9 @@ class NoiseLevel:
     the variances that a noise table has the roots of. `unsure` (K, 4) is the relative error to be expected of those
     roots; None where it was not estimated. `share` (K,) says how much of the photo has each brightness; None: alike.
     `brightening` (65,) is by how much values of 0 to 1, in equal steps, are too dark because a tone curve has bent the
-    noise (see bent_noise.py); None: they are not. `own_means`: networks err in the mean of such noise, and the photo's
-    own local means are taken. `known_share` is how much of it is what was known of the camera beforehand, 0..1 (see
+    noise (see bent_noise.py), and `channel_brightening` (C, 65) the same of each channel, None: of each alike; where
+    `brightening` is None, none is. `own_means`: networks err in the mean of such noise, and the photo's own local means
+    are taken. `known_share` is how much of it is what was known of the camera beforehand, 0..1 (see
     noise_prior.py); None: nothing was, or there is no noise. `told` is what networks and blending go by in its place,
     None: by itself. `of_light`: whether it is that of light, seen through a
     curve; even where it is as fine as white noise, it lies otherwise.
@@ -74,6 +75,7 @@ class NoiseLevel:
     unsure: NDArray[np.float32] | None = None
     share: NDArray[np.float32] | None = None
     brightening: NDArray[np.float32] | None = None
+    channel_brightening: NDArray[np.float32] | None = None
     own_means: bool = False
     known_share: float | None = None
     of_light: bool = False
@@ -104,20 +106,22 @@ class NoiseLevel:
         return self.at((np.arange(FINE, dtype=np.float32) + np.float32(0.5)) / np.float32(FINE))
 
     def brightened(self, estimate: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What was photographed, where an estimate is the mean of noisy values: any shape, 0..1, same shape out."""
+        """What was photographed, where an estimate (C, ...) in 0..1 is the mean of noisy values; same shape out."""
         if self.brightening is None:
             return estimate
         found = np.array(estimate, dtype=np.float32)
-        values = found.reshape(-1)
-        for start in range(0, values.size, PIECE):
-            piece = values[start : start + PIECE]
-            piece[:] = piece + _between_equal_steps(piece, self.brightening)
+        if self.channel_brightening is None:
+            _raise_by(found.reshape(-1), self.brightening)
+        else:
+            for channel, curve in zip(found, self.channel_brightening, strict=True):
+                _raise_by(channel.reshape(-1), curve)
         return found
 
     @property
     def most_brightened(self) -> float:
         """By how much values become brighter at most, in 0..1."""
-        return 0.0 if self.brightening is None else float(self.brightening.max())
+        curves = self.channel_brightening if self.channel_brightening is not None else self.brightening
+        return 0.0 if curves is None else float(curves.max())
 
     @classmethod
     def unknown(cls, channels: int = 3) -> Self:
@@ -137,6 +141,13 @@ class NoiseLevel:
         nodes = np.linspace(0, 1, TABLE_NODES)
         rows = [np.interp(nodes, self.brightness, kind) for kind in self.kinds.T]
         return np.sqrt(np.array(rows, dtype=np.float32))[None]
+
+
+def _raise_by(values: NDArray[np.float32], curve: NDArray[np.float32]) -> None:
+    """Add to values (N,) in place what a curve over 0..1 has there."""
+    for start in range(0, values.size, PIECE):
+        piece = values[start : start + PIECE]
+        piece[:] = piece + _between_equal_steps(piece, curve)
 
 
 def _between_equal_steps(values: NDArray[np.float32], curve: NDArray[np.float32]) -> NDArray[np.float64]:

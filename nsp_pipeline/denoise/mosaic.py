@@ -57,11 +57,17 @@ def noises_of(pictures: Sequence[NDArray[Any]]) -> list[NoiseLevel]:
     noises = [estimate_noise(pixels) for pixels in pictures]
     if not any(noise.own_means for noise in noises):
         return noises
-    changes = [noise.brightening for noise in noises if noise.brightening is not None]
-    if 0 < len(changes) < len(noises):
+    bent = [noise for noise in noises if noise.brightening is not None]
+    if 0 < len(bent) < len(noises):
         return [noise for noise in noises if noise.brightening is None][:1] * len(noises)
-    change = np.asarray(np.mean(changes, 0), dtype=np.float32) if changes else None
-    return [replace(noise, brightening=change, own_means=True) for noise in noises]
+    change = _mean([noise.brightening for noise in bent])
+    of_channels = _mean([noise.channel_brightening for noise in bent])
+    return [replace(noise, brightening=change, channel_brightening=of_channels, own_means=True) for noise in noises]
+
+
+def _mean(curves: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    there = [curve for curve in curves if curve is not None]
+    return np.asarray(np.mean(there, 0), dtype=np.float32) if there else None
 
 
 def _seen(place: int, pictures: list[tuple[NDArray[Any], tuple[int, ...]]]) -> int:

@@ -115,10 +115,11 @@ def estimate_noise(
         found = with_prior(found, prior)
     if usual and not overlooked:
         found = _as_usual(found)
-    brightening = brightening_of(windows, found)
+    change = brightening_of(windows, found)
     assert found.kinds is not None
-    if brightening is not None:
-        return replace(found, kinds=as_unsmoothed(found.kinds), brightening=brightening, own_means=True)
+    if change is not None:
+        kinds = as_unsmoothed(found.kinds)
+        return replace(found, kinds=kinds, brightening=change[0], channel_brightening=change[1:], own_means=True)
     if (kinds := as_white(found.kinds, grey_doubt(blocks), found.known_share or 0.0)) is not found.kinds:
         found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
     return with_told(_with_own_means(found)) if usual and not overlooked else _with_own_means(found)

@@ -53,3 +53,13 @@ def test_values_are_brightened_as_interpolation_says_to_the_last_bit() -> None:
     estimate = estimate.astype(np.float32)
     expected = (estimate + np.interp(estimate, nodes, curve)).astype(np.float32)
     assert np.array_equal(level.brightened(estimate), expected)
+
+
+def test_each_channel_goes_by_its_own_curve() -> None:
+    curves = np.stack([np.full(NODES, share, np.float32) for share in (0.01, 0.02, 0.03)])
+    level = replace(NoiseLevel.unknown(), brightening=curves[0], channel_brightening=curves)
+    estimate = np.random.default_rng(3).random((3, 4, 5), np.float32)
+    assert level.brightened(estimate) - estimate == pytest.approx(
+        curves[:, :1, None].repeat(4, 1).repeat(5, 2), abs=1e-6
+    )
+    assert level.most_brightened == pytest.approx(0.03)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from night_photos import curve, cut_off_at_black, dark_room, eight_bit, night_photo
+from night_photos import curve, cut_off_at_black, dark_room, eight_bit, night_photo, shared
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -46,6 +46,18 @@ def cobbles() -> NDArray[np.uint8]:
     return eight_bit((120 + stones + rng.normal(0, 8, (256, 320, 3))) / 255)
 
 
+def by_tungsten() -> NDArray[np.uint8]:
+    """A night photo whose white balance made the noise of blue stronger."""
+    light = dark_room()[:320, :320]
+    noise = shared(np.random.default_rng(5).normal(size=light.shape)) * np.array([0.7, 0.8, 1.5])
+    return eight_bit(curve(light + 0.03 * np.sqrt(light / 0.06) * noise))
+
+
+def darker() -> NDArray[np.uint8]:
+    light = dark_room()[:256, :320] / 2.5
+    return eight_bit(curve(light + 0.013 * shared(np.random.default_rng(6).normal(size=light.shape))))
+
+
 def blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:
     for axis in (0, 1):
         values = (np.roll(values, 1, axis) + 2 * values + np.roll(values, -1, axis)) / 4
@@ -59,6 +71,8 @@ MENDED = {
     "cut off at black": cut_off_at_black(),
     "of no multiple of a window": NIGHT[96:400, 8:392],
     "stronger than cameras leave it": strong_and_coarse(),
+    "each channel's noise another": by_tungsten(),
+    "cut off nearly everywhere": darker(),
 }
 OTHERS = {
     "white noise": eight_bit(curve(dark_room())[:256, :320] + WHITE),

@@ -78,6 +78,7 @@ def test_the_two_greens_of_a_mosaic_are_brightened_alike() -> None:
     bent = noises_of([noisy, np.roll(noisy, 5, 0)])
     assert bent[0].own_means
     assert np.array_equal(np.asarray(bent[0].brightening), np.asarray(bent[1].brightening))
+    assert np.array_equal(np.asarray(bent[0].channel_brightening), np.asarray(bent[1].channel_brightening))
     assert not any(noise.own_means for noise in noises_of([noisy, plain]))
 
 
@@ -89,6 +90,45 @@ def test_few_flat_places_tell_little() -> None:
     most = [0.0 if change is None else float(change.max()) for change in changes]
     assert most[0] == 0 < most[2]
     assert most[0] <= most[1] <= most[2]
+
+
+def test_each_channel_is_brightened_by_its_own_noise() -> None:
+    light = dark_room()
+    # As white balance by tungsten light makes it.
+    noise = shared(np.random.default_rng(0).normal(size=light.shape)) * np.array([0.7, 0.8, 1.5])
+    noisy = eight_bit(curve(light + 0.03 * np.sqrt(light / 0.06) * noise))
+    level = estimate_noise(noisy)
+    assert level.channel_brightening is not None
+    red, green, blue = level.channel_brightening.max(1)
+    assert red < green < blue == pytest.approx(level.most_brightened)
+    off = curve(light).mean((0, 1)) * 255 - noisy.mean((0, 1))
+    clean = nsp.denoise(noisy, "fast", engine="onnx", device="cpu")
+    left = curve(light).mean((0, 1)) * 255 - clean.mean((0, 1))
+    assert off[2] > 3 * off[0]
+    assert np.abs(left).max() < 0.3 * off[2]
+
+
+def darkest_room() -> np.ndarray:
+    """So dark that hardly a block is without black samples."""
+    return dark_room()[:256, :256] / 2.5
+
+
+def test_noise_that_is_cut_off_nearly_everywhere_is_seen_to_be_bent() -> None:
+    light = darkest_room()
+    noise = shared(np.random.default_rng(0).normal(size=light.shape))
+    noisy, scene = eight_bit(curve(light + 0.013 * noise)), eight_bit(curve(light))
+    assert (noisy <= 1).mean() > 0.02
+    dark = scene.mean() - noisy.mean()
+    assert dark > 1.5
+    clean = nsp.denoise(noisy, "fast", engine="onnx", device="cpu")
+    assert clean.mean() == pytest.approx(scene.mean(), abs=0.5 * dark)
+
+
+@pytest.mark.parametrize("sigma", [8, 15])
+def test_noise_put_onto_a_dark_picture_and_cut_off_brightens_nothing(sigma: float) -> None:
+    noise = np.random.default_rng(1).normal(0, sigma / 255, (256, 256, 3))
+    for values in (noise, shared(noise)):
+        assert estimate_noise(eight_bit(curve(darkest_room()) + values)).brightening is None
 
 
 def test_faint_noise_brightens_nothing() -> None:
