@@ -10,7 +10,8 @@ the first student's D and the second's D + d
 
 (Stein 1981; Monte Carlo after Ramani, Blu and Unser 2008), z being noise such as the photo's. But what flat places show
 is the least: cameras leave more noise in texture, and who takes that for detail seems to gain. So the fall must be one
-whether the noise is as in flat places everywhere, or up to MOST_IN_TEXTURE times its variance.
+whether the noise is as in flat places everywhere, or up to MOST_IN_TEXTURE times its variance. Noise that nobody has
+smoothed is everywhere as in flat places: of that the formula is right, and need not confirm what simulated noise says.
 """
 
 from collections.abc import Sequence
@@ -81,12 +82,20 @@ class OwnJudge:
     """Compares networks with the one that training starts from, on the same crops; all errors are in dB beside it."""
 
     def __init__(
-        self, first: Backbone, pictured: Sequence[Pictured], real: Sequence[Real], between: Sequence[Real] = ()
+        self,
+        first: Backbone,
+        pictured: Sequence[Pictured],
+        real: Sequence[Real],
+        between: Sequence[Real] = (),
+        *,
+        unsmoothed: bool = False,
     ) -> None:
         """Run the first network over all crops; there must be some of either kind.
 
-        What is `between` is of other photos, and may be learnt from: it tells how much photos differ.
+        What is `between` is of other photos, and may be learnt from: it tells how much photos differ. `unsmoothed` says
+        that nobody has smoothed the photos' noise.
         """
+        self._unsmoothed = unsmoothed
         self._pictured, self._real = pictured, [*real, *between]
         self._held_out = len(real)
         self._errors = np.array([_error(first, crop)[0] for crop in pictured])
@@ -112,7 +121,7 @@ class OwnJudge:
         """The errors of a network by all measures, in dB above those of the first."""
         found = [_error(network, crop) for crop in self._pictured]
         errors, absolute, biases = (np.array(part) for part in zip(*found, strict=True))
-        told = judged_by(self._measures(network, errors))
+        told = judged_by(self._measures(network, errors), unsmoothed=self._unsmoothed)
         return replace(told, l1=float(absolute.mean()), drift=float(np.abs(biases.mean(0)).max() * 255))
 
     def _measures(self, network: Backbone, errors: NDArray[np.float64]) -> Measures:
@@ -150,12 +159,13 @@ class OwnJudge:
         return _power(first.plain - crop.noisy), _power(crop.probe) - 2 * follows
 
 
-def judged_by(seen: Measures) -> Judgement:
+def judged_by(seen: Measures, *, unsmoothed: bool = False) -> Judgement:
     """What measures say of a network: its errors in dB above those of the first network, and what photos gain."""
-    flat, textured = (
-        _decibels(1 + ((seen.rest + share * seen.follows) / seen.left)[seen.held_out])
-        for share in (1.0, MOST_IN_TEXTURE)
-    )
+    strengths = {FLAT: 1.0} if unsmoothed else {FLAT: 1.0, TEXTURED: MOST_IN_TEXTURE}
+    others = {
+        what: _decibels(1 + ((seen.rest + share * seen.follows) / seen.left)[seen.held_out])
+        for what, share in strengths.items()
+    }
     unknown = float("nan")
     return Judgement(
         mse=_decibels(seen.this / seen.first),
@@ -164,7 +174,8 @@ def judged_by(seen: Measures) -> Judgement:
         leak=unknown,
         edges=unknown,
         what=SIMULATED,
-        others={FLAT: flat, TEXTURED: textured},
+        others=others,
+        unbiased=unsmoothed,
         claim=claimed(seen),
     )
 

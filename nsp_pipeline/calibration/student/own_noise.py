@@ -256,7 +256,8 @@ class OwnNoiseObjective:
             both = _crop(torch.cat([piece, clean]), first.multiple, rng)
             probe = (photo.noise or noise).draw(both[:, 3:], rng)
             real.append(Real(both[:, :3], probe, photo.table, which))
-        return OwnJudge(first, pictured, real, _between(seen, len(kept), first.multiple, rng))
+        between = _between(seen, len(kept), first.multiple, rng)
+        return OwnJudge(first, pictured, real, between, unsmoothed=self._settings.simulated_noise == "any")
 
 
 def _between(seen: Sequence[OwnPhoto], number: int, multiple: int, rng: np.random.Generator) -> list[Real]:

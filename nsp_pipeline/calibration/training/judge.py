@@ -42,6 +42,8 @@ class Judgement:
     """What `mse` is, in words: a student's errors are not squared."""
     others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Errors (M,) by other measures, and in words what they are; a network must win by each of them to be accepted."""
+    unbiased: bool = False
+    """Whether these other measures are right on average: what the first one promises beyond them then says nothing."""
     claim: Claim | None = None
     """What photos gain by the network beside the one that training started from, where all measures together tell."""
 
@@ -91,9 +93,9 @@ class Verdict:
 def compare(candidate: Judgement, base: Judgement) -> Verdict:
     """Accept a candidate that beats its base by more than two standard errors on the same crops, by every measure.
 
-    No other measure may fall short of what the first one promises by more than two standard errors of both: a gain that
-    shows on simulated noise and not on the photos is one on noise that they do not have. And where all together tell
-    what photos gain, a gain must be likelier than a loss.
+    No other measure may fall short of what the first one promises by more than two standard errors of both, unless it
+    is unbiased: a gain that shows on simulated noise and not on the photos is one on noise that they do not have. And
+    where all together tell what photos gain, a gain must be likelier than a loss.
     """
     verdict = replace(_by_each(candidate, base), claim=candidate.claim)
     if not verdict.accepted or candidate.claim is None:
@@ -117,7 +119,8 @@ def _by_each(candidate: Judgement, base: Judgement) -> Verdict:
         if verdict.accepted and not other.accepted:
             return replace(verdict, accepted=False, reason=other.reason)
         error = float(np.hypot(verdict.standard_error, other.standard_error))
-        if verdict.accepted and other.gain < verdict.gain - STANDARD_ERRORS * error:
+        falls_short = not candidate.unbiased and other.gain < verdict.gain - STANDARD_ERRORS * error
+        if verdict.accepted and falls_short:
             seen = f"{other.gain:+.3g} ± {other.standard_error:.2g} in {what}"
             reason = f"{verdict.gain:+.3g} ± {verdict.standard_error:.2g} in {candidate.what}, and only {seen}"
             return replace(verdict, accepted=False, reason=reason)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from small_student import SIZES
 
-from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real
+from nsp_pipeline.calibration.student.own_judge import FLAT, TEXTURED, OwnJudge, Pictured, Real
+from nsp_pipeline.calibration.training.judge import Judgement, compare
 from nsp_pipeline.models.registry import build_backbone
 
 TABLE = torch.full((1, 4, 8), 2 / 255)
@@ -45,3 +46,28 @@ def test_where_there_is_no_noise_a_hair_more_or_less_is_no_error() -> None:
     noisy, black = judge.judge(other).mse
     assert noisy != 0
     assert black == 0
+
+
+def test_of_noise_that_nobody_has_smoothed_flat_places_tell_all() -> None:
+    torch.manual_seed(0)
+    first = build_backbone("unet", SIZES).eval()
+    pieces = list(zip(*(crops(0.5, 0.02, seed) for seed in range(4)), strict=True))
+    found, unsmoothed = (OwnJudge(first, *pieces, unsmoothed=known).judge(first) for known in (False, True))
+    assert (set(found.others), found.unbiased) == ({FLAT, TEXTURED}, False)
+    assert (set(unsmoothed.others), unsmoothed.unbiased) == ({FLAT}, True)
+
+
+def test_a_sure_gain_on_the_photos_counts_though_simulated_noise_promises_far_more() -> None:
+    rng = np.random.default_rng(0)
+
+    def judgement(simulated: float, flat: float, *, unbiased: bool) -> Judgement:
+        """Errors in dB beside the first network, a little scattered."""
+        errors = (gain + rng.normal(0, 0.1, 48) for gain in (simulated, flat))
+        unknown = float("nan")
+        return Judgement(next(errors), 0.0, 0.0, unknown, unknown, others={FLAT: next(errors)}, unbiased=unbiased)
+
+    verdicts = [
+        compare(judgement(-5.9, flat, unbiased=unbiased), judgement(0, 0, unbiased=unbiased)).accepted
+        for unbiased, flat in ((False, -0.9), (True, -0.9), (True, 0.0), (True, 0.5))
+    ]
+    assert verdicts == [False, True, False, False]
