@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.student.claim import Measures, claimed
+from nsp_pipeline.calibration.student.own_means import with_own_means
 from nsp_pipeline.calibration.training.judge import Judgement
 from nsp_pipeline.models.backbone import Backbone
 
@@ -57,6 +58,8 @@ class Pictured:
     table: torch.Tensor
     photo: int = 0
     """Number of the photo that the picture is of."""
+    own_means: bool = False
+    """Whether its local means are taken when it is denoised, and not the network's (see NoiseLevel)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,8 @@ class Real:
     table: torch.Tensor
     photo: int = 0
     """Number of the photo."""
+    own_means: bool = False
+    """As of what is Pictured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +105,7 @@ class OwnJudge:
         self._held_out = len(real)
         self._errors = np.array([_error(first, crop)[0] for crop in pictured])
         self._first = [
-            _First(*(estimate(first, image, crop.table) for image in (crop.noisy, crop.noisy + PROBE * crop.probe)))
+            _First(*(_made(first, image, crop) for image in (crop.noisy, crop.noisy + PROBE * crop.probe)))
             for crop in self._real
         ]
         # What the first network leaves of real photos nobody knows: as much of their noise as of simulated noise.
@@ -146,8 +151,8 @@ class OwnJudge:
     @staticmethod
     def _part(network: Backbone, crop: Real, first: _First) -> tuple[float, float]:
         """By how much the squared error of a piece rises: what does not depend on the noise, and what does."""
-        plain = estimate(network, crop.noisy, crop.table)
-        moved = estimate(network, crop.noisy + PROBE * crop.probe, crop.table)
+        plain = _made(network, crop.noisy, crop)
+        moved = _made(network, crop.noisy + PROBE * crop.probe, crop)
         d = plain - first.plain
         follows = float(_inner(crop.probe * (moved - first.moved - d)).mean()) / PROBE
         return float(_inner(d**2 + 2 * d * (first.plain - crop.noisy)).mean()), 2 * follows
@@ -182,7 +187,7 @@ def judged_by(seen: Measures, *, unsmoothed: bool = False) -> Judgement:
 
 def _error(network: Backbone, crop: Pictured) -> tuple[float, float, NDArray[np.float32]]:
     """Mean squared and mean absolute error, and the mean of each channel."""
-    difference = _inner(estimate(network, crop.noisy, crop.table) - crop.clean)
+    difference = _inner(_made(network, crop.noisy, crop) - crop.clean)
     return (
         max(float((difference**2).mean()), LEAST_ERROR),
         float(difference.abs().mean()),
@@ -196,6 +201,12 @@ def _decibels(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _power(noise: torch.Tensor) -> float:
     return float((_inner(noise) ** 2).mean())
+
+
+def _made(network: Backbone, image: torch.Tensor, crop: Pictured | Real) -> torch.Tensor:
+    """What comes of an image when a photo such as the crop's is denoised: with its own means, where these are taken."""
+    made = estimate(network, image, crop.table)
+    return with_own_means(image, made) if crop.own_means else made
 
 
 @torch.inference_mode()

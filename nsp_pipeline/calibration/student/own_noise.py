@@ -252,10 +252,10 @@ class OwnNoiseObjective:
             drawn = noise.draw(picture, rng)
             stronger = stronger_in_texture(picture, noise.told.sigma / 255, MOST_KEPT, rng)
             noisy = ((picture + by_grey_and_colour(drawn, stronger)).clamp(0, 1) * 255).round() / 255
-            pictured.append(Pictured(noisy, picture, noise.table, which))
+            pictured.append(Pictured(noisy, picture, noise.table, which, noise.told.own_means))
             both = _crop(torch.cat([piece, clean]), first.multiple, rng)
             probe = (photo.noise or noise).draw(both[:, 3:], rng)
-            real.append(Real(both[:, :3], probe, photo.table, which))
+            real.append(Real(both[:, :3], probe, photo.table, which, photo.own_means))
         between = _between(seen, len(kept), first.multiple, rng)
         return OwnJudge(first, pictured, real, between, unsmoothed=self._settings.simulated_noise == "any")
 
@@ -271,7 +271,8 @@ def _between(seen: Sequence[OwnPhoto], number: int, multiple: int, rng: np.rando
             at = place % len(photo.pieces)
             both = _crop(torch.cat([photo.pieces[at], photo.denoised[at]]), multiple, rng)
             noise = photo.noise or noises[int(rng.integers(len(noises)))]
-            crops.append(Real(both[:, :3], noise.draw(both[:, 3:], rng), photo.table, which))
+            probe = noise.draw(both[:, 3:], rng)
+            crops.append(Real(both[:, :3], probe, photo.table, which, photo.own_means))
     return crops
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.calibration.simulation.real_noise import PhotoNoise
 from nsp_pipeline.calibration.student.moments import is_past
+from nsp_pipeline.calibration.student.own_means import with_own_means
 from nsp_pipeline.calibration.training.crops import places, to_tensor
 from nsp_pipeline.models.backbone import Backbone
 from nsp_pipeline.noise.estimate import estimate_noise
@@ -25,13 +26,14 @@ class OwnPhoto:
     """One photo: `pieces` of it (3, H, W) in 0..1, and the same `denoised`.
 
     `noise` is None where flat places do not show it, and `table` (1, TABLE_ROWS, TABLE_NODES) what networks are told of
-    it when the photo is denoised.
+    it when the photo is denoised. `own_means`: its local means are taken then, and not the network's.
     """
 
     pieces: list[torch.Tensor]
     denoised: list[torch.Tensor]
     noise: PhotoNoise | None
     table: torch.Tensor
+    own_means: bool = False
 
     def pictures(self) -> list[NDArray[np.uint8]]:
         """The denoised pieces as (H, W, 3) uint8."""
@@ -69,11 +71,11 @@ def look_at(
             if pieces and is_past(by):
                 break
             pieces.append(piece)
-            clean.append(_denoised(first, piece, table))
+            clean.append(_denoised(first, piece, table, own_means=told.own_means))
             done += 1
             on_window(done)
         noise = PhotoNoise.of(list(zip(pieces, clean, strict=True)), told) if pieces else None
-        found.append(OwnPhoto(pieces, clean, noise, table))
+        found.append(OwnPhoto(pieces, clean, noise, table, told.own_means))
     return found
 
 
@@ -85,8 +87,10 @@ def _windows(pixels: NDArray[np.generic], count: int, multiple: int, rng: np.ran
 
 
 @torch.inference_mode()
-def _denoised(network: Backbone, piece: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+def _denoised(network: Backbone, piece: torch.Tensor, table: torch.Tensor, *, own_means: bool) -> torch.Tensor:
     device = next(network.parameters()).device
     told = (table.to(device),) if network.noise_conditioned else ()
     image = piece[None].to(device, memory_format=torch.channels_last)
-    return network.cell_means(image, *told)[0].float().clamp(0, 1).cpu().contiguous()
+    made = network.cell_means(image, *told).float()
+    made = with_own_means(image, made) if own_means else made
+    return made[0].clamp(0, 1).cpu().contiguous()
