@@ -7,7 +7,7 @@ Correlated noise is measured in full, since a patch is wider than the correlatio
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,12 @@ class NoiseLevel:
         nodes = np.linspace(0, 1, TABLE_NODES)
         rows = [np.interp(nodes, self.brightness, kind) for kind in self.kinds.T]
         return np.sqrt(np.array(rows, dtype=np.float32))[None]
+
+
+def variance_of(kinds: NDArray[np.floating[Any]], channels: int) -> NDArray[np.float32]:
+    """Variances (K, channels): over the channels, the mean is that of what is grey and that of what differs from it."""
+    total = np.asarray(kinds[:, 0] + kinds[:, TABLE_ROWS // 2], dtype=np.float32)
+    return total[:, None].repeat(channels, axis=1)
 
 
 def _between_equal_steps(values: NDArray[np.float32], curve: NDArray[np.float32]) -> NDArray[np.float64]:
