@@ -1,12 +1,13 @@
 """Everything that wants a GPU, one after the other in a given time, what is finished copied out after each.
 
     python benchmarks/gpu_session.py OUT --seconds 840 [--scenes DIR --photos DIR [--taken DIR] [--base DIR]]
-        [--shots DIR] [--sidd DIR] [--stage NAME[=SHARE] ...] [--device cuda] [--work DIR] [--dry-run]
+        [--shots DIR] [--sidd DIR] [--stage NAME[=SHARE] ...] [--with STAGE=OPTIONS ...] [--device cuda] [--work DIR]
 
 speed: all engines side by side, with parity (gpu_speed.py). bench: `nsp bench`. base: the blind-spot network that
 calibrations start from, on --shots (a folder of `cli.estimator shots`). teacher: a blind-spot network on --photos.
 students: all networks that ship, on --scenes and --photos. sidd: the paper's recipe on --sidd. Stages whose folders are
-not given are left out, or name those wanted by --stage.
+not given are left out; --stage names those wanted, in their order; --with adds options to the command of one, such as
+--with 'students=--workers 8'. With --dry-run only the shares of the time are printed.
 
 Each is a process of its own. The time that is left is shared by the stages that are left; what one does not use is the
 others'. One that is over its time is asked to end, then killed; one that fails stops no other. Files of OUT/STAGE are
@@ -17,6 +18,7 @@ at most 16 MiB each; what is larger is named in OUT/session.json, and stays in -
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,9 +27,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from nsp_pipeline.cli.shared.training_folder import CACHE
 
 LARGEST = 16 << 20
 
@@ -51,6 +55,8 @@ class Stage:
     name: str
     share: float
     command: Command
+    more: tuple[str, ...] = ()
+    """Options that come after the command's own."""
 
 
 def all_stages(asked: argparse.Namespace) -> list[Stage]:
@@ -74,7 +80,7 @@ def all_stages(asked: argparse.Namespace) -> list[Stage]:
         return "-m", "nsp_pipeline.cli.estimator", "base", *made, *device, "--max-time", f"{seconds}s"
 
     def students(work: Path, seconds: int) -> Sequence[str]:
-        options = *given("photos", "taken", "base", "workers"), "--seconds", str(seconds)
+        options = *given("photos", "taken", "base"), "--seconds", str(seconds)
         return *together, str(asked.scenes), str(work), *options, *device
 
     number = asked.device.partition(":")[2] or "0"
@@ -97,13 +103,29 @@ def chosen(stages: Sequence[Stage], wanted: Sequence[str] | None) -> list[Stage]
     """Those that are named, as "NAME" or "NAME=SHARE", in this order; all where none is."""
     if not wanted:
         return list(stages)
-    known, found = {stage.name: stage for stage in stages}, []
+    found = []
     for word in wanted:
         name, _, share = word.partition("=")
-        if name not in known:
-            raise SystemExit(f"--stage {name}: there are {', '.join(known)}, with the folders that are given")
-        found.append(Stage(name, float(share or known[name].share), known[name].command))
+        stage = _named(name, stages, "--stage")
+        found.append(replace(stage, share=float(share or stage.share)))
     return found
+
+
+def with_more(stages: Sequence[Stage], more: Sequence[str]) -> list[Stage]:
+    """The same, with options added to the commands of some, as "NAME=OPTIONS" says; they win."""
+    added: dict[str, list[str]] = {stage.name: [] for stage in stages}
+    for word in more:
+        name, _, options = word.partition("=")
+        added[_named(name, stages, "--with").name] += shlex.split(options)
+    return [replace(stage, more=tuple(added[stage.name])) for stage in stages]
+
+
+def _named(name: str, stages: Sequence[Stage], option: str) -> Stage:
+    for stage in stages:
+        if stage.name == name:
+            return stage
+    names = ", ".join(stage.name for stage in stages)
+    raise SystemExit(f"{option} {name}: there are {names}, with the folders that are given")
 
 
 def session(stages: Sequence[Stage], seconds: float, work: Path, out: Path) -> list[dict[str, Any]]:
@@ -129,7 +151,7 @@ def run_stage(stage: Stage, seconds: float, work: Path) -> dict[str, Any]:
     said: dict[str, Any] = {"seconds given": round(seconds)}
     grace = min(GRACE, GRACE_SHARE * seconds)
     try:
-        command = [sys.executable, *stage.command(work, max(1, int(TOLD * seconds)))]
+        command = [sys.executable, *stage.command(work, max(1, int(TOLD * seconds))), *stage.more]
         said["command"] = command
         with (work / STREAMS[0]).open("wb") as stdout, (work / STREAMS[1]).open("wb") as stderr:
             process = subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True)
@@ -163,10 +185,15 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def copied(work: Path, out: Path) -> dict[str, Any]:
-    """Copy a stage's files that are small enough; "files" says which, "left out" which are not, and their MiB."""
+    """Copy a stage's files that are small enough; "files" says which, "left out" which are not, and their MiB.
+
+    Photos that a calibration caches are none of its results.
+    """
     files, left = [], {}
     for path in sorted(work.rglob("*")):
         if path.is_symlink() or not path.is_file():
+            continue
+        if path.parent.name.startswith(CACHE):
             continue
         name = path.relative_to(work).as_posix()
         if path.stat().st_size > LARGEST:
@@ -194,13 +221,13 @@ def main() -> None:
         parser.add_argument(f"--{folder}", type=Path)
     parser.add_argument("--stage", action="append", metavar="NAME[=SHARE]", help="may be repeated")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--workers", type=int, help="processes that simulate cameras for the students")
+    parser.add_argument("--with", dest="more", action="append", default=[], metavar="STAGE=OPTIONS")
     parser.add_argument("--work", type=Path, help="folder for all that stages write; must not hold any yet")
     parser.add_argument("--dry-run", action="store_true")
     asked = parser.parse_args()
     # Stages lead groups of their own, and would outlive what ends without a word.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    stages = chosen(all_stages(asked), asked.stage)
+    stages = with_more(chosen(all_stages(asked), asked.stage), asked.more)
     if asked.dry_run:
         whole = sum(stage.share for stage in stages)
         for stage in stages:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gpu_session
 import pytest
-from gpu_session import REPORT, Stage, chosen, session
+from gpu_session import REPORT, Stage, chosen, session, with_more
 
 ENDS = "import pathlib, sys; pathlib.Path(sys.argv[1], 'weights').write_bytes(b'x' * 10)"
 FAILS = "import sys; print('no such GPU', file=sys.stderr); sys.exit(3)"
@@ -87,3 +87,13 @@ def test_some_stages_can_be_asked_for_in_another_order_and_for_longer() -> None:
     assert [(stage.name, stage.share) for stage in chosen(known, ["bench=3", "speed"])] == [("bench", 3), ("speed", 1)]
     with pytest.raises(SystemExit, match="--stage sidd: there are speed, bench, with the folders that are given"):
         chosen(known, ["sidd"])
+
+
+def test_options_can_be_added_to_a_command(tmp_path: Path) -> None:
+    says = python("says", "import sys; print(sys.argv[3:])")
+    stages = with_more([says, python("good", ENDS)], ["says=--name 'two words' --fast"])
+    (told, _) = session(stages, 60, tmp_path / "work", tmp_path / "out")
+    assert told["ended"] == "done"
+    assert (tmp_path / "out/says/stdout.txt").read_text() == "['--name', 'two words', '--fast']\n"
+    with pytest.raises(SystemExit, match="--with bench: there are says, with the folders that are given"):
+        with_more([says], ["bench=--json"])
