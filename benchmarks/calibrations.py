@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -123,7 +124,11 @@ def measure(asked: argparse.Namespace) -> None:
 def some_of(photos: Sequence[Path], count: int | None) -> list[Path]:
     """So many of the photos, evenly from all parts of the list; None: all of them."""
     ordered = sorted(photos)
-    return ordered if count is None else [ordered[place * len(ordered) // count] for place in range(count)]
+    return (
+        ordered
+        if count is None or count >= len(ordered)
+        else [ordered[place * len(ordered) // count] for place in range(count)]
+    )
 
 
 def calibrated(photos: Sequence[Path], asked: argparse.Namespace) -> Profile:
@@ -183,13 +188,13 @@ def with_weights(profile: Profile, weights: bytes, target: Path) -> Profile:
 def scored(contenders: Mapping[str, Profile], pairs: Sequence[Pair], asked: argparse.Namespace) -> Scores:
     """How near each comes to the truth of each pair."""
     scores: Scores = {view: {name: {} for name in contenders} for view in (WHOLE, MIDDLE)}
-    for pair in pairs:
-        noisy, clean = (np.asarray(to_eight_bit(pixels)) for pixels in pair.load())
-        camera = read_camera(pair.noisy)
-        for name, profile in contenders.items():
+    for name, profile in contenders.items():
+        for camera, shots in groupby(pairs, lambda pair: read_camera(pair.noisy)):
             with nsp.Denoiser(profile, engine=asked.engine, camera=camera) as denoiser:
-                for view, seen, truth in views(noisy, clean):
-                    scores[view][name][pair.name] = near(denoiser, seen, truth)
+                for pair in shots:
+                    noisy, clean = (np.asarray(to_eight_bit(pixels)) for pixels in pair.load())
+                    for view, seen, truth in views(noisy, clean):
+                        scores[view][name][pair.name] = near(denoiser, seen, truth)
     # A photo that was halved is none of its camera, and nothing is known of its noise.
     scores[ENLARGED] = {SHIPS: {}, TRAINED: {}}
     for name, found in scores[ENLARGED].items():
@@ -318,7 +323,11 @@ def _sentences(cases: Sequence[Case]) -> list[str]:
     if not gains:
         return [f"{said}. None was accepted."]
     worst = min(gains, key=gains.__getitem__)
-    return [f"{said}. {len(gains)} accepted; the worst of them, {worst}, truly gains {gains[worst]:+.2f} dB."]
+    of_these = sum(case.holds is True for case in cases if case.accepted)
+    return [
+        f"{said}, {of_these} of the {len(gains)} of accepted weights. The worst of these, {worst}, truly gain "
+        f"{gains[worst]:+.2f} dB."
+    ]
 
 
 def _change(before: tuple[float, float] | None, after: tuple[float, float] | None) -> str:

@@ -75,7 +75,8 @@ def test_what_was_foretold_is_ranked_by_the_true_gain_of_the_trained_weights() -
 
 def test_claims_that_hold_and_the_worst_accepted_are_named() -> None:
     assert table_lines(CASES)[-1] == (
-        "2 of 3 claims hold (whole photos). 2 accepted; the worst of them, second, truly gains -0.10 dB."
+        "2 of 3 claims hold (whole photos), 1 of the 2 of accepted weights. The worst of these, second, truly gain "
+        "-0.10 dB."
     )
     assert table_lines(CASES[2:])[-1] == "1 of 1 claims hold (whole photos). None was accepted."
 
@@ -89,7 +90,7 @@ def test_a_gain_of_nothing_known_is_in_no_rank() -> None:
 def test_few_photos_are_taken_from_all_parts_of_the_list() -> None:
     photos = [Path(f"{letter}.jpg") for letter in "gfedcba"]
     assert [path.stem for path in some_of(photos, 3)] == ["a", "c", "e"]
-    assert some_of(photos, None) == sorted(photos)
+    assert some_of(photos, None) == some_of(photos, 9) == sorted(photos)
 
 
 @pytest.mark.parametrize("inside", [False, True])
