@@ -10,6 +10,7 @@ enlargement of what non-local means makes of them.
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -89,16 +90,25 @@ def half(name: str, engine: Engine, scenes: list[Picture]) -> None:
 def enlarging(name: str, noisy_folder: Path, truth_folder: Path) -> None:
     """Halved photos, enlarged."""
     engine, rows = open_profile_engine(find_profile(name), "sr-direct", "auto", _opened), []
-    for pair in find_pairs(noisy_folder, truth_folder):
-        noisy, truth = (middle(pixels, 2 * SIDE) for pixels in pair.load())
-        small = np.asarray(Image.fromarray(noisy).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    for _, small, truth in halved_pairs(noisy_folder, truth_folder):
         ours = np.asarray(denoise_pixels(small, engine, InferenceSettings("sr-direct")).pixels, dtype=np.uint8)
         cleaned = Image.fromarray(non_local_means(small, estimate_noise(small).sigma))
-        theirs = np.asarray(cleaned.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)
+        size = truth.shape[1], truth.shape[0]
+        theirs = np.asarray(cleaned.resize(size, Image.Resampling.BICUBIC), dtype=np.uint8)
         rows.append([value for found in (ours, theirs) for value in (psnr(found, truth), ssim(found, truth))])
     means = [f"{scores[0]:.2f} dB / {scores[1]:.4f}" for scores in np.mean(rows, 0).reshape(2, 2)]
     print(f"{name}: sr-direct {means[0]}; non-local means and bicubic {means[1]}")
     engine.close()
+
+
+def halved_pairs(noisy_folder: Path, truth_folder: Path) -> Iterator[tuple[str, Picture, Picture]]:
+    """Photos with ground truth, the middle of each halved with bicubic, and the truth of it at full size."""
+    for pair in find_pairs(noisy_folder, truth_folder):
+        noisy, truth = (middle(pixels, 2 * SIDE) for pixels in pair.load())
+        height, width = (side // 2 for side in noisy.shape[:2])
+        noisy, truth = (pixels[: 2 * height, : 2 * width] for pixels in (noisy, truth))
+        small = Image.fromarray(np.ascontiguousarray(noisy)).resize((width, height), Image.Resampling.BICUBIC)
+        yield pair.name, np.asarray(small), truth
 
 
 def _opened(profile: Profile, mode: str) -> Engine:

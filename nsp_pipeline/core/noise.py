@@ -7,7 +7,7 @@ Correlated noise is measured in full, since a patch is wider than the correlatio
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +148,12 @@ def _raise_by(values: NDArray[np.float32], curve: NDArray[np.float32]) -> None:
     for start in range(0, values.size, PIECE):
         piece = values[start : start + PIECE]
         piece[:] = piece + _between_equal_steps(piece, curve)
+
+
+def variance_of(kinds: NDArray[np.floating[Any]], channels: int) -> NDArray[np.float32]:
+    """Variances (K, channels): over the channels, the mean is that of what is grey and that of what differs from it."""
+    total = np.asarray(kinds[:, 0] + kinds[:, TABLE_ROWS // 2], dtype=np.float32)
+    return total[:, None].repeat(channels, axis=1)
 
 
 def _between_equal_steps(values: NDArray[np.float32], curve: NDArray[np.float32]) -> NDArray[np.float64]:

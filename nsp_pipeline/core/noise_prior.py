@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nsp_pipeline.core.noise import TABLE_NODES, NoiseLevel
+from nsp_pipeline.core.noise import TABLE_NODES, NoiseLevel, variance_of
 
 Precision = TypeVar("Precision", np.float32, np.float64)
 
@@ -48,6 +48,16 @@ class NoisePrior:
         """The noise table: (1, TABLE_ROWS, TABLE_NODES), in 0..1."""
         return np.asarray(sigma_of(self.level)[None], dtype=np.float32)
 
+    @property
+    def alone(self) -> NoiseLevel:
+        """The noise of a photo of which nothing else is known, with as much of it at every brightness."""
+        nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
+        kinds = self.table[0].T ** 2
+        unsure = self.unsure.T.astype(np.float32)
+        return NoiseLevel(
+            nodes, variance_of(kinds, 3), kinds, unsure, np.full(TABLE_NODES, 1 / TABLE_NODES, np.float32)
+        )
+
 
 def level_of(sigma: NDArray[Precision]) -> NDArray[np.float64]:
     """Logarithm of noise in 0..1, which none has one of as well."""
@@ -78,13 +88,12 @@ def with_prior(found: NoiseLevel, prior: NoisePrior) -> NoiseLevel:
         return replace(found, known_share=0.0)
     own, known = unsure**-2.0, trust * prior.unsure**-2.0
     weight = known / (own + known)
-    kinds = np.where(there, sigma_of(seen + weight * (prior.level - seen)) ** 2, 0)
-    variance = (kinds[0] + kinds[2])[:, None].repeat(found.variance.shape[1], 1)
+    kinds = np.where(there, sigma_of(seen + weight * (prior.level - seen)) ** 2, 0).T
     return replace(
         found,
         brightness=nodes.astype(np.float32),
-        variance=variance.astype(np.float32),
-        kinds=kinds.T.astype(np.float32),
+        variance=variance_of(kinds, found.variance.shape[1]),
+        kinds=kinds.astype(np.float32),
         unsure=np.where(there, (own + known) ** -0.5, unsure).T.astype(np.float32),
         share=share.astype(np.float32),
         known_share=float(np.average(weight[0], weights=share)),

@@ -5,9 +5,12 @@ photos of 26 cameras and phones at ISO 80 to 12800, nine in ten have half to twi
 unsure comes as near to that as it is unsure; one that is sure, or far from anything usual, is believed.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nsp_pipeline.core.noise import NoiseLevel, variance_of
 from nsp_pipeline.core.noise_kind import NoiseKind, noise_kind
 from nsp_pipeline.core.noise_prior import level_of, sigma_of
 
@@ -32,6 +35,15 @@ between a tenth and 30 of 255."""
 COLOURED = 0.05, 0.09
 """Such is only noise with colour, in parts of its grey: none below the first, all from the second on. In 98 of 100
 pieces of those photos it is more; noise that is grey alone is something else."""
+
+
+def with_usual(found: NoiseLevel) -> NoiseLevel:
+    """The noise of a photo, at the brightnesses of a noise table, by what is usual as far as it is unsure."""
+    assert found.kinds is not None
+    assert found.unsure is not None
+    assert found.share is not None
+    kinds = as_usual(found.kinds, found.unsure, found.share)
+    return replace(found, kinds=kinds, variance=variance_of(kinds, found.variance.shape[1]))
 
 
 def as_usual(

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline.core.blend import cell_means
-from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise
+from nsp_pipeline.core.noise import PATCH, TABLE_NODES, TABLE_ROWS, NoiseLevel, measure_noise, variance_of
 from nsp_pipeline.core.noise_kind import as_unsmoothed, as_white, is_too_strong
 from nsp_pipeline.core.noise_prior import FAINTEST, NoisePrior, sigma_of, with_prior
-from nsp_pipeline.core.usual_noise import as_usual
+from nsp_pipeline.core.usual_noise import with_usual
 from nsp_pipeline.core.wary_noise import with_told
 from nsp_pipeline.noise.bent import brightening_of
 from nsp_pipeline.noise.even import measured_where_even
@@ -103,7 +103,7 @@ def estimate_noise(
     if of_nothing or sigma.max() < NOTHING:
         sigma[:] = 0
     kinds = (sigma**2).T.astype(np.float32)
-    variance = _variance(kinds, channels)
+    variance = variance_of(kinds, channels)
     nodes = np.linspace(0, 1, TABLE_NODES, dtype=np.float32)
     share = nearness(blocks.brightness).mean(0).astype(np.float32)
     off = likely_error(blocks, pixels.shape[0] * pixels.shape[1])
@@ -114,34 +114,20 @@ def estimate_noise(
     if prior:
         found = with_prior(found, prior)
     if usual and not overlooked:
-        found = _as_usual(found)
+        found = with_usual(found)
     change = brightening_of(windows, found)
     assert found.kinds is not None
     if change is not None:
         kinds = as_unsmoothed(found.kinds)
         return replace(found, kinds=kinds, brightening=change[0], channel_brightening=change[1:], own_means=True)
     if (kinds := as_white(found.kinds, grey_doubt(blocks), found.known_share or 0.0)) is not found.kinds:
-        found = replace(found, kinds=kinds, variance=_variance(kinds, channels))
+        found = replace(found, kinds=kinds, variance=variance_of(kinds, channels))
     return with_told(_with_own_means(found)) if usual and not overlooked else _with_own_means(found)
 
 
 def _with_own_means(found: NoiseLevel) -> NoiseLevel:
     """The same; what is cut off at black in strong noise nobody knows, and the photo's means are the best guess."""
     return replace(found, own_means=True) if is_too_strong(found.table) else found
-
-
-def _as_usual(found: NoiseLevel) -> NoiseLevel:
-    """The same, by what cameras usually leave as far as it is unsure."""
-    assert found.kinds is not None
-    assert found.unsure is not None
-    assert found.share is not None
-    kinds = as_usual(found.kinds, found.unsure, found.share)
-    return replace(found, kinds=kinds, variance=_variance(kinds, found.variance.shape[1]))
-
-
-def _variance(kinds: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """Variances (K, channels): over the channels, the mean is that of what is grey and that of what differs from it."""
-    return (kinds[:, 0] + kinds[:, TABLE_ROWS // 2])[:, None].repeat(channels, axis=1)
 
 
 def _at_nodes(measured: NoiseLevel, told: NoiseLevel) -> NoiseLevel:

@@ -1,11 +1,14 @@
 """A profile's measured noise: as the table that networks are told, and as what is known of a photo beforehand."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nsp_pipeline.core.camera_noise import CameraNoise
 from nsp_pipeline.core.noise_curve import BrokenLine, NoiseCurve
 from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.core.noise_table import StatedNoise, table_from_curves
+from nsp_pipeline.core.usual_noise import with_usual
+from nsp_pipeline.core.wary_noise import with_told
 from nsp_pipeline.errors import ProfileError, UsageError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
@@ -14,7 +17,10 @@ from nsp_pipeline.profiles.spec import NoiseSpec
 
 
 def measured_noise(profile: Profile, iso: int | None = None) -> StatedNoise | None:
-    """Return the noise of the photos that a profile was calibrated on; None where it does not say any.
+    """What a network is to be told of photos like those that a profile was calibrated on; None where it knows no noise.
+
+    Of a camera's noise by ISO that is what `nsp denoise` tells of a photo that says nothing of its own: less than was
+    found, by as much as the next photo may be off it. Profiles of before know no error, and what they say is told.
 
     Args:
         iso: of a profile that knows several; None takes that of the photo in the middle.
@@ -58,7 +64,12 @@ def _stated(profile: Profile, known: CameraNoise, iso: int | None) -> StatedNois
     if (known.isos[0] is None and iso is not None) or prior is None:
         of = "photos that state none" if known.isos[0] is None else isos_in_words(known)
         raise UsageError(f"--iso {iso}: profile {profile.name} knows the noise of {of}")
-    return StatedNoise(f"profile {profile.name}" + (f", ISO {asked}" if asked else ""), prior.table)
+    return StatedNoise(f"profile {profile.name}" + (f", ISO {asked}" if asked else ""), _told(prior))
+
+
+def _told(prior: NoisePrior) -> NDArray[np.float32]:
+    """As `estimate_noise` takes what it has found (see noise/estimate.py)."""
+    return with_told(with_usual(prior.alone)).as_told.table
 
 
 def _from_curves(profile: Profile) -> StatedNoise | None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from noise_levels import seen, times
+from noisy_photos import noisy_scene
+from numpy.typing import NDArray
 from small_bundle import FIELDS
 
 from nsp_pipeline.core.camera_noise import CameraNoise, camera_noise
@@ -14,6 +16,8 @@ from nsp_pipeline.core.noise_prior import NoisePrior, level_of, sigma_of
 from nsp_pipeline.denoise.known_noise import known_noise
 from nsp_pipeline.errors import ProfileError, UsageError
 from nsp_pipeline.frames.frame import Camera, Kind
+from nsp_pipeline.noise.estimate import estimate_noise
+from nsp_pipeline.noise.windows import BLOCK
 from nsp_pipeline.profiles.bundle import Profile, load_profile, write_profile
 from nsp_pipeline.profiles.noise import measured_noise, prior_for
 from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file, read_noise
@@ -138,6 +142,33 @@ def test_the_table_of_a_camera_is_at_the_iso_that_is_asked_for(tmp_path: Path) -
     curves = write_profile(tmp_path / "curves.nsp", {**FIELDS, "noise": [BENT] * 3}, {})
     with pytest.raises(UsageError, match="knows one level of noise, of no stated ISO"):
         measured_noise(curves, 100)
+
+
+CAMERAS_KINDS = np.array([3.0, 5.0, 1.2, 3.4])[:, None] * np.linspace(1.5, 0.7, 8) / 255
+"""Noise that a camera has smoothed, more of it in the dark."""
+
+
+def hardly_sure(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A noise estimator that takes the noise for half as strong again, and may be off by e to the fourth."""
+    brightness = windows.mean(1).reshape(len(windows), windows.shape[2] // BLOCK, BLOCK, -1, BLOCK).mean((2, 4))
+    rows = [np.interp(brightness, np.linspace(0, 1, 8), level_of(1.5 * row)) for row in CAMERAS_KINDS]
+    return np.stack([*rows, *[np.full_like(rows[0], 4.0)] * 4], 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("unsure", [0.05, 0.15, 0.3])
+def test_a_file_is_told_what_nsp_denoise_tells_of_a_photo_that_says_nothing_of_its_own(
+    tmp_path: Path, unsure: float
+) -> None:
+    known = CameraNoise((800,), (NoisePrior(level_of(CAMERAS_KINDS), np.full((4, 8), unsure)),), (3,))
+    found = knowing(tmp_path, noise_file(known))
+    photo = noisy_scene(1, 512, 512, sigma=4.0)
+    by_denoise = estimate_noise(photo, hardly_sure, prior=prior_for(found, Camera("Nikon", "D800", 800)))
+    assert by_denoise.known_share == pytest.approx(1, abs=0.01)
+    stated = measured_noise(found)
+    assert stated is not None
+    np.testing.assert_allclose(stated.table, by_denoise.as_told.table, rtol=0.01)
+    assert (stated.table < by_denoise.table).all()
+    np.testing.assert_allclose(stated.table / by_denoise.table, np.exp(-unsure), rtol=0.01)
 
 
 def test_what_a_newer_nsp_adds_to_it_is_left_alone(tmp_path: Path) -> None:

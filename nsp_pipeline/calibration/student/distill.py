@@ -25,7 +25,7 @@ from nsp_pipeline.calibration.student.objective import JUDGED, Material, Student
 from nsp_pipeline.calibration.student.own_noise import OwnNoiseObjective
 from nsp_pipeline.calibration.student.settings import StudentSettings
 from nsp_pipeline.calibration.training.apply import denoised
-from nsp_pipeline.calibration.training.loop import KNOWING_SHARE, Objective, RunOptions, train
+from nsp_pipeline.calibration.training.loop import KNOWING_SHARE, Objective, RunOptions, Trained, train
 from nsp_pipeline.calibration.training.photos import Photo, PhotoSet
 from nsp_pipeline.calibration.training.shot_pairs import ShotPairs
 from nsp_pipeline.core.camera_noise import CameraNoise
@@ -78,6 +78,7 @@ def distill(
     around: Profile | None = None,
     run: RunOptions = RunOptions(),  # noqa: B008  frozen
     on_prepared: Callable[[int, int], None] = lambda done, total: None,
+    on_trained: Callable[[Trained], None] = lambda trained: None,
 ) -> Profile | None:
     """Train a student and write its profile to `target` (a folder, or a zip when it ends in `.nsp`).
 
@@ -85,6 +86,9 @@ def distill(
     errors; its networks for other noise, if it has any, stay. The profile says the measured `noise` of the photos. A
     base that a profile `around` it holds for other noise becomes that again. Returns None in all processes of a
     training but the first, which writes.
+
+    Args:
+        on_trained: called in the first process with what was trained, before it is known whether it is taken.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -101,6 +105,7 @@ def distill(
     trained = train(objective, settings, base=start, run=run)
     if not run.ranks.first:
         return None
+    on_trained(trained)
     fields = student_fields(sources, origin, noise)
     return publish(
         target,

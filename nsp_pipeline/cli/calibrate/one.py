@@ -1,7 +1,7 @@
 """One profile: read the photos, measure their noise, train, write."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from nsp_pipeline.cli.shared.training_run import Run
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
 
 if TYPE_CHECKING:
+    from nsp_pipeline.calibration.training.loop import Trained
     from nsp_pipeline.calibration.training.photos import PhotoSet
 
 NOISE_SAMPLES = 8
@@ -41,14 +42,24 @@ class Made:
     stopped: bool
 
 
-def calibrate_one(plan: Plan, files: Sequence[Path], out: Path, ranks: Ranks = ALONE) -> Made:
-    """Make one profile of some photos, with the other processes of `ranks`; raises what reading and training raise."""
+def calibrate_one(
+    plan: Plan,
+    files: Sequence[Path],
+    out: Path,
+    ranks: Ranks = ALONE,
+    on_trained: "Callable[[Trained], None]" = lambda trained: None,
+) -> Made:
+    """Make one profile of some photos, with the other processes of `ranks`; raises what reading and training raise.
+
+    Args:
+        on_trained: called with the student that was trained, before it is known whether the profile takes it.
+    """
     begun = time.monotonic()
     console = Console(stderr=True, quiet=not ranks.first)
     say_of_ranks(console, ranks)
     with stop_signals(console) as stop:
         with training_folder(out, resume=plan.resume, ranks=ranks, stopped=stop.asked) as folder:
-            this = Run(folder, ranks, stop, plan.since or begun, console)
+            this = Run(folder, ranks, stop, plan.since or begun, console, on_trained)
             photos = read_photos(plan, files, this)
             if plan.student:
                 plan, photos = _suited(plan, plan.student, photos, console)

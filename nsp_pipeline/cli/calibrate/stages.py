@@ -62,6 +62,7 @@ def calibrate_student(plan: Plan, photos: "PhotoSet", noise: NoiseField | None, 
             noise=noise,
             around=plan.student.around,
             run=this.options(plan.device, resume, plan.max_time, on_step),
+            on_trained=this.on_trained,
         )
 
 

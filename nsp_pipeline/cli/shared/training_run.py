@@ -11,7 +11,7 @@ from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.stop_signals import StopSignals
 
 if TYPE_CHECKING:
-    from nsp_pipeline.calibration.training.loop import Progress, RunOptions
+    from nsp_pipeline.calibration.training.loop import Progress, RunOptions, Trained
     from nsp_pipeline.calibration.training.ranks import Ranks
 
 
@@ -24,6 +24,8 @@ class Run:
     stop: StopSignals
     begun: float
     console: Console
+    on_trained: "Callable[[Trained], None]" = lambda trained: None
+    """Hears of the student that a calibration ends in, whatever the verdict on it will be."""
 
     def options(
         self, device: str, resume: bool, max_seconds: float | None, on_step: "Callable[[Progress], None]"

@@ -6,14 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from noisy_photos import save_archive
 from run_nsp import Finished
 from small_student import write_pair
 
 from nsp_pipeline.calibration.simulation import real_noise
 from nsp_pipeline.calibration.student import own_noise
+from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.cli.calibrate import stages
+from nsp_pipeline.cli.calibrate.command import usual_plan
+from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.core import noise_kind
+from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, load_profile
 
 Nsp = Callable[..., Finished]
@@ -132,6 +137,26 @@ def test_a_student_that_does_not_gain_leaves_the_weights_and_says_so_in_a_senten
     assert f"judged {said}" in " ".join(shown.split())
     assert "JPEGs have it; it stays as it was, like the others" in " ".join(shown.split())
     assert not (tmp_path / "mine.nsp.training" / "teacher.nsp").exists(), "no share, no teacher"
+
+
+def test_who_wants_to_know_hears_of_what_was_trained_though_the_profile_refuses_it(
+    archive: Path, pair: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "make_onnx", lambda network, mode, *_: mode.encode())
+    changes = ("learning-rate = 5e-3\nwith-teacher = true", "learning-rate = 0.9")
+    (tmp_path / "reckless.toml").write_text(RECIPE.replace(*changes))
+    asked = {"recipe": str(tmp_path / "reckless.toml"), "student": str(pair.path), "max_steps": 2, "device": "cpu"}
+    heard: list[Trained] = []
+    plan = usual_plan([archive], **asked)
+    made = calibrate_one(plan, find_photos([archive]).paths, tmp_path / "mine.nsp", on_trained=heard.append)
+    assert made.profile
+    assert made.profile.spec.scores.accepted is False
+    (trained,) = heard
+    assert trained.steps == 2
+    assert trained.judgement
+    assert trained.judgement.claim
+    held = safetensors.torch.load(made.profile.read(WEIGHTS_FILE))
+    assert any((held[name] != part).any() for name, part in trained.network.state_dict().items())
 
 
 def test_noise_that_nobody_has_smoothed_trains_the_second_network_and_leaves_the_first(
