@@ -14,6 +14,7 @@ from nsp_pipeline.calibration.simulation import real_noise
 from nsp_pipeline.calibration.student import own_noise
 from nsp_pipeline.cli.calibrate import stages
 from nsp_pipeline.core import noise_kind
+from nsp_pipeline.engines.measured.speeds import speed_key
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, load_profile
 
 Nsp = Callable[..., Finished]
@@ -132,6 +133,18 @@ def test_a_student_that_does_not_gain_leaves_the_weights_and_says_so_in_a_senten
     assert f"judged {said}" in " ".join(shown.split())
     assert "JPEGs have it; it stays as it was, like the others" in " ".join(shown.split())
     assert not (tmp_path / "mine.nsp.training" / "teacher.nsp").exists(), "no share, no teacher"
+
+
+def test_what_does_not_gain_runs_on_the_engines_that_were_built_and_measured_for_its_base(
+    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+) -> None:
+    reckless = ("learning-rate = 5e-3\nwith-teacher = true", "learning-rate = 0.9")
+    assert calibrate("--max-steps", "2", changes=reckless).code == 0
+    profile = load_profile(tmp_path / "mine.nsp")
+    assert not profile.spec.has_own_weights
+    assert profile.read("model.onnx") == pair.read("model.onnx")
+    assert speed_key(profile, "denoise", 1) == speed_key(pair, "denoise", 1)
+    assert profile.read("model-sr-direct.onnx"), "which its base lacks: it is made anew"
 
 
 def test_noise_that_nobody_has_smoothed_trains_the_second_network_and_leaves_the_first(
