@@ -1,7 +1,7 @@
 """One group of photos, from its lock to a profile among the user's, or to the record that there is none."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from nsp_pipeline.atomic_file import remove
 from nsp_pipeline.calibration.archive.verdict import time_in_words
 from nsp_pipeline.calibration.night.candidates import Candidate
+from nsp_pipeline.calibration.night.fitting import fitting_profile
 from nsp_pipeline.calibration.night.memory import (
     NoiseProfile,
     Outcome,
@@ -17,7 +18,6 @@ from nsp_pipeline.calibration.night.memory import (
     fingerprint,
     forget,
     held,
-    noise_profiles,
     place_of,
     recall,
     remember,
@@ -32,26 +32,9 @@ from nsp_pipeline.cli.night.task import GOES_ON, GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.training_folder import has_checkpoint
 from nsp_pipeline.errors import ExitCode, NspError, UsageError
-from nsp_pipeline.frames.frame import Camera
-from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
-from nsp_pipeline.profiles.choose import BUILTIN, choose_profile, find_profile, look_again
+from nsp_pipeline.profiles.bundle import Profile, load_profile
+from nsp_pipeline.profiles.choose import BUILTIN, find_profile, look_again
 from nsp_pipeline.profiles.noise import isos_in_words
-
-
-def fitting_profile(camera: Camera, for_noise: Collection[NoiseProfile] | None = None) -> str | None:
-    """The name of the user's profile that `auto` takes for a camera and ISO; None where none was made for them.
-
-    Nor where a night kept that profile for the camera's noise alone: better weights may come yet.
-
-    Args:
-        for_noise: those profiles, where somebody has asked for them already.
-    """
-    profile = choose_profile(camera, on_missing="skip").profile
-    if profile is None:
-        return None
-    name = profile.path.name.removesuffix(BUNDLE_SUFFIX)
-    known = noise_profiles() if for_noise is None else for_noise
-    return None if NoiseProfile.of(profile, name) in known else name
 
 
 def done_before(candidate: Candidate, seconds: float) -> GroupEnd | None:

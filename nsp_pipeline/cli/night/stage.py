@@ -14,13 +14,14 @@ from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.calibration.archive.groups import read_headers
 from nsp_pipeline.calibration.archive.shares import LEAST_SECONDS, share_of, with_time_enough, worth
 from nsp_pipeline.calibration.night.candidates import Candidate, LeftOut, counted, find_candidates
+from nsp_pipeline.calibration.night.fitting import fitting_profile
 from nsp_pipeline.calibration.night.ledger import Ledger
 from nsp_pipeline.calibration.night.memory import Outcome, calibration_folder, held, noise_profiles, place_of, settled
 from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.night.apart import Interrupts, calibrate_apart, heard
 from nsp_pipeline.cli.night.half_done import goes_on
-from nsp_pipeline.cli.night.one_group import done_before, fitting_profile
+from nsp_pipeline.cli.night.one_group import done_before
 from nsp_pipeline.cli.night.task import GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.errors import OutputError
