@@ -153,7 +153,7 @@ def _say_how_to_install(made: Sequence[Profile], console: Console) -> None:
 
 
 def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> tuple[Sequence[Group], bool]:
-    """Cameras, or groups whose noise is alike; and whether cameras have their profile already. Says what was left out."""
+    """Cameras, or groups whose noise is alike, and whether photos have a profile already; says what was left out."""
     aliases = read_aliases(aliases_file())
     headers, refused = read_headers(files, by=headers_by(plan))
     if unread := len(files) - len(headers) - len(refused):
