@@ -151,7 +151,9 @@ def settled(candidate: Candidate, seconds: float) -> str | None:
         return None
     if record.outcome is Outcome.FAILED and record.files == fingerprint(group.paths):
         return f"it failed with these photos before: {record.reason}"
-    if record.outcome not in (Outcome.NO_GAIN, Outcome.NOISE) or _waits_to_be_kept(place_of(candidate.key)):
+    if record.outcome not in (Outcome.NO_GAIN, Outcome.NOISE):
+        return None
+    if record.outcome is Outcome.NOISE and _waits_to_be_kept(place_of(candidate.key)):
         return None
     more = len(group.paths) >= AGAIN * record.photos or seconds >= AGAIN * record.seconds
     if more or group.iso[0] < record.iso[0] / AGAIN or group.iso[1] > record.iso[1] * AGAIN:

@@ -229,6 +229,18 @@ class PowerCutError(BaseException):
     """Ends everything at once."""
 
 
+def test_a_power_cut_before_what_gained_nothing_is_removed_costs_no_other_training(
+    user_profiles: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(one_group, "remove", Mock(side_effect=PowerCutError))
+        with pytest.raises(PowerCutError):
+            calibrate_group(task_of(archive, write_at_once), write_at_once)
+    found, ends = work(archive, write_at_once)
+    assert ends == []
+    assert "so the built-in profile stays" in found.left_out[0].reason
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["the first time", "in the place of an older one"])
 @pytest.mark.parametrize("moment", ["make_room", "remember", "keep", "link", "unlink", "remembered", "rename"])
 def test_a_power_cut_at_any_moment_of_keeping_loses_nothing_and_leaves_nothing_twice(
