@@ -99,12 +99,15 @@ def publish(
     if start and not (verdict and verdict.accepted):
         network, choice = start, choose(start)
     name = target.name.removesuffix(".nsp")
-    weights = safetensors.torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
+    backbone = BackboneSpec.of(settings.backbone, settings.backbone_sizes, network)
+    # What stays as it was is so to the byte: engines that were built or measured for the base serve it too.
+    as_it_was = base.content if base and network is start and _runs_alike(base, backbone, choice.inference) else {}
+    weights = as_it_was.get(WEIGHTS_FILE) or _saved(network)
     everything = {
         "name": name,
         **fields,
         "inference": choice.inference.model_dump(),
-        "backbone": BackboneSpec.of(settings.backbone, settings.backbone_sizes, network).model_dump(),
+        "backbone": backbone.model_dump(),
         "training": {
             "settings": settings.model_dump(mode="json"),
             "steps": trained.best_step,
@@ -120,7 +123,10 @@ def publish(
     metadata = {"profile": name, "sha256": hashlib.sha256(weights).hexdigest()}
     # What sees every pixel has no PD: its `sr` is its `sr-direct` (see Profile.graph_file).
     modes = {mode: file for mode, file in MODEL_FILES.items() if network.blind or mode != "sr"}
-    files = {file: make_onnx(network, mode, choice.inference, metadata) for mode, file in modes.items()}
+    files = {
+        file: as_it_was.get(file) or make_onnx(network, mode, choice.inference, metadata)
+        for mode, file in modes.items()
+    }
     files[WEIGHTS_FILE] = weights
     known = {NOISE_FILE: noise_file(camera_noise)} if camera_noise else {}
     if around and base:
@@ -196,6 +202,18 @@ def require_judges(
             f"could say whether the new weights beat the old. Give {fewest}, or two shots of one scene (--pair A B), "
             f"or {otherwise}"
         )
+
+
+def _runs_alike(base: Profile, backbone: BackboneSpec, inference: InferenceSpec) -> bool:
+    """Whether a network is its base's, no wider, and is run like that."""
+    ours = backbone.model_dump(mode="json"), inference
+    return ours == (base.spec.backbone.model_dump(mode="json"), base.spec.inference)
+
+
+def _saved(network: Backbone) -> bytes:
+    """The weights, as a bundle keeps them."""
+    content: bytes = safetensors.torch.save({key: part.contiguous() for key, part in network.state_dict().items()})
+    return content
 
 
 def _round(network: Backbone) -> None:

@@ -227,7 +227,8 @@ def command(
 
     With --calibrate, cameras that have three photos or more and no profile get one first, by how many photos they have
     and how noisy they are. It is kept in your profile folder if it is better than the built-in profile on photos held
-    out; what gained nothing is remembered. A run that was killed goes on where it was, calibrations too.
+    out; else the weights that ship stay, with what is known of the camera's noise, and no night tries again until more
+    could come of it. A run that was killed goes on where it was, calibrations too.
 
     Hidden files and folders (.name) and those of systems and network disks (@eaDir, #recycle, $RECYCLE.BIN, __MACOSX,
     ._name) are skipped, unless they are INPUT themselves. Links are followed, and no photo is made twice.

@@ -18,6 +18,7 @@ from nsp_pipeline.cli.shared.training import (
     checked_settings,
     chosen_photos,
     inherited_licence,
+    preparing,
     progress,
     say_of_ranks,
     show_outcome,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from nsp_pipeline.calibration.student.distill import Sources
     from nsp_pipeline.calibration.student.settings import StudentSettings
     from nsp_pipeline.calibration.training.photos import PhotoSet
-
-PREPARED_EVERY = 50
 
 
 @click.command(
@@ -146,13 +145,8 @@ def _train(sources: "Sources", out: Path, options: Mapping[str, Any], this: Run)
             base=start,
             shot_pairs=options["shot_pairs"],
             run=this.options(options["device"], options["resume"], options["max_time"], on_step),
-            on_prepared=lambda done, total: _say_prepared(this.console, done, total),
+            on_prepared=preparing(this.console),
         )
-
-
-def _say_prepared(console: Console, done: int, total: int) -> None:
-    if done % PREPARED_EVERY == 0 or done == total:
-        say(console, f"prepared {done}/{total}")
 
 
 def _photo_set(console: Console, files: list[Path], settings: "StudentSettings", cache: Path) -> "PhotoSet | None":

@@ -178,6 +178,8 @@ def _builtin() -> Profile:
 def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") -> Choice:
     """Choose for a photo: same camera and its ISO range, else same camera and nearest ISO, else as `on_missing` says.
 
+    Of several in either place, one whose weights gained comes before one that has its base's.
+
     Cameras go by the names that `nsp scan` has for them, so spellings and the user's own names are one. Profiles are
     compared by what they say about themselves; only the one that is taken is loaded and checked, and where it turns out
     damaged, or has no graph for `mode`, the next best is taken and `why` names it.
@@ -197,6 +199,7 @@ def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") ->
     shot = f"{called or 'unknown camera'}, ISO {camera.iso or 'unknown'}"
     left_out: list[str] = []
     if iso:
+        same.sort(key=lambda pair: not pair[1].has_own_weights)
         covering = [entry for entry, spec in same if (spec.iso_min or 0) <= iso <= (spec.iso_max or 1 << 30)]
         if profile := _first_whole(covering, mode, left_out):
             return Choice(profile, f"made for {shot}" + _noted(left_out))
@@ -206,7 +209,7 @@ def choose_profile(camera: Camera, *, on_missing: str, mode: str = "denoise") ->
         advice = "calibrate one, or choose another --on-missing-profile"
         raise UsageError(f"no profile for {shot}{_noted(left_out)}; {advice}")
     if on_missing == "nearest" and iso:
-        by_distance = sorted(same, key=lambda pair: _iso_distance(pair[1], iso))
+        by_distance = sorted(same, key=lambda pair: (not pair[1].has_own_weights, _iso_distance(pair[1], iso)))
         others = [entry for entry, _ in by_distance if entry not in covering]
         if profile := _first_whole(others, mode, left_out):
             return Choice(profile, f"nearest ISO of the same camera for {shot}" + _noted(left_out))

@@ -225,6 +225,20 @@ class ProfileSpec(_Strict):
     files: dict[str, Sha256]
     """SHA-256 of every other file of the bundle."""
 
+    @property
+    def network(self) -> str:
+        """Name of the profile whose weights it has: its own, or its base's where a training made none that are better.
+
+        In the latter case it is better than its base by nothing but what it knows of its camera's noise.
+        """
+        base = self.scores.base
+        return base if base and self.scores.accepted is False else self.name
+
+    @property
+    def has_own_weights(self) -> bool:
+        """Whether its weights are no other profile's."""
+        return self.network == self.name
+
     def inference_with(self, pd: str) -> InferenceSpec:
         """Return how to run the network as one of PD_WORDS asks: without PD, with it, or half and half.
 

@@ -12,13 +12,15 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import Self
 
 from nsp_pipeline import __version__
 from nsp_pipeline.atomic_file import remove, write_atomically
 from nsp_pipeline.calibration.archive.verdict import time_in_words
 from nsp_pipeline.calibration.night.candidates import Candidate
-from nsp_pipeline.errors import OutputError
+from nsp_pipeline.errors import OutputError, ProfileError
 from nsp_pipeline.file_lock import try_lock
+from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
 from nsp_pipeline.profiles.choose import user_folder
 
 FOLDER = ".calibration"
@@ -33,6 +35,8 @@ class Outcome(StrEnum):
 
     KEPT = "kept"
     """It beat the built-in profile, and its own lies among the user's."""
+    NOISE = "noise known"
+    """No weights gained; a profile with those that ship and the camera's noise lies among the user's."""
     NO_GAIN = "gained nothing"
     FAILED = "failed"
     CUT_OFF = "cut off"
@@ -43,8 +47,28 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class NoiseProfile:
+    """A profile that a night kept for what it knows of the camera's noise: by name and hash, as names may be reused."""
+
+    name: str
+    sha256: str
+
+    @classmethod
+    def of(cls, profile: Profile, name: str) -> Self:
+        """A profile under the name that it has among the user's."""
+        return cls(name, profile.sha256)
+
+    def is_there(self) -> bool:
+        """Whether it still lies there whole: the user may have deleted it, or put another one in its place."""
+        try:
+            return load_profile(user_folder() / f"{self.name}{BUNDLE_SUFFIX}").sha256 == self.sha256
+        except ProfileError:
+            return False
+
+
+@dataclass(frozen=True)
 class Record:
-    """What came of a group's calibration: cut off (or under way), gained nothing, failed. A kept profile needs none."""
+    """What came of a group's calibration, unless weights gained: their profile needs no record."""
 
     outcome: Outcome
     reason: str
@@ -55,6 +79,13 @@ class Record:
     files: str
     """Which photos they were (see fingerprint)."""
     version: str = __version__
+    noise: NoiseProfile | None = None
+    """The profile that was kept for the camera's noise, by this calibration or one before it."""
+
+    @property
+    def serving(self) -> str | None:
+        """Name of the profile that knows the camera's noise, if there is one still."""
+        return self.noise.name if self.noise and self.noise.is_there() else None
 
 
 def calibration_folder() -> Path:
@@ -72,7 +103,8 @@ def recall(place: Path) -> Record | None:
     try:
         fields = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))
         low, high = fields.pop("iso")
-        return Record(**{**fields, "outcome": Outcome(fields["outcome"]), "iso": (int(low), int(high))})
+        noise = NoiseProfile(**noise) if (noise := fields.pop("noise", None)) else None
+        return Record(**{**fields, "outcome": Outcome(fields["outcome"]), "iso": (int(low), int(high)), "noise": noise})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -85,6 +117,12 @@ def remember(place: Path, record: Record) -> None:
 def forget(place: Path) -> None:
     """Remove the record of a group."""
     remove(place / RECORD_FILE)
+
+
+def noise_profiles() -> frozenset[NoiseProfile]:
+    """All that nights have kept for the noise of cameras: they settle nothing about weights."""
+    records = (recall(place) for place in calibration_folder().glob("*"))
+    return frozenset(record.noise for record in records if record and record.noise)
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
@@ -103,7 +141,8 @@ def settled(candidate: Candidate, seconds: float) -> str | None:
     """Say why a group is not calibrated again, by what is remembered of it; None where it may be.
 
     What failed fails again with the same photos. What gained nothing may gain with more photos or more time, at another
-    ISO, or by another version.
+    ISO, or by another version. A profile that was kept for the camera's noise makes no difference, and where the user
+    has deleted it, it comes again with the next try, and not before.
     """
     record = recall(place_of(candidate.key))
     group = candidate.group
@@ -112,15 +151,25 @@ def settled(candidate: Candidate, seconds: float) -> str | None:
         return None
     if record.outcome is Outcome.FAILED and record.files == fingerprint(group.paths):
         return f"it failed with these photos before: {record.reason}"
-    if record.outcome is not Outcome.NO_GAIN:
+    if record.outcome not in (Outcome.NO_GAIN, Outcome.NOISE):
+        return None
+    if record.outcome is Outcome.NOISE and _waits_to_be_kept(place_of(candidate.key)):
         return None
     more = len(group.paths) >= AGAIN * record.photos or seconds >= AGAIN * record.seconds
     if more or group.iso[0] < record.iso[0] / AGAIN or group.iso[1] > record.iso[1] * AGAIN:
         return None
+    serving = record.serving
+    known = f"profile {serving} stays, the weights that ship and the camera's noise"
+    stays = known if serving else "the built-in profile stays"
     return (
-        f"it gained nothing before, so the built-in profile stays ({record.reason}); it is tried again with "
-        f"{AGAIN * record.photos} photos, or {time_in_words(AGAIN * record.seconds)} for them"
+        f"it gained nothing before, so {stays} ({record.reason}); it is tried again with {AGAIN * record.photos} "
+        f"photos, or {time_in_words(AGAIN * record.seconds)} for them"
     )
+
+
+def _waits_to_be_kept(place: Path) -> bool:
+    """Whether a finished profile lies there still, as a run was killed just when it would have kept it."""
+    return any(place.glob(f"*{BUNDLE_SUFFIX}"))
 
 
 @contextmanager

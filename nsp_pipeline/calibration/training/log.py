@@ -22,7 +22,10 @@ BOARD = "tensorboard"
 COLUMNS = (
     *("step", "seconds", "processor_hours", "megapixels", "learning_rate", "loss"),
     *("held_out_mse", "held_out_l1", "drift", "leak", "edges", "white_5", "white_10", "white_25"),
+    *("gain", "gain_error", "accepted"),
 )
+"""The last are of a student that a camera's photos train: what photos are said to gain, in dB, and whether (1 or 0) a
+profile would take these weights; the very last of all that train from another profile."""
 GAP = 4
 WHAT = "the log"
 
@@ -45,16 +48,21 @@ class TrainingLog:
             with _writing(self._board.path):
                 self._board.record(row)
 
-    def picture(self, step: int, rows: Sequence[Sequence[NDArray[np.float32]]]) -> None:
-        """Save crops side by side: one row each, (H, W, 3) in 0..1, all of one size; raises OutputError."""
+    def picture(self, step: int, rows: Sequence[Sequence[NDArray[np.float32]]]) -> Path:
+        """Save crops side by side: one row each, (H, W, 3) in 0..1, all of one size; returns the file.
+
+        Raises OutputError.
+        """
         height, width = rows[0][0].shape[:2]
         sheet = Image.new("RGB", (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP), color="white")
         for down, row in enumerate(rows):
             for across, crop in enumerate(row):
                 place = (across * (width + GAP), down * (height + GAP))
                 sheet.paste(Image.fromarray(from_unit(crop, np.dtype(np.uint8))), place)
-        with appearing(self._folder / PICTURES.replace("*", f"{step:06}"), WHAT) as path:
+        target = self._folder / PICTURES.replace("*", f"{step:06}")
+        with appearing(target, WHAT) as path:
             sheet.save(path, "PNG")
+        return target
 
 
 def _start(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -99,6 +99,8 @@ class RunOptions:
     on_step: Callable[[Progress], None] = lambda progress: None
     on_trouble: Callable[[str], None] = lambda message: None
     """Called with a message when a checkpoint could not be written; training goes on."""
+    on_picture: Callable[[Path], None] = lambda path: None
+    """Called with the first picture of held-out crops that is written; the next ones lie beside it."""
     since: float | None = None
     """When `max_seconds` began (`time.monotonic`); None: when the training does, or did before it was resumed."""
 
@@ -160,6 +162,7 @@ def train(
             raise UsageError("there is no folder to resume a training from")
         training.restore(load_checkpoint(run.folder / CHECKPOINT_FILE))
     log = TrainingLog(run.folder, after_step=training.step) if run.folder and run.ranks.first else None
+    pictured = False
     at_start, earlier_seconds = training.step, training.seconds
     limit = _time_limit(run, begun)
     if limit is not None and base is not None and not training.step:
@@ -185,7 +188,9 @@ def train(
         if log and run.folder and (judged or training.step % LOG_EVERY == 0):
             # The checkpoint last: a resumed training takes away what was logged after it, and lacks nothing before.
             try:
-                _note(log, training, judged)
+                if (picture := _note(log, training, judged)) and not pictured:
+                    pictured = True
+                    run.on_picture(picture)
             except OutputError as error:
                 run.on_trouble(f"{error}; training goes on")
             try:
@@ -206,11 +211,11 @@ def _time_limit(run: RunOptions, begun: float) -> float | None:
     return max(0.0, run.max_seconds - (begun - run.since))
 
 
-def _note(log: TrainingLog, training: "_Training", judged: bool) -> None:
-    """Log the losses at this step, and after an evaluation pictures of held-out crops."""
+def _note(log: TrainingLog, training: "_Training", judged: bool) -> Path | None:
+    """Log the losses at this step, and after an evaluation pictures of held-out crops, whose file is returned."""
     log.record(training.row(judged))
-    if judged and (previews := training.previews()):
-        log.picture(training.step, previews)
+    previews = training.previews() if judged else []
+    return log.picture(training.step, previews) if previews else None
 
 
 class _Training:
@@ -304,7 +309,14 @@ class _Training:
     @property
     def gain(self) -> Verdict | None:
         """How the network compares with the base, where that is judged in dB."""
-        if self._judgement is None or self._base_judgement is None or not self._judgement.relative:
+        if self._judgement is None or not self._judgement.relative:
+            return None
+        return self._verdict
+
+    @property
+    def _verdict(self) -> Verdict | None:
+        """The same, however it is judged."""
+        if self._judgement is None or self._base_judgement is None:
             return None
         return compare(self._judgement, self._base_judgement)
 
@@ -318,6 +330,8 @@ class _Training:
             found = self._judgement
             row |= {"held_out_mse": found.mean, "held_out_l1": found.l1, "drift": found.drift}
             row |= {"leak": found.leak, "edges": found.edges, **found.psnr}
+            row |= {"gain": found.claim.gain, "gain_error": found.claim.error} if found.claim else {}
+            row |= {"accepted": float(verdict.accepted)} if (verdict := self._verdict) else {}
         return row
 
     def previews(self) -> list[list[NDArray[np.float32]]]:

@@ -121,8 +121,8 @@ def command(
     is nsp calibrate SIDD_Medium_Srgb --recipe paper-sidd-dbsn --out sidd.nsp
 
     For a folder with many cameras, --split camera makes a profile for each, those with many and noisy photos first. It
-    leaves out photos that were edited, and cameras with fewer than three photos. nsp denoise --calibrate does so before
-    it denoises, and keeps what helps.
+    leaves out photos that were edited or that a profile of yours fits, and cameras with fewer than three photos, and
+    ends with the commands that install what helps. nsp denoise --calibrate does all this before it denoises.
 
     Ctrl-C (or kill, or a closed terminal) ends training and writes the profile so far, with exit code 130; a second
     Ctrl-C gives up. On several GPUs: torchrun --nproc-per-node N -m nsp_pipeline calibrate PHOTOS --out PROFILE

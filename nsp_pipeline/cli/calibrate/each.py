@@ -1,18 +1,23 @@
 """`nsp calibrate --split`: a profile for each camera, or each group, of an archive."""
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from nsp_pipeline.batch.listeners.words import duration
-from nsp_pipeline.calibration.archive.groups import Group, by_camera, group_known, merge_alike, read_headers
+from nsp_pipeline.calibration.archive.groups import Group, by_camera, group_known, is_edited, merge_alike, read_headers
 from nsp_pipeline.calibration.archive.one_name import of_several_makers
 from nsp_pipeline.calibration.archive.shares import LEAST_SECONDS, share_of, with_time_enough, worth
 from nsp_pipeline.calibration.archive.survey import measure_groups
+from nsp_pipeline.calibration.night.candidates import Header, counted
+from nsp_pipeline.calibration.night.fitting import fitting_profile
+from nsp_pipeline.calibration.night.memory import noise_profiles
 from nsp_pipeline.cli.calibrate.on_cluster import Where, train_on_cluster
 from nsp_pipeline.cli.calibrate.one import NOISE_SAMPLES, calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
@@ -22,7 +27,7 @@ from nsp_pipeline.cli.shared.standard_output import print_json
 from nsp_pipeline.cli.shared.training import show_outcome
 from nsp_pipeline.cli.shared.training_folder import folder_of, has_checkpoint
 from nsp_pipeline.errors import ExitCode, NspError, ProfileError, UsageError
-from nsp_pipeline.frames.metadata.camera_names import aliases_file, read_aliases
+from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
 from nsp_pipeline.profiles.bundle import Profile, load_profile, read_spec
 
 FEWEST_PHOTOS = 3
@@ -40,13 +45,15 @@ def calibrate_each(
     training was interrupted, or a profile could not be made, and UsageError where none could be begun.
     """
     console = Console(stderr=True)
-    targets, there = _targets(_groups(plan, files, split, console), folder, console)
-    if not (targets or there):
+    groups, covered = _groups(plan, files, split, console)
+    targets, there = _targets(groups, folder, console)
+    if not (targets or there or covered):
         raise UsageError("no profile can be made of these photos; why, is said above")
     if where:
         made, failed, stopped = _on_cluster(where, plan, targets, console)
     else:
         made, failed, stopped = _here(plan, targets, there if plan.resume else [], console)
+    _say_how_to_install(made, console)
     if as_json:
         print_json([profile.spec.model_dump(mode="json") for profile in made])
     if stopped:
@@ -136,8 +143,17 @@ def _on_cluster(
     return made, failed, False
 
 
-def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> Sequence[Group]:
-    """Cameras, or groups whose noise is alike; says what was left out."""
+def _say_how_to_install(made: Sequence[Profile], console: Console) -> None:
+    """Say how those that photos gain by become what their cameras' photos are made with."""
+    worth_it = [profile for profile in made if profile.spec.has_own_weights or profile.camera_noise]
+    if worth_it:
+        say(console, "for nsp denoise to take them by itself:")
+    for profile in worth_it:
+        say(console, f"  {shlex.join(['nsp', 'profiles', 'install', str(profile.path)])}")
+
+
+def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> tuple[Sequence[Group], bool]:
+    """Cameras, or groups whose noise is alike, and whether photos have a profile already; says what was left out."""
     aliases = read_aliases(aliases_file())
     headers, refused = read_headers(files, by=headers_by(plan))
     if unread := len(files) - len(headers) - len(refused):
@@ -146,7 +162,9 @@ def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> 
             f"left out: {unread} of {len(files)} photos, as --max-time is too short to look at all",
             style="yellow",
         )
-    groups = group_known(headers, aliases)
+    wanting = _without_profile(headers, aliases, console) if split == "camera" else headers
+    covered = len(wanting) < len(headers)
+    groups = group_known(wanting, aliases)
     for name, reason in of_several_makers((facts.camera for _, facts in headers), aliases).items():
         say(console, f"left out: {name}: {reason}", style="yellow")
         groups = [group for group in groups if group.camera != name]
@@ -161,7 +179,26 @@ def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> 
         refused += unmeasured
     for error in refused:
         say(console, f"left out: {error}", style="yellow")
-    return groups
+    return groups, covered
+
+
+def _without_profile(headers: Sequence[Header], aliases: Mapping[str, str], console: Console) -> Sequence[Header]:
+    """The photos that no profile of the user's was made for, by camera and ISO, and edited ones; says of the others."""
+    fitting = partial(fitting_profile, for_noise=noise_profiles())
+    wanting: list[Header] = []
+    covered: Counter[tuple[str | None, str]] = Counter()
+    for path, facts in headers:
+        if not is_edited(facts) and (profile := fitting(facts.camera)):
+            covered[camera_name(facts.camera, aliases), profile] += 1
+        else:
+            wanting.append((path, facts))
+    for (camera, profile), photos in covered.items():
+        say(
+            console,
+            f"left out: {camera}, {counted(photos)}: your profile {profile} fits them (to make another one all the "
+            "same: --camera, without --split)",
+        )
+    return wanting
 
 
 def _targets(groups: Sequence[Group], folder: Path, console: Console) -> tuple[list[tuple[Group, Path]], list[Path]]:

@@ -8,7 +8,7 @@ from nsp_pipeline.atomic_file import remove
 from nsp_pipeline.cli.calibrate.plan import Plan, suited
 from nsp_pipeline.cli.shared.exporting import make_onnx
 from nsp_pipeline.cli.shared.say import say
-from nsp_pipeline.cli.shared.training import inherited_licence, progress
+from nsp_pipeline.cli.shared.training import inherited_licence, preparing, progress
 from nsp_pipeline.cli.shared.training_folder import (
     TEACHER_FILE,
     TEACHER_FOLDER,
@@ -61,6 +61,7 @@ def calibrate_student(plan: Plan, photos: "PhotoSet", noise: NoiseField | None, 
             shot_pairs=plan.shot_pairs,
             noise=noise,
             around=plan.student.around,
+            on_prepared=preparing(this.console),
             run=this.options(plan.device, resume, plan.max_time, on_step),
             on_trained=this.on_trained,
         )

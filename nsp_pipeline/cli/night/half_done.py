@@ -39,8 +39,11 @@ def goes_on(candidate: Candidate) -> bool:
 
 
 def is_of(record: Record, candidate: Candidate) -> bool:
-    """Whether a record is of a calibration of these photos, by this version, that was cut off or is under way."""
-    if (record.outcome, record.version) != (Outcome.CUT_OFF, __version__):
+    """Whether a record is of a calibration of these photos, by this version, that may have been cut off.
+
+    What knows the camera's noise is remembered before it is kept, so that it may have been cut off in between.
+    """
+    if record.outcome not in (Outcome.CUT_OFF, Outcome.NOISE) or record.version != __version__:
         return False
     return record.files == fingerprint(candidate.group.paths)
 

@@ -1,24 +1,31 @@
 """A profile that a night has made goes among the user's, under a name that is free."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from nsp_pipeline.atomic_file import remove
+from nsp_pipeline.calibration.night.memory import NoiseProfile
 from nsp_pipeline.cli.shared.training_folder import folder_of
 from nsp_pipeline.errors import OutputError
 from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX
 from nsp_pipeline.profiles.choose import user_folder
+from nsp_pipeline.profiles.install import remove_profile
 
 
-def keep(made: Path) -> str:
+def keep(made: Path, before: Callable[[str], None] = lambda name: None) -> str:
     """Move a profile among the user's, under a name that is free, whole or not at all; returns the name.
 
     The log and pictures of its training come along, as they lie beside any profile that `nsp calibrate` makes.
+
+    Args:
+        before: called with each name that it may have next, before it has it.
     """
     for number in count(1):
         final = user_folder() / (f"{made.stem}-{number}{BUNDLE_SUFFIX}" if number > 1 else made.name)
+        before(_name(final))
         try:
             if not os.path.lexists(folder_of(final)) and _moved(made, final):
                 break
@@ -26,6 +33,19 @@ def keep(made: Path) -> str:
             raise OutputError(f"{final}: the profile cannot be kept there: {error.strerror or error}") from error
     with suppress(OSError):
         folder_of(made).rename(folder_of(final))
+    return _name(final)
+
+
+def make_room(old: NoiseProfile | None) -> None:
+    """Remove a profile that a night kept for the camera's noise, as a later one takes its place; no other is touched.
+
+    Raises OutputError where it cannot be removed.
+    """
+    if old and old.is_there():
+        remove_profile(old.name)
+
+
+def _name(final: Path) -> str:
     return final.name.removesuffix(BUNDLE_SUFFIX)
 
 

@@ -10,7 +10,9 @@ from rich.console import Console
 from nsp_pipeline.atomic_file import remove
 from nsp_pipeline.calibration.archive.verdict import time_in_words
 from nsp_pipeline.calibration.night.candidates import Candidate
+from nsp_pipeline.calibration.night.fitting import fitting_profile
 from nsp_pipeline.calibration.night.memory import (
+    NoiseProfile,
     Outcome,
     Record,
     fingerprint,
@@ -25,20 +27,14 @@ from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.night.device import training_device
 from nsp_pipeline.cli.night.half_done import clear, is_of, target_of
-from nsp_pipeline.cli.night.keep import keep
+from nsp_pipeline.cli.night.keep import keep, make_room
 from nsp_pipeline.cli.night.task import GOES_ON, GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.training_folder import has_checkpoint
 from nsp_pipeline.errors import ExitCode, NspError, UsageError
-from nsp_pipeline.frames.frame import Camera
-from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile
-from nsp_pipeline.profiles.choose import BUILTIN, choose_profile, find_profile, look_again
-
-
-def fitting_profile(camera: Camera) -> str | None:
-    """The name of the user's profile that `auto` takes for a camera and ISO; None where none was made for them."""
-    profile = choose_profile(camera, on_missing="skip").profile
-    return profile.path.name.removesuffix(BUNDLE_SUFFIX) if profile else None
+from nsp_pipeline.profiles.bundle import Profile, load_profile
+from nsp_pipeline.profiles.choose import BUILTIN, find_profile, look_again
+from nsp_pipeline.profiles.noise import isos_in_words
 
 
 def done_before(candidate: Candidate, seconds: float) -> GroupEnd | None:
@@ -48,12 +44,14 @@ def done_before(candidate: Candidate, seconds: float) -> GroupEnd | None:
     if name := candidate.fits(fitting_profile):
         return GroupEnd(candidate.title, photos, Outcome.KEPT, f"another run made profile {name} meanwhile", name)
     if (reason := settled(candidate, seconds)) and (record := recall(place_of(candidate.key))):
-        return GroupEnd(candidate.title, photos, record.outcome, reason)
+        return GroupEnd(candidate.title, photos, record.outcome, reason, record.serving)
     return None
 
 
 def calibrate_group(task: GroupTask, train: Train) -> GroupEnd:
     """Calibrate a group, unless another run does or has done so, and keep the profile if it was accepted.
+
+    One that was not is kept for what it knows of the camera's noise, if it does.
 
     A training that was cut off goes on. Raises OutputError where nothing can be kept, MissingCapabilityError where the
     device is of no use, and what `train` raises.
@@ -75,8 +73,9 @@ def _calibrate(task: GroupTask, place: Path, train: Train) -> GroupEnd:
     group = task.candidate.group
     assert group.iso
     device = training_device(task.device, task.threads)
-    begun = Record(Outcome.CUT_OFF, "", len(group.paths), group.iso, task.seconds, fingerprint(group.paths))
     before = recall(place)
+    begun = Record(Outcome.CUT_OFF, "", len(group.paths), group.iso, task.seconds, fingerprint(group.paths))
+    begun = replace(begun, noise=before.noise if before else None)
     if before is None or not is_of(before, task.candidate):
         clear(place)
     remember(place, begun)
@@ -94,22 +93,41 @@ def _calibrate(task: GroupTask, place: Path, train: Train) -> GroupEnd:
         return _ended(task, Outcome.CUT_OFF, GOES_ON)
     scores = profile.spec.scores
     verdict = scores.verdict or "nothing was measured"
-    if not _beats_the_builtin(profile):
-        remember(place, replace(begun, outcome=Outcome.NO_GAIN, reason=verdict))
-        remove(target)
-        return _ended(task, Outcome.NO_GAIN, f"nothing was surely gained, so the built-in profile stays: {verdict}")
-    name = keep(target)
+    # Against the profile that its photos would be made with otherwise, and no weaker one.
+    judged = scores.base == find_profile(BUILTIN).name
+    if judged and scores.accepted:
+        return _kept(task, place, begun, profile, time_in_words(time.monotonic() - began))
+    if judged and profile.camera_noise:
+        return _kept_for_noise(task, place, replace(begun, reason=verdict), profile)
+    remember(place, replace(begun, outcome=Outcome.NO_GAIN, reason=verdict))
+    remove(target)
+    return _ended(task, Outcome.NO_GAIN, f"nothing was surely gained, so the built-in profile stays: {verdict}")
+
+
+def _kept(task: GroupTask, place: Path, begun: Record, profile: Profile, took: str) -> GroupEnd:
+    """Keep a profile whose weights gained: nothing is left to remember."""
+    make_room(begun.noise)
+    name = keep(profile.path)
     forget(place)
-    took = time_in_words(time.monotonic() - began)
-    kept = _ended(task, Outcome.KEPT, f"better than the built-in profile after {took}: {verdict}; kept as {name}")
-    claim = scores.claim
-    return replace(kept, profile=name, gain=claim.gain if claim else None, gain_error=claim.error if claim else None)
-
-
-def _beats_the_builtin(profile: Profile) -> bool:
-    """Whether it was accepted against the profile that its photos would be made with otherwise, and no weaker one."""
     scores = profile.spec.scores
-    return bool(scores.accepted) and scores.base == find_profile(BUILTIN).name
+    reason = f"better than the built-in profile after {took}: {scores.verdict}; kept as {name}"
+    claim = scores.claim
+    kept = replace(_ended(task, Outcome.KEPT, reason), profile=name)
+    return replace(kept, gain=claim.gain, gain_error=claim.error) if claim else kept
+
+
+def _kept_for_noise(task: GroupTask, place: Path, begun: Record, profile: Profile) -> GroupEnd:
+    """Keep a profile that has the weights that ship and knows the camera's noise, and remember that it is no more.
+
+    That comes first: one that nobody remembers would be taken for the user's own, and end all further tries.
+    """
+    make_room(begun.noise)
+    done = replace(begun, outcome=Outcome.NOISE)
+    name = keep(profile.path, lambda name: remember(place, replace(done, noise=NoiseProfile.of(profile, name))))
+    assert profile.camera_noise
+    known = f"how noisy the camera is at {isos_in_words(profile.camera_noise)} is known now"
+    reason = f"no weights surely gained, so those that ship stay ({begun.reason}); {known}; kept as {name}"
+    return replace(_ended(task, Outcome.NOISE, reason), profile=name)
 
 
 def _trained(task: GroupTask, target: Path, train: Train) -> Profile | None:

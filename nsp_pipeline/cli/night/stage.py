@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from nsp_pipeline.batch.listeners.words import duration
 from nsp_pipeline.calibration.archive.groups import read_headers
 from nsp_pipeline.calibration.archive.shares import LEAST_SECONDS, share_of, with_time_enough, worth
 from nsp_pipeline.calibration.night.candidates import Candidate, LeftOut, counted, find_candidates
+from nsp_pipeline.calibration.night.fitting import fitting_profile
 from nsp_pipeline.calibration.night.ledger import Ledger
-from nsp_pipeline.calibration.night.memory import Outcome, calibration_folder, held, place_of, settled
+from nsp_pipeline.calibration.night.memory import Outcome, calibration_folder, held, noise_profiles, place_of, settled
 from nsp_pipeline.cli.calibrate.one import calibrate_one
 from nsp_pipeline.cli.calibrate.plan import Plan
 from nsp_pipeline.cli.night.apart import Interrupts, calibrate_apart, heard
 from nsp_pipeline.cli.night.half_done import goes_on
-from nsp_pipeline.cli.night.one_group import done_before, fitting_profile
+from nsp_pipeline.cli.night.one_group import done_before
 from nsp_pipeline.cli.night.task import GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.errors import OutputError
@@ -91,7 +93,8 @@ def survey(paths: Sequence[Path], night: Night) -> Survey:
     """Look at the photos' headers, and settle which groups are to be calibrated; writes nothing."""
     look_again()
     headers, _ = read_headers(paths)
-    found, left_out = find_candidates(headers, read_aliases(aliases_file()), fitting_profile)
+    fitting = partial(fitting_profile, for_noise=noise_profiles())
+    found, left_out = find_candidates(headers, read_aliases(aliases_file()), fitting)
     spent = night.ledger.spent()
     open_, settled_ = _unsettled(found, night.seconds)
     left_out += settled_

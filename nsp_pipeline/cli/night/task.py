@@ -36,7 +36,7 @@ class GroupEnd:
     outcome: Outcome
     reason: str
     profile: str | None = None
-    """Name of the profile that was kept."""
+    """Name of the profile that was kept, be it for the camera's noise alone."""
     gain: float | None = None
     gain_error: float | None = None
     """What photos gain by it over the built-in profile, in dB, and how far that may be off; None where it was not kept,

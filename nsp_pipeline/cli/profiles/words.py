@@ -10,6 +10,7 @@ from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WHITE_FILE, Profile
 from nsp_pipeline.profiles.choose import DEFAULT, installed_profiles, shipped_profiles
 from nsp_pipeline.profiles.gains import gain_in_words, is_of_a_camera
 from nsp_pipeline.profiles.noise import isos_in_words
+from nsp_pipeline.profiles.noise_file import NOISE_FILE
 from nsp_pipeline.profiles.spec import ProfileSpec
 
 PURPOSES = {
@@ -47,7 +48,8 @@ def purpose_of(name: str, spec: ProfileSpec) -> str:
     if name in shipped_profiles():
         return PURPOSES.get(name, "photos of any camera")
     if spec.camera_model is not None:
-        return "photos of this camera"
+        alone = NOISE_FILE in spec.files and not spec.has_own_weights
+        return f"this camera's noise; weights of {spec.network}" if alone else "photos of this camera"
     return "photos of any camera" if spec.pairs is None else "photos like its own"
 
 

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SomeSettings = TypeVar("SomeSettings", bound="TrainingSettings")
 
 LOG_EVERY = 100
+PREPARED_EVERY = 10.0
+"""Seconds from one line to the next while that is made which is learnt from."""
 
 PATIENCE_NAME = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 """Environment variable of torchrun's: seconds from the signal that it hands on to the one that kills."""
@@ -146,6 +149,20 @@ def say_of_ranks(console: Console, ranks: Ranks) -> None:
             f"an interrupted training has {wait} s to write its profile, then torchrun kills it (and --resume goes on "
             f"with it); {PATIENCE_NAME}=600 in front of torchrun leaves it the time",
         )
+
+
+def preparing(console: Console) -> Callable[[int, int], None]:
+    """What takes how much of that is made which is learnt from, and says so now and then, and at the end."""
+    last, said = 0, time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last, said
+        late = time.monotonic() - said >= PREPARED_EVERY
+        if done > last and (late or done == total):
+            last, said = done, time.monotonic()
+            say(console, f"prepared {done}/{total}")
+
+    return tell
 
 
 @contextmanager

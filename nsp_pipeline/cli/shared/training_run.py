@@ -42,5 +42,6 @@ class Run:
             ranks=self.ranks,
             should_stop=self.stop.asked,
             on_step=on_step,
+            on_picture=lambda path: say(self.console, f"photos kept out of training, before and after: {path}"),
             on_trouble=lambda message: say(self.console, message, style="yellow"),
         )

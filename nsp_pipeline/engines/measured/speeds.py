@@ -52,6 +52,7 @@ class SpeedKey:
     threads: int
     mode: str
     profile: str
+    """Whose network it is (see ProfileSpec.network)."""
     graph: str
     """Hash of the network's file."""
 
@@ -71,7 +72,7 @@ def speed_key(profile: Profile, mode: str, threads: int | None) -> SpeedKey:
         features=cpu_features(),
         threads=threads or usable_cpus(),
         mode=mode,
-        profile=profile.name,
+        profile=profile.spec.network,
         graph=hashlib.sha256(profile.read(profile.graph_file(mode))).hexdigest(),
     )
 

@@ -100,7 +100,8 @@ class TensorRtEngine(OnLanes):
         if checked.noise_conditioned:
             content = without_default(content, NOISE_INPUT)
         self.sizes = default_range(checked.multiple, checked.tile)
-        self._key = _key(self._trt, gpu, checked, content, flavour=flavour, precision=precision, sizes=self.sizes)
+        named = replace(checked, profile=profile.spec.network)  # what a camera's profile has of its base is built once
+        self._key = _key(self._trt, gpu, named, content, flavour=flavour, precision=precision, sizes=self.sizes)
         self._cache = EngineCache(cache_folder(), on_build)
 
         def build() -> bytes:

@@ -13,11 +13,14 @@ from small_student import write_pair
 
 from nsp_pipeline.calibration.simulation import real_noise
 from nsp_pipeline.calibration.student import own_noise
+from nsp_pipeline.calibration.training.log import read_log
 from nsp_pipeline.calibration.training.loop import Trained
 from nsp_pipeline.cli.calibrate import stages
 from nsp_pipeline.cli.calibrate.command import usual_plan
 from nsp_pipeline.cli.calibrate.one import calibrate_one
+from nsp_pipeline.cli.shared import training
 from nsp_pipeline.core import noise_kind
+from nsp_pipeline.engines.measured.speeds import speed_key
 from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.profiles.bundle import UNSMOOTHED_FILE, WEIGHTS_FILE, Profile, load_profile
 
@@ -157,6 +160,36 @@ def test_who_wants_to_know_hears_of_what_was_trained_though_the_profile_refuses_
     assert trained.judgement.claim
     held = safetensors.torch.load(made.profile.read(WEIGHTS_FILE))
     assert any((held[name] != part).any() for name, part in trained.network.state_dict().items())
+
+
+def test_what_does_not_gain_runs_on_the_engines_that_were_built_and_measured_for_its_base(
+    calibrate: Callable[..., Finished], pair: Profile, tmp_path: Path
+) -> None:
+    reckless = ("learning-rate = 5e-3\nwith-teacher = true", "learning-rate = 0.9")
+    assert calibrate("--max-steps", "2", changes=reckless).code == 0
+    profile = load_profile(tmp_path / "mine.nsp")
+    assert not profile.spec.has_own_weights
+    assert profile.read("model.onnx") == pair.read("model.onnx")
+    assert speed_key(profile, "denoise", 1) == speed_key(pair, "denoise", 1)
+    assert profile.read("model-sr-direct.onnx"), "which its base lacks: it is made anew"
+
+
+def test_it_says_how_far_the_pieces_are_and_where_the_pictures_lie(
+    calibrate: Callable[..., Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "PREPARED_EVERY", 0.0)
+    made = calibrate("--max-steps", "2", changes=("with-teacher = true", ""))
+    assert made.code == 0, made.err
+    folder = tmp_path / "mine.nsp.training"
+    said = made.err.splitlines()
+    prepared, picture = (
+        said.index(line)
+        for line in ("prepared 1/6", f"photos kept out of training, before and after: {folder / 'held-out-000002.png'}")
+    )
+    assert said.index(next(line for line in said if "first, pieces of the photos" in line)) < prepared < picture
+    (row,) = [row for row in read_log(folder) if row["step"] == "2"]
+    assert float(row["gain_error"]) > 0
+    assert row["accepted"] == f"{load_profile(tmp_path / 'mine.nsp').spec.scores.accepted:d}"
 
 
 def test_noise_that_nobody_has_smoothed_trains_the_second_network_and_leaves_the_first(

@@ -12,6 +12,7 @@ from noisy_photos import save_archive
 from rich.console import Console
 
 from nsp_pipeline.calibration.night.candidates import Candidate
+from nsp_pipeline.calibration.night.fitting import fitting_profile
 from nsp_pipeline.calibration.night.memory import Outcome, held, place_of, recall
 from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
@@ -19,7 +20,7 @@ from nsp_pipeline.cli.night import device as night_device
 from nsp_pipeline.cli.night import stage
 from nsp_pipeline.cli.night.apart import Interrupts
 from nsp_pipeline.cli.night.half_done import target_of
-from nsp_pipeline.cli.night.one_group import calibrate_group, fitting_profile
+from nsp_pipeline.cli.night.one_group import calibrate_group
 from nsp_pipeline.cli.night.stage import Night, Survey, calibrate_groups, survey
 from nsp_pipeline.cli.night.task import GroupEnd, GroupTask, Train
 from nsp_pipeline.cli.shared.training_folder import folder_of
