@@ -3,10 +3,11 @@
     python benchmarks/quality_sets.py standard fast [--white DIR] [--noisy DIR --truth DIR] [--phones DIR] [--photos]
                                       [--look natural]
 
-Each set that is given is denoised through `nsp.Denoiser` with default options, or in another look; mean PSNR in dB and SSIM of 8 bits, and
-how many photos come out worse than they were. White: noise of σ 5, 10 and 25 of 255 on the top left 512×512 of clean
-pictures, rounded and clipped. Pairs: their middle 512×512 and whole. Phones: pairs in one folder. Without noise: the
-middle 1200×1200 of the truth, by how much it changes. With --photos, each photo on a line of its own.
+Each set that is given is denoised through `nsp.Denoiser` with default options, or in another look; mean PSNR in dB and
+SSIM of 8 bits, and how many photos come out worse than they were. White: noise of σ 5, 10 and 25 of 255 on the top left
+512×512 of clean pictures, rounded and clipped. Pairs: their middle 512×512 and whole. Phones: pairs in one folder.
+Without noise: the middle 1200×1200 of the truth, by how much it changes. With --photos, each photo on a line of its
+own.
 """
 
 import argparse

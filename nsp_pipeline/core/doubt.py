@@ -22,7 +22,7 @@ docs/quality.md)."""
 def doubt(estimate: NDArray[np.float32], noise: NoiseLevel) -> NDArray[np.float32]:
     """Return how much of a natural look each place of an estimate (C, H, W) is due: (1, H, W) in 0..1.
 
-    All of it where texture may be so much of what was removed that GRAIN_NATURAL of it is to stay; 0 where all is noise.
+    All of it where so much of what was removed may be texture that GRAIN_NATURAL of it is to stay.
 
     Args:
         noise: of the photo, as it was found.
