@@ -30,7 +30,7 @@ def doubt(estimate: NDArray[np.float32], noise: NoiseLevel) -> NDArray[np.float3
     brightness = (np.arange(FINE, dtype=np.float32) + np.float32(0.5)) / np.float32(FINE)
     share = np.interp(brightness, noise.brightness, _texture_share(noise) / GRAIN_NATURAL).astype(np.float32)
     places = (estimate.sum(0) * np.float32(FINE / len(estimate))).astype(np.intp)
-    return share.take(places, mode="clip")[None]
+    return np.asarray(share.take(places, mode="clip")[None], dtype=np.float32)
 
 
 def _texture_share(noise: NoiseLevel) -> NDArray[np.float64]:
@@ -38,4 +38,4 @@ def _texture_share(noise: NoiseLevel) -> NDArray[np.float64]:
     variance = noise.variance.mean(1, dtype=np.float64)
     unsure = np.full(len(variance), MEASURED_UNSURE) if noise.unsure is None else noise.unsure[:, 0]
     texture = WEAK_TEXTURE**2 + unsure**2 * variance
-    return np.minimum(texture / (texture + variance), GRAIN_NATURAL)
+    return np.asarray(np.minimum(texture / (texture + variance), GRAIN_NATURAL), dtype=np.float64)

@@ -38,7 +38,7 @@ def test_strong_noise_that_may_be_texture_keeps_grain() -> None:
 
 def test_what_is_due_goes_by_the_noise_of_each_brightness() -> None:
     noise = seen()
-    rising = np.linspace(2, 40, 8, dtype=np.float32)[:, None].repeat(3, 1) / 255
+    rising = (np.linspace(2, 40, 8)[:, None].repeat(3, 1) / 255).astype(np.float32)
     dark_and_bright = np.stack([np.linspace(0, 1, 64, dtype=np.float32)[None]] * 3)
     found = doubt(dark_and_bright, replace(noise, variance=rising**2))
     assert found.shape == (1, 1, 64)
