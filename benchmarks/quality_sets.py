@@ -1,21 +1,25 @@
 """How near profiles come to the truth: white noise, pairs (middles and whole photos), phones, and photos without noise.
 
     python benchmarks/quality_sets.py standard fast [--white DIR] [--noisy DIR --truth DIR] [--phones DIR] [--photos]
+                                      [--look natural]
 
-Each set that is given is denoised through `nsp.Denoiser` with default options; mean PSNR in dB and SSIM of 8 bits, and
-how many photos come out worse than they were. White: noise of σ 5, 10 and 25 of 255 on the top left 512×512 of clean
-pictures, rounded and clipped. Pairs: their middle 512×512 and whole. Phones: pairs in one folder. Without noise: the
-middle 1200×1200 of the truth, by how much it changes. With --photos, each photo on a line of its own.
+Each set that is given is denoised through `nsp.Denoiser` with default options, or in another look; mean PSNR in dB and
+SSIM of 8 bits, and how many photos come out worse than they were. White: noise of σ 5, 10 and 25 of 255 on the top left
+512×512 of clean pictures, rounded and clipped. Pairs: their middle 512×512 and whole. Phones: pairs in one folder.
+Without noise: the middle 1200×1200 of the truth, by how much it changes. With --photos, each photo on a line of its
+own.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 import nsp_pipeline as nsp
+from nsp_pipeline.core.blend import LOOKS, SMOOTH
 from nsp_pipeline.evaluation.datasets.pairs import find_pairs
 from nsp_pipeline.evaluation.metrics import psnr, ssim, to_eight_bit
 from nsp_pipeline.frames.find import find_photos
@@ -25,6 +29,7 @@ SIDE, NOISELESS_SIDE = 512, 1200
 SIGMAS = 5, 10, 25
 
 Picture = NDArray[np.uint8]
+Denoise = Callable[[Picture], NDArray[np.generic]]
 Trial = tuple[str, Picture, Picture]
 """Name, noisy picture, and truth."""
 
@@ -37,26 +42,27 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--engine", default="onnx")
     parser.add_argument("--photos", action="store_true")
+    parser.add_argument("--look", choices=LOOKS, default=SMOOTH)
     asked = parser.parse_args()
     for profile in asked.profiles:
-        denoiser = nsp.Denoiser(profile, engine=asked.engine)
+        denoise = partial(nsp.Denoiser(profile, engine=asked.engine).denoise, look=asked.look)
         if asked.white:
             for sigma in SIGMAS:
-                near(f"{profile}: white σ {sigma}", denoiser, white(asked.white, sigma), asked.photos)
+                near(f"{profile}: white σ {sigma}", denoise, white(asked.white, sigma), asked.photos)
         if asked.noisy and asked.truth:
-            near(f"{profile}: middles", denoiser, pairs(asked.noisy, asked.truth, SIDE), asked.photos)
-            near(f"{profile}: whole", denoiser, pairs(asked.noisy, asked.truth), asked.photos)
+            near(f"{profile}: middles", denoise, pairs(asked.noisy, asked.truth, SIDE), asked.photos)
+            near(f"{profile}: whole", denoise, pairs(asked.noisy, asked.truth), asked.photos)
         if asked.phones:
-            near(f"{profile}: phones", denoiser, pairs(asked.phones, asked.phones), asked.photos)
+            near(f"{profile}: phones", denoise, pairs(asked.phones, asked.phones), asked.photos)
         if asked.truth:
-            unchanged(profile, denoiser, asked.truth)
+            unchanged(profile, denoise, asked.truth)
 
 
-def near(name: str, denoiser: nsp.Denoiser, trials: Iterable[Trial], each: bool) -> None:
+def near(name: str, denoise: Denoise, trials: Iterable[Trial], each: bool) -> None:
     """How near denoised pictures are to the truth."""
     rows = []
     for photo, noisy, clean in trials:
-        made = to_eight_bit(denoiser.denoise(noisy))
+        made = to_eight_bit(denoise(noisy))
         rows.append((psnr(noisy, clean), psnr(made, clean), ssim(made, clean)))
         if each:
             print(f"  {photo}: {rows[-1][0]:.2f} -> {rows[-1][1]:.2f} / {rows[-1][2]:.4f}", flush=True)
@@ -69,12 +75,12 @@ def near(name: str, denoiser: nsp.Denoiser, trials: Iterable[Trial], each: bool)
     )
 
 
-def unchanged(profile: str, denoiser: nsp.Denoiser, folder: Path) -> None:
+def unchanged(profile: str, denoise: Denoise, folder: Path) -> None:
     """What becomes of photos without noise."""
     kept = []
     for path in find_photos([folder]).paths:
         clean = middle(eight_bit(path), NOISELESS_SIDE)
-        made = to_eight_bit(denoiser.denoise(clean))
+        made = to_eight_bit(denoise(clean))
         kept.append("the same" if (made == clean).all() else f"{psnr(made, clean):.1f}")
     print(f"{profile}: without noise, of themselves: {', '.join(kept)}", flush=True)
 

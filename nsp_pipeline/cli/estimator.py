@@ -102,17 +102,22 @@ def train_network(folder: Path, recipe: str, max_time: float | None) -> None:
 
 
 @main.command()
-@folder_argument
+@click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @recipe_option
-def write(folder: Path, target: Path, recipe: str) -> None:
-    """Write the trained network as an ONNX file."""
+def write(source: Path, target: Path, recipe: str) -> None:
+    """Write the trained network as an ONNX file.
+
+    SOURCE is the folder of a training, or weights as a .safetensors file, which `nsp_pipeline.cli.together` makes.
+    """
     import torch
+    from safetensors.torch import load_file
 
     from nsp_export.noise_file import noise_onnx
 
     network = _settings(recipe).build()
-    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+    apart = source.suffix == ".safetensors"
+    network.load_state_dict(load_file(source) if apart else torch.load(source / WEIGHTS, weights_only=True))
     target.write_bytes(noise_onnx(network))
 
 

@@ -20,7 +20,6 @@ from nsp_pipeline.cli.shared.recipe_options import recipe_option
 from nsp_pipeline.cli.shared.say import say
 from nsp_pipeline.cli.shared.standard_output import print_json, print_rich, printed_to_a_terminal
 from nsp_pipeline.cli.shared.verbosity import is_quiet, is_verbose
-from nsp_pipeline.core.noise_table import field_table
 from nsp_pipeline.errors import ExitCode, PhotoError, UsageError
 from nsp_pipeline.file_names import printable
 from nsp_pipeline.frames.find import find_photos
@@ -231,6 +230,9 @@ def _noise(group: Group) -> dict[str, Any]:
     known: dict[str, Any] = {"s": advice.s, "pd_factor": advice.pd_factor, "trouble": advice.trouble}
     if group.sigma is not None:
         known["sigma"] = round(group.sigma, 4)
+    if group.estimate is not None:
+        known["table"] = group.estimate.table[0].round(6).tolist()
+        known["unsure"] = group.estimate.unsure.round(4).tolist()
     if noise is None:
         return known
     return {
@@ -238,5 +240,4 @@ def _noise(group: Group) -> dict[str, Any]:
         "flat_patches": noise.flat_patches,
         "correlation_by_lag": noise.by_lag.round(4).tolist(),
         "channels": noise_spec(noise),
-        "table": field_table(noise)[0].round(6).tolist(),
     }

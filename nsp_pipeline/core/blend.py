@@ -41,7 +41,9 @@ BICUBIC_RADIUS = 2
 SMOOTH, NATURAL = LOOKS = ("smooth", "natural")
 
 TRUST_NATURAL, GRAIN_NATURAL = 0.8, 0.2
-"""In brightness, for a natural look: instead of the other trusts, and the share of the noise that stays in any case."""
+"""In brightness, for a natural look: instead of the other trusts, and the share of the noise that stays at least.
+
+Both where texture and noise cannot be told apart (see doubt.py)."""
 
 TRUST_BLIND, TRUST_SEEING = 1.25, 1.6
 """Factor on the measured variance: the local mean scatters, and noise left over is seen sooner than detail lost. More
@@ -101,7 +103,10 @@ def faded(change: NDArray[np.float32], weight: NDArray[np.float32], *, blind: bo
 def natural_weight(
     change: NDArray[np.float32], estimate: NDArray[np.float32], noise: NoiseLevel
 ) -> NDArray[np.float32]:
-    """The same for brightness where texture as weak as noise is to stay, with some grain: (1, H, W) in 0..1."""
+    """The same for brightness where texture as weak as noise is to stay, with some grain: (1, H, W) in 0..1.
+
+    It is meant for where the two cannot be told apart (see doubt.py).
+    """
     variance = noise.at_pixels(_sum(estimate), len(estimate))
     variance *= np.float32(TRUST_NATURAL * (2 * WINDOW_RADIUS + 1) ** 2)
     return np.minimum(_share_of_noise(change, variance, noise), np.float32(1 - GRAIN_NATURAL))

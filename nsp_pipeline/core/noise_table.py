@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import CELL, TABLE_NODES, TABLE_ROWS, UNKNOWN
 from nsp_pipeline.core.noise_curve import NoiseCurve
-from nsp_pipeline.core.noise_field import NoiseField
 
 CAMERA_COARSENESS = 2.3
 """Standard deviation of CELL×CELL means, times CELL, over that of pixels; 1 for white noise."""
@@ -48,24 +47,16 @@ def camera_table(sigma: float) -> NDArray[np.float32]:
     return table_from_variance(np.full(TABLE_NODES, (sigma / 255) ** 2), CAMERA_COARSENESS)
 
 
-def table_from_curves(
-    curves: Sequence[NoiseCurve], by_lag: Sequence[float], grey_share: float | None = None
-) -> NDArray[np.float32]:
+def table_from_curves(curves: Sequence[NoiseCurve], by_lag: Sequence[float]) -> NDArray[np.float32]:
     """The table of noise that was measured channel by channel: (1, TABLE_ROWS, TABLE_NODES).
 
     Args:
         curves: variance by brightness, for each channel.
         by_lag: correlation of noise at 1, 2, ... pixels; none stands for white noise.
-        grey_share: part of the variance that the channels have in common; None: as much as such noise usually has.
     """
     nodes = np.linspace(0, 1, TABLE_NODES)
     variance = np.mean([curve.at(nodes) for curve in curves], axis=0)
-    return table_from_variance(variance, _coarseness(by_lag), 1.0 if len(curves) == 1 else grey_share)
-
-
-def field_table(noise: NoiseField) -> NDArray[np.float32]:
-    """The table of a camera's measured noise: (1, TABLE_ROWS, TABLE_NODES)."""
-    return table_from_curves(noise.curves, noise.by_lag.tolist(), float(noise.colour.mean()))
+    return table_from_variance(variance, _coarseness(by_lag), 1.0 if len(curves) == 1 else None)
 
 
 def table_from_variance(

@@ -50,7 +50,9 @@ class StrengthOptions(TypedDict, total=False):
     detail: float
     """Share of the finest grain to put back, 0 to 1."""
     look: str
-    """"smooth"; or "natural", which keeps some grain and with it texture as weak as the noise. For strength None."""
+    """"smooth"; or "natural", which keeps some grain and with it texture as weak as the noise. For strength None.
+
+    Strong noise that is surely no texture goes all the same."""
     tile: int | None
     """Side of a tile in pixels; None: one that suits network and memory."""
 

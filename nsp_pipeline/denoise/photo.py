@@ -28,6 +28,7 @@ from nsp_pipeline.core.blend import (
     weight_of_change,
 )
 from nsp_pipeline.core.depth import store_unit, to_unit
+from nsp_pipeline.core.doubt import doubt
 from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.shuffle import reflected_indices
 from nsp_pipeline.core.tiling import Tile, plan_fading_spans, plan_tiles
@@ -377,7 +378,8 @@ def _change(
     whole = seen + there * (noise.brightened(estimate) - estimate) if noise.own_means else seen
     change = weight * whole if settings.strength is not None else faded(whole, weight, blind=blind)
     if settings.look == NATURAL:
-        weight = natural_weight(seen, estimate, noise.as_told)
+        natural = natural_weight(seen, estimate, noise.as_told)
+        weight = weight + doubt(estimate, noise) * (natural - weight)
         change = recoloured(weight * whole, change)
     if settings.chroma is not None:
         change = recoloured(change, settings.chroma * whole)

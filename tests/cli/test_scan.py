@@ -13,6 +13,7 @@ from nsp_pipeline.calibration.archive.groups import Group
 from nsp_pipeline.calibration.archive.verdict import verdict
 from nsp_pipeline.cli import scan as scanning
 from nsp_pipeline.cli.export.stated_noise import stated_noise
+from nsp_pipeline.noise.estimate import estimate_noise
 
 Captured = pytest.CaptureFixture[str]
 
@@ -80,6 +81,47 @@ def test_the_table_of_a_group_is_what_nsp_export_takes(capsys: Captured, tmp_pat
     np.testing.assert_allclose(grey[2:6], 8 / np.sqrt(3), rtol=0.1)
     np.testing.assert_allclose(colour[2:6], 8 * np.sqrt(2 / 3), rtol=0.1)
     np.testing.assert_allclose([coarse / grey, coarse_colour / colour], 1, atol=0.25)
+
+
+def knitted_archive(folder: Path, sigma: float, count: int = 3) -> Path:
+    """Photos of one camera, texture as fine as noise from edge to edge, with white noise."""
+    folder.mkdir()
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[0:384, 0:384]
+        threads = np.sin(x * rng.uniform(0.9, 1.5)) * np.sin(y * rng.uniform(0.9, 1.5))
+        knit = 120 + 20 * threads + 8 * np.sin((x + y) * rng.uniform(0.2, 0.4))
+        noisy = knit[..., None] + rng.normal(0, sigma, (384, 384, 3))
+        exif = Image.Exif()
+        exif[271], exif[272] = "Maker", "One"
+        Image.fromarray(np.rint(noisy).clip(0, 255).astype(np.uint8)).save(folder / f"{seed}.png", exif=exif)
+    return folder
+
+
+def test_where_nothing_is_flat_the_table_is_what_the_estimator_says(capsys: Captured, tmp_path: Path) -> None:
+    archive = knitted_archive(tmp_path / "photos", 6.0)
+    document = scan(capsys, archive, "--noise")
+    (tmp_path / "street.json").write_text(json.dumps(document))
+    told = stated_noise(str(tmp_path / "street.json")).table
+    said = [estimate_noise(np.array(Image.open(path))).table for path in sorted(archive.iterdir())]
+    level, middle = np.log(told)[0, :, 3:5], np.log(said)[:, 0, :, 3:5]
+    assert (middle.min(0) - 1e-3 <= level).all()
+    assert (level <= middle.max(0) + 1e-3).all()
+    grey, _, colour, _ = 255 * told[0, :, 3]
+    assert np.hypot(grey, colour) == pytest.approx(6.0, rel=0.15)
+    (group,) = document["groups"]
+    assert isinstance(group["noise"], dict)
+    unsure = np.array(group["noise"]["unsure"])
+    assert unsure.shape == (4, 8)
+    assert ((unsure > 0.1) & (unsure < 2)).all()
+
+
+def test_photos_without_noise_have_no_table(capsys: Captured, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 64), (90, 120, 40)).save(tmp_path / "in" / "1.png")
+    (group,) = scan(capsys, tmp_path / "in", "--noise")["groups"]
+    assert isinstance(group["noise"], dict)
+    assert "table" not in group["noise"]
 
 
 def test_the_report_shows_curves_and_maps(capsys: Captured, tmp_path: Path) -> None:

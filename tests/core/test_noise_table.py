@@ -6,9 +6,7 @@ from numpy.typing import NDArray
 
 from nsp_pipeline.core.noise import TABLE_NODES, measure_noise
 from nsp_pipeline.core.noise_curve import BrokenLine, NoiseCurve
-from nsp_pipeline.core.noise_field import measure_field
-from nsp_pipeline.core.noise_table import COLOUR_COARSER, camera_table, field_table, table_from_curves
-from nsp_pipeline.core.patches import cut_patches
+from nsp_pipeline.core.noise_table import camera_table, table_from_curves
 
 SIDE = 640
 SIGMA = 8 / 255
@@ -35,17 +33,6 @@ def test_white_noise_has_the_table_that_is_measured_in_it() -> None:
     measured = measure_noise(photo(1, shared=0.0)).table
     np.testing.assert_allclose(stated, measured, rtol=0.08)
     np.testing.assert_allclose(stated[0, 0], SIGMA / np.sqrt(3), rtol=1e-6)
-
-
-@pytest.mark.parametrize(("spread", "shared"), [(1, 0.0), (2, 0.5), (3, 0.8)])
-def test_a_camera_s_noise_field_says_what_a_photo_says(spread: int, shared: float) -> None:
-    noisy = photo(spread, shared)
-    field = measure_field([cut_patches(noisy, 3000)])
-    assert field is not None
-    ratio = (field_table(field) / measure_noise(noisy).table)[0, :, 2:6].mean(1)
-    np.testing.assert_allclose(ratio[:3], 1, atol=0.15)
-    # Colour is taken to be coarser than grey, as in cameras; here it is not.
-    assert 0.9 < ratio[3] < COLOUR_COARSER * 1.1
 
 
 @pytest.mark.parametrize("by_lag", [[], [0.6, 0.3, 0.2], [1.0, 1.0, 1.0, 1.0]])

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nsp_pipeline.core.noise_field import NoiseField
+from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.core.spread import spread
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Facts, Kind
@@ -66,8 +67,9 @@ class Group:
 
     `camera` is None without metadata; `iso` (lowest, highest) is None where photos do not say; `size` is (width,
     height), the longer side first, or None for RAW; `edited` says that a program changed or resized them. Where it was
-    measured, `noise` is what flat patches of the photos show, None where too little is flat, and `sigma` is the
-    estimator's standard deviation (0..255), the median of the photos.
+    measured, `noise` is what flat patches of the photos show, None where too little is flat; `sigma` is the
+    estimator's standard deviation (0..255), the median of the photos; and `estimate` is what the estimator says of them
+    together, None where they have no noise.
     """
 
     camera: str | None
@@ -78,6 +80,7 @@ class Group:
     paths: tuple[Path, ...]
     noise: NoiseField | None = field(default=None, compare=False)
     sigma: float | None = field(default=None, compare=False)
+    estimate: NoisePrior | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -222,7 +225,7 @@ def merge_alike(groups: Sequence[Group]) -> list[Group]:
             both = replace(last, iso=(last.iso[0], group.iso[1]), paths=last.paths + group.paths)
             # Noise as measured on more photos stands for both.
             known = last if len(last.paths) >= len(group.paths) else group
-            merged[-1] = replace(both, noise=known.noise, sigma=known.sigma)
+            merged[-1] = replace(both, noise=known.noise, sigma=known.sigma, estimate=known.estimate)
         else:
             merged.append(group)
     return merged

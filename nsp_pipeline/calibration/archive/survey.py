@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from nsp_pipeline.calibration.archive.groups import Group
 from nsp_pipeline.calibration.archive.one_name import of_several_makers
 from nsp_pipeline.core.camera_noise import CameraNoise, camera_noise
+from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.core.noise_field import NoiseField, measure_field
+from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.core.patches import Patches, cut_patches
 from nsp_pipeline.core.spread import spread
@@ -71,8 +73,8 @@ def measure_groups(
         by: when to be done with it (`time.monotonic`): groups that come after it keep what noise they have.
 
     Returns:
-        The groups with their `noise` and `sigma`, and the photos that turned out not to be readable, which are left out
-        of their groups.
+        The groups with their `noise`, `sigma` and `estimate`, and the photos that turned out not to be readable, which
+        are left out of their groups.
     """
     total = sum(min(samples, len(group.paths)) for group in groups)
     done, measured, refused = 0, [], []
@@ -85,27 +87,26 @@ def measure_groups(
         def counted(count: int, _: int, before: int = done) -> None:
             on_photo(before + count, total)
 
-        noise, sigma, failed = measure_photos(chosen, counted)
+        cut, levels, failed = _look_at_photos(chosen, counted)
         left_out = {error.path for error in failed}
         paths = tuple(path for path in group.paths if path not in left_out)
         if paths:
-            measured.append(replace(group, paths=paths, noise=noise, sigma=sigma))
+            found = replace(
+                group, paths=paths, noise=measure_patches(cut), sigma=_median_sigma(levels), estimate=_together(levels)
+            )
+            measured.append(found)
         refused += failed
         done += len(chosen)
     return measured, refused
 
 
-def measure_photos(
-    paths: Sequence[Path], on_photo: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[NoiseField | None, float | None, list[PhotoError]]:
-    """Measure the noise that photos have in common, of those with the number of channels that most have.
-
-    Returns the noise, None where too little of the photos is flat; the estimator's standard deviation (0..255), the
-    median of the photos, None where none can be read; and the photos that cannot be read.
-    """
+def _look_at_photos(
+    paths: Sequence[Path], on_photo: Callable[[int, int], None]
+) -> tuple[list[Patches], list[NoiseLevel], list[PhotoError]]:
+    """Patches of each photo, what the estimator says of it, and the photos that cannot be read."""
     most = MOST_PATCHES // max(1, len(paths))
     cut: list[Patches] = []
-    levels: list[float] = []
+    levels: list[NoiseLevel] = []
     refused = []
     readers = ThreadPoolExecutor(READERS)
     try:
@@ -118,7 +119,17 @@ def measure_photos(
             on_photo(done, len(paths))
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
-    return measure_patches(cut), float(np.median(levels)) if levels else None, refused
+    return cut, levels, refused
+
+
+def _median_sigma(levels: Sequence[NoiseLevel]) -> float | None:
+    return float(np.median([level.sigma for level in levels])) if levels else None
+
+
+def _together(levels: Sequence[NoiseLevel]) -> NoisePrior | None:
+    """What the estimator says of photos that have their noise in common; None where they have none."""
+    known = camera_noise([(None, level) for level in levels])
+    return known.at(None) if known else None
 
 
 def measure_pixels(photos: Sequence[NDArray[np.generic]], samples: int) -> NoiseField | None:
@@ -187,13 +198,12 @@ def noise_fields(noise: NoiseField | None) -> dict[str, object]:
     }
 
 
-def _look_at(path: Path, most: int) -> tuple[Patches, float] | PhotoError:
-    """Patches of a photo, and the standard deviation of its noise (0..255)."""
+def _look_at(path: Path, most: int) -> tuple[Patches, NoiseLevel] | PhotoError:
     try:
         pixels = read_frame(path).pixels
     except PhotoError as error:
         return error
-    return cut_patches(pixels, most), estimate_noise(pixels).sigma
+    return cut_patches(pixels, most), estimate_noise(pixels)
 
 
 def _evenly(items: Sequence[Item], count: int) -> list[Item]:
