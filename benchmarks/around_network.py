@@ -77,7 +77,8 @@ def main() -> None:
 def side_by_side(photo: Path, folder: Path, count: int, sides: tuple[int, int]) -> Path:
     """A JPEG, repeated up to a size or cut to it, under so many names."""
     folder.mkdir()
-    with Image.open(photo) as opened:
+    opened: Any = Image.open(photo)
+    with opened:
         pixels, kept = np.asarray(opened), {"exif": opened.info.get("exif", b""), "qtables": opened.quantization}
     times = [-(-side // length) for side, length in zip(sides, pixels.shape, strict=False)]
     whole = np.tile(pixels, (*times, 1))[: sides[0], : sides[1]]

@@ -228,9 +228,10 @@ class IExecutionContext:
         return True
 
     def _run(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
+        kinds: dict[str, Any] = {"tensor(float)": ctypes.c_float, "tensor(uint8)": ctypes.c_uint8}
         inputs = {}
         for value in self._session.get_inputs():
-            kind = {"tensor(float)": ctypes.c_float, "tensor(uint8)": ctypes.c_uint8}[value.type]
+            kind = kinds[value.type]
             count = int(np.prod(shapes[value.name]))
             held = np.ctypeslib.as_array((kind * count).from_address(addresses[value.name]))
             inputs[value.name] = held.reshape(shapes[value.name])
