@@ -1,8 +1,9 @@
 """What surrounds the network in a whole run: how much of its processor time, and which stages take it.
 
-    python benchmarks/around_network.py [--sides 4000 6000] [--photos 1] [--profile fast] [--engine onnx]
+    python benchmarks/around_network.py [--sides 4000 6000] [--photos 1] [--photo JPEG] [--profile fast] [--engine onnx]
 
-`nsp denoise` runs in a process of its own with one thread, over copies of one noisy JPEG. Its engine and the stages are
+`nsp denoise` runs in a process of its own with one thread, over copies of one noisy JPEG: painted, or a photo of
+yours, side by side with itself up to that size, with its metadata and its quantisation. Its engine and the stages are
 timed by the processor time of the threads that call them, each without those inside it. The start is what the same
 command over a tiny photo takes besides these stages; the whole is without it. What is left over is bookkeeping.
 """
@@ -17,12 +18,15 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
+import numpy as np
 from overnight import make_photos
+from PIL import Image
 
 NETWORK = "network"
 STAGES = {
@@ -44,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sides", type=int, nargs=2, default=(4000, 6000))
     parser.add_argument("--photos", type=int, default=1)
+    parser.add_argument("--photo", type=Path)
     parser.add_argument("--profile", default="fast")
     parser.add_argument("--engine", default="onnx")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -53,8 +58,9 @@ def main() -> None:
         print(json.dumps(_timed_run([*asked.child, *command])))
         return
     with tempfile.TemporaryDirectory() as folder:
-        photos = make_photos(Path(folder) / "photos", asked.photos, tuple(asked.sides))
-        tiny = make_photos(Path(folder) / "tiny", 1, (256, 384))
+        make = partial(side_by_side, asked.photo) if asked.photo else make_photos
+        photos = make(Path(folder) / "photos", asked.photos, tuple(asked.sides))
+        tiny = make(Path(folder) / "tiny", 1, (256, 384))
         start, whole = (_in_a_process(source, Path(folder) / f"{source.name}-out") for source in (tiny, photos))
     begun = 2 * start["whole"] - sum(start.values())
     total = whole.pop("whole") - begun
@@ -66,6 +72,20 @@ def main() -> None:
     for name, seconds in sorted(whole.items(), key=lambda entry: -entry[1]):
         print(f"| {name} | {seconds:.2f} s | {seconds / megapixels:.3f} s/MP | {seconds / total:.1%} |")
     print(f"| all around the network | {around:.2f} s | {around / megapixels:.3f} s/MP | {around / total:.1%} |")
+
+
+def side_by_side(photo: Path, folder: Path, count: int, sides: tuple[int, int]) -> Path:
+    """A JPEG, repeated up to a size or cut to it, under so many names."""
+    folder.mkdir()
+    opened: Any = Image.open(photo)
+    with opened:
+        pixels, kept = np.asarray(opened), {"exif": opened.info.get("exif", b""), "qtables": opened.quantization}
+    times = [-(-side // length) for side, length in zip(sides, pixels.shape, strict=False)]
+    whole = np.tile(pixels, (*times, 1))[: sides[0], : sides[1]]
+    Image.fromarray(whole).save(folder / "0.jpg", **kept)
+    for number in range(1, count):
+        copyfile(folder / "0.jpg", folder / f"{number}.jpg")
+    return folder
 
 
 def _in_a_process(source: Path, target: Path) -> dict[str, float]:

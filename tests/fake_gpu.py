@@ -196,17 +196,23 @@ class IExecutionContext:
         self._session = session
         self._cuda = cuda
         self._addresses: dict[str, int] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {
+            value.name: tuple(value.shape)
+            for value in session.get_inputs()
+            if all(isinstance(side, int) for side in value.shape)
+        }
         self._scratch = 0
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self._shape = shape
+        assert any(value.name == name for value in self._session.get_inputs())
+        self._shapes[name] = shape
         return True
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self._shape
+        return self._shapes[name]
 
     def update_device_memory_size_for_shapes(self) -> int:
-        return 4 * self._shape[2] * self._shape[3]
+        return 4 * max(shape[2] * shape[3] for shape in self._shapes.values() if len(shape) == 4)
 
     def set_device_memory(self, memory: int, size: int) -> None:
         self._scratch = memory
@@ -217,15 +223,21 @@ class IExecutionContext:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         assert self._scratch in self._cuda.held
-        shape, addresses = self._shape, dict(self._addresses)
-        self._cuda._queue(stream_handle, lambda: self._run(shape, addresses))
+        shapes, addresses = dict(self._shapes), dict(self._addresses)
+        self._cuda._queue(stream_handle, lambda: self._run(shapes, addresses))
         return True
 
-    def _run(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        count = int(np.prod(shape))
-        image = np.ctypeslib.as_array((ctypes.c_float * count).from_address(addresses["image"]))
-        (result,) = self._session.run(["denoised"], {"image": image.reshape(shape)})
-        ctypes.memmove(addresses["denoised"], np.ascontiguousarray(result).ctypes.data, result.nbytes)
+    def _run(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
+        kinds: dict[str, Any] = {"tensor(float)": ctypes.c_float, "tensor(uint8)": ctypes.c_uint8}
+        inputs = {}
+        for value in self._session.get_inputs():
+            kind = kinds[value.type]
+            count = int(np.prod(shapes[value.name]))
+            held = np.ctypeslib.as_array((kind * count).from_address(addresses[value.name]))
+            inputs[value.name] = held.reshape(shapes[value.name])
+        (output,) = self._session.get_outputs()
+        (result,) = self._session.run([output.name], inputs)
+        ctypes.memmove(addresses[output.name], np.ascontiguousarray(result).ctypes.data, result.nbytes)
 
 
 class IRuntimeCache:

@@ -42,6 +42,7 @@ from nsp_pipeline.frames.frame import Frame, Kind
 from nsp_pipeline.frames.light import tone_for
 from nsp_pipeline.machine.cpus import usable_cpus
 from nsp_pipeline.machine.disk_array import beside, let_go
+from nsp_pipeline.machine.freed_memory import keep_freed_memory
 from nsp_pipeline.noise.estimate import estimate_noise, looks_at_windows
 from nsp_pipeline.noise.windows import FEW
 
@@ -188,6 +189,7 @@ def denoise_frame(
         if on_tile and done:
             on_tile(done, total)
 
+    keep_freed_memory()
     engine.info = before_a_photo(engine.info)
     while True:
         shape = tile_shape(engine.info, settings.tile, settings.reach_for(noise), padded)

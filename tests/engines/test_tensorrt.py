@@ -17,6 +17,8 @@ import pytest
 from onnx import TensorProto, helper
 from tiny import torch_result
 
+from nsp_pipeline.core.depth import from_unit, to_unit
+from nsp_pipeline.core.noise import NoiseLevel
 from nsp_pipeline.engines.cache_folder import FOLDER_VARIABLE
 from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.engine import EngineInfo
@@ -28,6 +30,7 @@ from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, this_machine, u
 from nsp_pipeline.engines.tensorrt.size_range import SizeRangeError
 from nsp_pipeline.errors import EngineOutOfMemoryError, MissingCapabilityError, ProfileError
 from nsp_pipeline.profiles.bundle import MODEL_FILES, Profile
+from nsp_pipeline.profiles.choose import find_profile
 
 IMAGE = np.random.default_rng(0).random((1, 3, 38, 54), dtype=np.float32)
 
@@ -179,6 +182,77 @@ def test_tensorrt_rtx_captures_by_itself(
         engine.run(IMAGE)
     assert [config.cuda_graph_strategy for config in configs] == [fake_gpu.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE]
     assert machine.cuda.launched == 0
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+@pytest.mark.parametrize("flavour", tensorrt.FLAVOURS)
+def test_integers_are_copied_as_they_are_and_give_the_very_bits(
+    machine: FakeMachine, tiny_profile: Profile, flavour: str, kind: str
+) -> None:
+    engine = machine.open(tiny_profile, flavour=flavour)
+    assert engine.info.integers
+    stored = np.resize(np.arange(np.iinfo(kind).max + 1, dtype=kind), (1, 3, 128, 256))
+    again = from_unit(IMAGE, np.dtype(kind))
+    expected = [engine.run(to_unit(image)) for image in (stored, again)]
+    machine.cuda.copied.clear()
+    for _ in range(3):
+        np.testing.assert_array_equal(engine.run(stored), expected[0])
+    assert max(size for direction, size in machine.cuda.copied if direction == 1) == stored.nbytes
+    np.testing.assert_array_equal(engine.run(again), expected[1])
+    np.testing.assert_array_equal(engine.run(to_unit(again)), expected[1])
+    engine.close()
+    assert machine.cuda._idle
+
+
+def test_a_network_gets_its_noise_beside_integers(machine: FakeMachine) -> None:
+    engine = machine.open(find_profile("fast"))
+    stored = from_unit(IMAGE[..., :32, :48], np.dtype(np.uint8))
+    strong = NoiseLevel.unknown().table + np.float32(0.05)
+    assert np.abs(engine.run(stored, strong) - engine.run(stored)).max() > 0.01
+    np.testing.assert_array_equal(engine.run(stored, strong), engine.run(to_unit(stored), strong))
+
+
+def test_what_takes_integers_is_an_engine_of_its_own_which_is_built_once(
+    machine: FakeMachine, tiny_profile: Profile
+) -> None:
+    stored = {kind: from_unit(IMAGE, np.dtype(kind)) for kind in ("uint8", "uint16")}
+    first = machine.open(tiny_profile)
+    first.run(IMAGE)
+    floats = {path.name: path.read_bytes() for path in machine.folder.glob("*.engine")}
+    for image in (*stored.values(), *stored.values()):
+        first.run(image)
+    first.close()
+    assert [sizes for _, sizes, *_ in machine.built] == ["1x1 to 2048x2048", "1x1 to 2048x2048", "1x2 to 2048x4096"]
+    every = {path.name: path.read_bytes() for path in machine.folder.glob("*.engine")}
+    assert len(every) == 3
+    assert floats.items() <= every.items(), "the network's own stays as it was"
+    second = machine.open(tiny_profile)
+    for image in stored.values():
+        np.testing.assert_array_equal(second.run(image), second.run(to_unit(image)))
+    assert len(machine.built) == 3
+    assert len(list(machine.folder.glob("*.runtime"))) == 3
+
+
+def test_where_nothing_takes_integers_they_are_copied_as_float32_and_that_is_said(
+    machine: FakeMachine, tiny_profile: Profile
+) -> None:
+    engine = machine.open(tiny_profile)
+    stored, machine.broken = from_unit(IMAGE, np.dtype(np.uint8)), True
+    for _ in range(2):
+        np.testing.assert_array_equal(engine.run(stored), engine.run(to_unit(stored)))
+    assert [line for line in machine.lines if "photos of uint8 are copied as float32" in line]
+    assert len(machine.built) == 3, "the network, and twice what was not an engine"
+
+
+def test_memory_that_runs_out_beside_integers_is_given_back(machine: FakeMachine, tiny_profile: Profile) -> None:
+    engine = machine.open(tiny_profile)
+    engine.run(from_unit(IMAGE, np.dtype(np.uint8)))
+    machine.cuda.memory = 500_000
+    with pytest.raises(EngineOutOfMemoryError, match="out of memory on cuda:0"):
+        engine.run(np.zeros((1, 3, 128, 256), np.uint8))
+    assert engine.run(from_unit(IMAGE, np.dtype(np.uint8))).shape == IMAGE.shape
+    engine.close()
+    assert machine.cuda._idle
 
 
 def test_it_is_built_once_and_reported(machine: FakeMachine, tiny_profile: Profile) -> None:

@@ -13,16 +13,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from small_graphs import BACKBONES, small_graph
 
 from nsp_export.variants import with_integers, with_size
+from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.engines.cuda import device as cuda_device
 from nsp_pipeline.engines.onnx.half_precision import to_half
+from nsp_pipeline.engines.onnx.unit_pixels import unit_graph_of_bytes
 from nsp_pipeline.engines.tensorrt import build as tensorrt_build
 from nsp_pipeline.engines.tensorrt import engine as tensorrt
-from nsp_pipeline.engines.tensorrt import on_stream
+from nsp_pipeline.engines.tensorrt import loaded, on_stream
 from nsp_pipeline.engines.tensorrt.build import BuildError, BuildOptions, build_engine
 from nsp_pipeline.engines.tensorrt.engine import TensorRtEngine, unavailable
 from nsp_pipeline.engines.tensorrt.size_range import SizeRangeError, chosen_range, default_range, fixed_size
@@ -74,6 +78,23 @@ def test_the_shipped_student_builds_with_integer_pixels_and_for_chosen_gpus() ->
     content = with_integers(to_half(find_profile("fast").read("model.onnx")), "uint8")
     engine, _ = build_engine("tensorrt-rtx", content, default_range(8, None), options)
     assert len(engine) > 100_000
+
+
+@needs_rtx
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_what_makes_floats_of_a_photo_s_bytes_is_built(kind: str) -> None:
+    stored = np.dtype(kind)
+    sizes = default_range(8, None).wider(stored.itemsize)
+    engine, _ = build_engine("tensorrt-rtx", unit_graph_of_bytes(stored), sizes, BuildOptions(image="pixels"))
+    assert len(engine) > 1000
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_a_photo_s_bytes_give_the_very_floats(kind: str) -> None:
+    every = np.resize(np.arange(np.iinfo(kind).max + 1, dtype=kind), (1, 3, 128, 256))
+    session = onnxruntime.InferenceSession(unit_graph_of_bytes(every.dtype))
+    (image,) = session.run(None, {"pixels": every.view(np.uint8)})
+    np.testing.assert_array_equal(image, to_unit(every))
 
 
 @needs_rtx
@@ -144,7 +165,7 @@ def test_without_a_gpu_the_driver_is_named() -> None:
 
 def asked_for() -> set[str]:
     """Every attribute that the modules access on anything."""
-    modules = (tensorrt, on_stream, tensorrt_build)
+    modules = (tensorrt, loaded, on_stream, tensorrt_build)
     trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules]
     return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 

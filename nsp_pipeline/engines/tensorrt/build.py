@@ -36,11 +36,13 @@ class BuildOptions:
     """How to build.
 
     `capabilities` are the compute capabilities that a TensorRT-RTX engine is for; without any it is for the GPUs that
-    the library chooses (Ampere and later). `timings` are those of earlier builds on the same GPU.
+    the library chooses (Ampere and later). `timings` are those of earlier builds on the same GPU. `image` is the name
+    of the input that the sizes are of.
     """
 
     capabilities: Sequence[str] = ()
     timings: bytes = b""
+    image: str = "image"
     on_line: OnLine = field(default=lambda line: None)
 
 
@@ -74,7 +76,7 @@ def build_engine(
 
     Args:
         flavour: "tensorrt" or "tensorrt-rtx".
-        content: a graph with the input `image` [1, 3, H, W].
+        content: a graph with the input `image` [1, 3, H, W], or as the options name it.
         sizes: the range of H and W; None where the graph's own are fixed.
 
     Returns:
@@ -98,7 +100,7 @@ def build_engine(
     config.clear_flag(trt.BuilderFlag.TF32)
     config.progress_monitor = _progress_monitor(trt, options.on_line)
     if sizes:
-        _add_profile(builder, config, sizes)
+        _add_profile(builder, config, options.image, sizes)
     _aim(trt, config, flavour, options.capabilities)
     measures = flavour == "tensorrt"  # TensorRT-RTX leaves that to the machine that the engine runs on
     if measures:
@@ -109,9 +111,9 @@ def build_engine(
     return bytes(engine), bytes(config.get_timing_cache().serialize()) if measures else b""
 
 
-def _add_profile(builder: Any, config: Any, sizes: SizeRange) -> None:
+def _add_profile(builder: Any, config: Any, image: str, sizes: SizeRange) -> None:
     profile = builder.create_optimization_profile()
-    profile.set_shape("image", *((1, 3, *size) for size in (sizes.least, sizes.best, sizes.most)))
+    profile.set_shape(image, *((1, 3, *size) for size in (sizes.least, sizes.best, sizes.most)))
     if config.add_optimization_profile(profile) < 0:
         raise BuildError(f"TensorRT does not accept the sizes {sizes}")
 

@@ -1,6 +1,7 @@
 """TensorRT and TensorRT-RTX, directly: engines built from a profile's ONNX, kept, and run without PyTorch."""
 
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsp_pipeline import __version__
+from nsp_pipeline.core.depth import to_unit
 from nsp_pipeline.engines.cache_folder import cache_folder
 from nsp_pipeline.engines.cuda.device import Gpu, count_gpus, find_gpu, use_gpu
+from nsp_pipeline.engines.cuda.gate import GATE
 from nsp_pipeline.engines.cuda.lanes import OnLanes, open_lanes
 from nsp_pipeline.engines.engine import NOISE_INPUT, EngineInfo
 from nsp_pipeline.engines.onnx.half_precision import to_half
 from nsp_pipeline.engines.onnx.model_file import checked_model, without_default
+from nsp_pipeline.engines.onnx.unit_pixels import unit_graph_of_bytes
 from nsp_pipeline.engines.tensorrt.build import (
     NAMES,
     BuildError,
@@ -24,6 +28,7 @@ from nsp_pipeline.engines.tensorrt.build import (
     import_tensorrt,
 )
 from nsp_pipeline.engines.tensorrt.cache import EngineCache, EngineKey
+from nsp_pipeline.engines.tensorrt.loaded import LoadedEngine, Loader
 from nsp_pipeline.engines.tensorrt.on_stream import Loaded, OnStream
 from nsp_pipeline.engines.tensorrt.size_range import SizeRange, default_range
 from nsp_pipeline.errors import MissingCapabilityError
@@ -94,72 +99,84 @@ class TensorRtEngine(OnLanes):
             BuildError: TensorRT cannot build the graph, or not load what it has built.
             MemoryError: the GPU's memory is full.
         """
-        self._trt = import_tensorrt(flavour)
+        trt = import_tensorrt(flavour)
         gpu = find_gpu(device)
         content, _ = checked_model(profile, checked.mode)
         if checked.noise_conditioned:
             content = without_default(content, NOISE_INPUT)
         self.sizes = default_range(checked.multiple, checked.tile)
         named = replace(checked, profile=profile.spec.network)  # what a camera's profile has of its base is built once
-        self._key = _key(self._trt, gpu, named, content, flavour=flavour, precision=precision, sizes=self.sizes)
-        self._cache = EngineCache(cache_folder(), on_build)
+        self._key = _key(trt, gpu, named, content, flavour=flavour, precision=precision, sizes=self.sizes)
+        cache = EngineCache(cache_folder(), on_build)
 
         def build() -> bytes:
-            return _build(self._key, content, self.sizes, self._cache, on_build)
+            return _build(self._key, content, self.sizes, cache, on_build)
 
         use_gpu(device)
-        self._logger = collecting_logger(self._trt)
-        self._runtime = self._trt.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(self._cache.engine(self._key, build))
-        if self._engine is None:
-            on_build("the engine in the cache cannot be loaded any more; built anew")
-            self._engine = self._runtime.deserialize_cuda_engine(self._cache.rebuilt(self._key, build))
-        if self._engine is None:
-            raise BuildError(f"{NAMES[flavour]} cannot load what it has built: {'; '.join(self._logger.errors)}")
-        self._kernels: Any = None
-        how = self._how_to_run()
-        loaded = Loaded(lambda: self._engine.create_execution_context(how), self._logger, checked.noise_conditioned)
+        logger = collecting_logger(trt)
+        self._loader = Loader(trt, logger, trt.Runtime(logger), cache, on_build)
+        self._network = self._loader.load(self._key, build)
+        self._kernels = self._network.kernels
+        self._device, self._one = device, threading.Lock()
+        self._units: dict[np.dtype[Any], LoadedEngine | None] = {}
+        loaded = Loaded(self._network.new_context, self._new_unit, logger, checked.noise_conditioned)
         captures = self._kernels is None
         self._lanes = open_lanes(device, checked.scale, lambda stream: OnStream(loaded, stream, captures=captures))
         self._where = f"cuda:{device}"
         provider = f"{NAMES[flavour]} {self._key.version} on {gpu.name}"
         most = min(self.sizes.most)
-        self.info = replace(checked, name=flavour, provider=provider, precision=precision, most=most, shared=True)
+        self.info = replace(
+            checked, name=flavour, provider=provider, precision=precision, most=most, shared=True, integers=True
+        )
 
-    def run(self, image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def run(self, image: NDArray[Any], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See Engine.run.
 
         Raises SizeRangeError for sizes that the engine was not built for, EngineFailedError when it breaks down.
         """
         self.sizes.require(image.shape[2:])
-        return super().run(image, noise)
+        taken = image.dtype.kind != "u" or self._takes(image.dtype)
+        return super().run(image if taken else to_unit(image), noise)
 
     def close(self) -> None:
         """Keep what was compiled while it ran, and give back memory and device."""
-        if self._kernels is not None:
-            compiled = bytes(self._kernels.serialize())
-            if compiled != self._cache.kernels(self._key):
-                self._cache.keep_kernels(self._key, compiled)
-        # In this order: a context must not outlive its engine.
+        # In this order: a context must not outlive its engine, nor that its runtime.
         self._lanes.close()
-        del self._lanes, self._kernels, self._engine, self._runtime
+        for engine in (self._network, *self._units.values()):
+            if engine:
+                engine.close()
+        del self._lanes, self._kernels, self._network, self._units, self._loader
 
-    def _how_to_run(self) -> Any:
-        """How contexts are made: without memory of their own, so that they get what each image's size needs."""
-        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        if not hasattr(self._trt, "IRuntimeCache"):
-            return strategy
-        # TensorRT-RTX compiles kernels on the GPU at hand when it first runs them.
-        config = self._engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(strategy)
-        self._kernels = config.create_runtime_cache()
-        if known := self._cache.kernels(self._key):
-            self._kernels.deserialize(known)
-        config.set_runtime_cache(self._kernels)
-        if hasattr(self._trt, "CudaGraphStrategy"):
-            # It knows when the kernels for a shape are compiled; captured from without, others would be in the graph.
-            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        return config
+    def _takes(self, kind: np.dtype[Any]) -> bool:
+        """Whether integers of a type can be copied as they are; the first time, what makes 0..1 of them is loaded."""
+        with self._one:
+            if kind not in self._units:
+                self._units[kind] = self._load_unit(kind)
+            return self._units[kind] is not None
+
+    def _load_unit(self, kind: np.dtype[Any]) -> LoadedEngine | None:
+        """An engine of its own: that of the network, which may take minutes to build, is the same for all photos."""
+        content = unit_graph_of_bytes(kind)
+        key = replace(
+            self._key, mode=f"{kind.name}-to-unit", precision="fp32", model_sha256=hashlib.sha256(content).hexdigest()
+        )
+        cache, on_build = self._loader.cache, self._loader.on_build
+
+        def build() -> bytes:
+            return _build(key, content, self.sizes.wider(kind.itemsize), cache, on_build, image="pixels")
+
+        try:
+            with GATE.alone():
+                use_gpu(self._device)
+                return self._loader.load(key, build)
+        except (BuildError, MemoryError) as error:
+            on_build(f"{error}; photos of {kind.name} are copied as float32")
+            return None
+
+    def _new_unit(self, kind: np.dtype[Any]) -> Any:
+        unit = self._units[kind]
+        assert unit
+        return unit.new_context()
 
 
 def _key(
@@ -181,11 +198,16 @@ def _key(
 
 
 def _build(
-    key: EngineKey, content: bytes, sizes: SizeRange, cache: EngineCache, on_build: Callable[[str], None]
+    key: EngineKey,
+    content: bytes,
+    sizes: SizeRange,
+    cache: EngineCache,
+    on_build: Callable[[str], None],
+    image: str = "image",
 ) -> bytes:
     on_build(f"building the {NAMES[key.flavour]} engine of {key.profile} ({key.mode}, {key.precision}) for {key.gpu}")
     for_turing = key.flavour == "tensorrt-rtx" and key.compute_capability == TURING
-    options = BuildOptions((TURING,) if for_turing else (), cache.timings(key), on_build)
+    options = BuildOptions((TURING,) if for_turing else (), cache.timings(key), image, on_build)
     graph = to_half(content) if key.precision == "fp16" else content
     engine, timings = build_engine(key.flavour, graph, sizes, options)
     if timings:

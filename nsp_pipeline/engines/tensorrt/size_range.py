@@ -37,6 +37,11 @@ class SizeRange:
                 f"{self}; run it in tiles (--tile), or build an engine for its size"
             )
 
+    def wider(self, times: int) -> "SizeRange":
+        """The range of images of the same heights that are so many times as wide."""
+        least, best, most = ((height, width * times) for height, width in (self.least, self.best, self.most))
+        return SizeRange(least, best, most)
+
     def __str__(self) -> str:
         return as_text(self.best) if self.fixed else f"{as_text(self.least)} to {as_text(self.most)}"
 
