@@ -380,7 +380,7 @@ def _change(
     whole = seen + there * (noise.brightened(estimate) - estimate) if noise.own_means else seen
     change = weight * whole if settings.strength is not None else faded(whole, weight, blind=blind)
     if settings.look == NATURAL:
-        natural = natural_weight(seen, estimate, noise.as_told)
+        natural = natural_weight(seen, estimate, noise)
         weight = weight + doubt(estimate, noise) * (natural - weight)
         change = recoloured(weight * whole, change)
     if settings.chroma is not None:
