@@ -1,6 +1,6 @@
 """What it is worth to know a camera's noise from its other photos, on photos with ground truth.
 
-    python benchmarks/camera_noise.py standard --noisy DIR --clean DIR [--from-pairs] [--edited]
+    python benchmarks/camera_noise.py standard --noisy DIR --clean DIR [--from-pairs] [--edited] [--photos N]
 
 The noise of each camera is learnt from its photos in --noisy that have no ground truth, as `nsp calibrate` does. Then
 the photos that have one are denoised, whole and their middle 512×512, by the noise that is estimated in each alone and
@@ -47,11 +47,12 @@ def main() -> None:
     parser.add_argument("--clean", type=Path, required=True)
     parser.add_argument("--from-pairs", action="store_true")
     parser.add_argument("--edited", action="store_true")
+    parser.add_argument("--photos", type=int, help="of each camera at most so many are learnt from")
     asked = parser.parse_args()
     pairs = find_pairs(asked.noisy, asked.clean)
     measured = {pair.noisy for pair in pairs}
     photos = [path for path in find_photos([asked.noisy]).paths if (path in measured) == asked.from_pairs]
-    cameras = learnt([path for path in photos if "clean" not in path.stem])
+    cameras = learnt([path for path in photos if "clean" not in path.stem], asked.photos)
     engine = open_profile_engine(find_profile(asked.profile), "denoise", "auto", _opened)
     scores: Scores = {}
     for pair in pairs:
@@ -69,14 +70,15 @@ def main() -> None:
     engine.close()
 
 
-def learnt(photos: list[Path]) -> dict[str | None, CameraNoise]:
-    """The noise of each camera."""
+def learnt(photos: list[Path], most: int | None) -> dict[str | None, CameraNoise]:
+    """The noise of each camera, from all of its photos or the first ones."""
     by_camera: dict[str | None, list[Frame]] = {}
     for path in photos:
         frame = read_frame(path)
         by_camera.setdefault(camera_name(frame.camera, {}), []).append(frame)
     found = {}
-    for name, frames in by_camera.items():
+    for name, every in by_camera.items():
+        frames = every[:most]
         noise = camera_noise([(frame.camera.iso, estimate_noise(frame.pixels, usual=False)) for frame in frames])
         if noise:
             found[name] = noise
