@@ -5,6 +5,7 @@ shots, this does at once: a GPU waits for nobody.
 """
 
 import csv
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -14,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nsp_pipeline.atomic_file import appearing
 from nsp_pipeline.cli.main import run_command
 from nsp_pipeline.cli.shared.exporting import require_training
 from nsp_pipeline.cli.shared.quantities import NumberType
+from nsp_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from nsp_pipeline.calibration.together.train import TogetherSettings
 
-LOG = "log.csv"
 FROM_NOTHING, GOING_ON = 2e-3, 1e-3
 """The highest learning rates of students, and of those that were trained before."""
 
@@ -37,6 +39,11 @@ taken_option = click.option(
     help="Pictures as cameras make them, at full size, of low ISO and cleaned (nsp denoise): what students of cameras' "
     "noise learn from, in the end at least.",
 )
+resume_option = click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a training that was cut off, from where it was last judged: the same command, with this.",
+)
 
 
 @click.group()
@@ -49,6 +56,7 @@ def main() -> None:
 @click.argument("scenes", type=FOLDER)
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seconds", type=int, default=1500, show_default=True, help="Time to train, start included.")
+@click.option("--steps", type=click.IntRange(min=1), help="Train so many steps, in place of a time.")
 @click.option("--device", default="cuda", show_default=True)
 @click.option(
     "--workers", type=click.IntRange(min=1), default=12, show_default=True, help="Processes that simulate cameras."
@@ -86,7 +94,13 @@ def main() -> None:
 @click.option(
     "--photo-crops", type=click.IntRange(min=0), default=0, help="Crops of a batch from --photos, as they are."
 )
-@click.option("--judge-every", type=int, default=60, show_default=True, help="Seconds; weights are saved then.")
+@click.option(
+    "--judge-every",
+    type=int,
+    default=60,
+    show_default=True,
+    help="Seconds; weights are saved then, and what --resume goes on from.",
+)
 @click.option(
     "--held-out",
     type=click.IntRange(min=2),
@@ -96,15 +110,17 @@ def main() -> None:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Of the main process, on a CPU.")
 @click.option("--seed", type=int, default=0)
+@resume_option
 def train_all(
-    scenes: Path, out: Path, threads: int | None, photos: Path | None, taken: Path | None, **options: Any
+    scenes: Path, out: Path, threads: int | None, photos: Path | None, taken: Path | None, resume: bool, **options: Any
 ) -> None:
     """Train students and estimator on SCENES, clean pictures without noise, and write their weights to OUT."""
     from nsp_pipeline.calibration.together.train import TogetherSettings
 
     base = options["base"]
     settings = TogetherSettings(
-        seconds=options["seconds"],
+        seconds=math.inf if options["steps"] else options["seconds"],
+        steps=options["steps"],
         counts=_counts(options["counts"]),
         students=[name for name in options["students"].split(",") if name],
         learning_rate=GOING_ON if base else FROM_NOTHING,
@@ -117,7 +133,7 @@ def train_all(
         taken_again=taken is not None,
         judge_every=options["judge_every"],
     )
-    _train((scenes, photos, taken), {out: settings}, options["device"], options["held_out"], threads)
+    _train((scenes, photos, taken), out, {out: settings}, options["device"], options["held_out"], threads, resume)
 
 
 @main.command("all")
@@ -142,7 +158,13 @@ def train_all(
     "--parts", type=click.IntRange(min=1), default=24, show_default=True, help="Steps in which a batch is learnt from."
 )
 @click.option("--side", type=int, default=128, show_default=True, help="Of the crops, in pixels.")
-@click.option("--judge-every", type=int, default=75, show_default=True, help="Seconds; weights are saved then.")
+@click.option(
+    "--judge-every",
+    type=int,
+    default=75,
+    show_default=True,
+    help="Seconds; weights are saved then, and what --resume goes on from.",
+)
 @click.option(
     "--held-out",
     type=click.IntRange(min=2),
@@ -150,8 +172,9 @@ def train_all(
     show_default=True,
     help="Every so-many-th scene is kept to judge by.",
 )
+@resume_option
 def train_stages(
-    scenes: Path, out: Path, photos: Path, taken: Path | None, device: str, held_out: int, **options: Any
+    scenes: Path, out: Path, photos: Path, taken: Path | None, device: str, held_out: int, resume: bool, **options: Any
 ) -> None:
     """Train the networks of `fast`, `standard` and `quality` for all kinds of noise, one kind after the other.
 
@@ -161,21 +184,33 @@ def train_stages(
     from nsp_pipeline.calibration.together.stages import all_stages
 
     stages = all_stages(options.pop("base"), out, options.pop("seconds"), taken=taken is not None, **options)
-    _train((scenes, photos, taken), {out / name: settings for name, settings in stages.items()}, device, held_out, None)
+    in_folders = {out / name: settings for name, settings in stages.items()}
+    _train((scenes, photos, taken), out, in_folders, device, held_out, None, resume)
 
 
 def _train(
     folders: tuple[Path, Path | None, Path | None],
+    out: Path,
     stages: Mapping[Path, "TogetherSettings"],
     device: str,
     held_out: int,
     threads: int | None,
+    resume: bool,
 ) -> None:
-    """Train stage after stage, and write each one's weights and figures to its folder."""
+    """Train stage after stage, write each one's weights and figures to its folder, and the checkpoint to `out`."""
     import torch
 
+    from nsp_pipeline.calibration.together.resume import step_in
     from nsp_pipeline.calibration.together.train import train_together
+    from nsp_pipeline.calibration.training.checkpoint import load_checkpoint
+    from nsp_pipeline.calibration.training.loop import CHECKPOINT_FILE
 
+    checkpoint = out / CHECKPOINT_FILE
+    if checkpoint.exists() and not resume:
+        raise UsageError(
+            f"{out} holds a training that was cut off: --resume goes on with it; to start again, delete it"
+        )
+    begun_before = load_checkpoint(checkpoint) if resume else None
     begun = time.monotonic()
     if threads:
         torch.set_num_threads(threads)
@@ -188,26 +223,39 @@ def _train(
     train_together(
         [picture for number, picture in enumerate(pictures) if number % held_out],
         [picture for number, picture in enumerate(pictures) if not number % held_out],
-        [(settings, _Saved(out)) for out, settings in stages.items()],
+        [
+            (settings, _Saved(folder, step_in(begun_before, number)))
+            for number, (folder, settings) in enumerate(stages.items())
+        ],
         device,
         say=lambda message: click.echo(f"[{time.monotonic() - begun:6.1f}] {message}", err=True),
         photos=photos,
         taken=taken,
+        checkpoint=checkpoint,
+        begun_before=begun_before,
     )
 
 
 class _Saved:
     """A stage's weights and figures in its folder."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, after_step: int) -> None:
+        """`after_step` is the one that the training goes on from: figures of later ones are taken away."""
+        from nsp_pipeline.calibration.training.log import read_log
+
         self._out = out
         out.mkdir(parents=True, exist_ok=True)
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = [row for row in read_log(out) if int(row["step"]) <= after_step]
 
     def __call__(self, networks: Mapping[str, "nn.Module"], figures: dict[str, Any]) -> None:
+        from nsp_pipeline.calibration.training.log import CSV_FILE, WHAT
+
         _save(networks, self._out)
         self._rows.append(figures)
-        with (self._out / LOG).open("w", newline="", encoding="utf-8") as file:
+        with (
+            appearing(self._out / CSV_FILE, WHAT) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, list(self._rows[0]))
             writer.writeheader()
             writer.writerows(self._rows)
@@ -312,7 +360,8 @@ def _save(networks: Mapping[str, "nn.Module"], out: Path) -> None:
     for name, network in networks.items():
         kind = torch.float32 if name == "estimator" else torch.float16
         weights = {key: part.detach().to("cpu", kind).contiguous() for key, part in network.state_dict().items()}
-        save_file(weights, out / f"{name}.safetensors")
+        with appearing(out / f"{name}.safetensors", "the weights") as partial:
+            save_file(weights, partial)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,6 @@ from nsp_pipeline.calibration.simulation.camera_noise import blurred, filtered, 
 from nsp_pipeline.calibration.simulation.developing import gain_map
 from nsp_pipeline.calibration.simulation.shot import Shot
 
-BLOTCH = 16
-"""Blotches are drawn on a grid of about this many pixels, and finer ones."""
-
 
 @dataclass(frozen=True)
 class ProcessingRange:

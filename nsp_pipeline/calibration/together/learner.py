@@ -5,7 +5,7 @@ replays it with other crops: nothing in a step may ask the GPU for a value. And 
 a GPU idle, each has a stream of its own, beside those of others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -70,6 +70,24 @@ class Learner:
         """Let what comes after this on the GPU wait for all steps."""
         if self._stream is not None:
             torch.cuda.current_stream().wait_stream(self._stream)
+
+    def state(self) -> dict[str, Any]:
+        """All that goes on with the next step, as tensors, which that changes, and plain values."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self._optimizer.state(),
+            "loss": self.loss,
+            "steps": self._steps,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state` was taken; before the first step, which a GPU records."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self._optimizer.restore(state["optimizer"])
+        self.loss.copy_(state["loss"])
+        self._steps = state["steps"]
 
     def _adjust(self, rate_share: float) -> None:
         self._rate_now.fill_(self._rate * rate_share)

@@ -5,7 +5,7 @@ far to go gets there in a third of the steps (docs/quality.md).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -92,6 +92,19 @@ class MuonWithAdam:
         """Take one step down the gradients."""
         for one in self._both:
             one.step()
+
+    def state(self) -> list[dict[str, Any]]:
+        """What both know of steps before, by the number of the weight."""
+        return [one.state_dict()["state"] for one in self._both]
+
+    def restore(self, state: Sequence[dict[str, Any]]) -> None:
+        """Go back to where `state` was taken; learning rates are left to whoever gave them."""
+        for one, of_weights in zip(self._both, state, strict=True):
+            rates = [group["lr"] for group in one.param_groups]
+            one.load_state_dict({"state": of_weights, "param_groups": one.state_dict()["param_groups"]})
+            for group, rate in zip(one.param_groups, rates, strict=True):
+                # PyTorch puts a copy in its place, which nobody would change any more.
+                group["lr"] = rate
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,10 @@
 
 import ctypes
 import multiprocessing as mp
+import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
@@ -71,6 +73,7 @@ class ShotPool:
         workers: int,
         seed: int,
         taken: Sequence[NDArray[np.uint8]] = (),
+        after: Sequence[int] = (),
     ) -> None:
         """Start the workers. They are forked: before anything touches a GPU.
 
@@ -79,12 +82,13 @@ class ShotPool:
             side: of the shots, a multiple of 32.
             taken: pictures that cameras made, without noise; where there are any, all shots are of these: one of ten
                 of something else, crisper, is enough to spoil what is learnt of them.
+            after: where a training was that goes on, in numbers: its shots are others than those it began with.
         """
         self._side, self._workers = side, workers
         self._rings = [_Ring(side) for _ in range(workers)]
         context: Any = mp.get_context("fork")
         self._processes = [
-            context.Process(target=_make, args=(ring, scenes, taken, side, [seed, 11, number]), daemon=True)
+            context.Process(target=_make, args=(ring, scenes, taken, side, [seed, 11, number, *after]), daemon=True)
             for number, ring in enumerate(self._rings)
         ]
         for process in self._processes:
@@ -119,14 +123,29 @@ class ShotPool:
         pick = torch.randint(here, (count,), generator=rng, device=self._held.noisy.device)
         return PooledShots(*(getattr(self._held, name)[pick] for name in NAMES))
 
+    @property
+    def processor_seconds(self) -> float:
+        """What the workers have used so far."""
+        return sum(ring.processor_seconds for ring in self._rings)
+
     def close(self) -> None:
         """Stop the workers."""
         for process in self._processes:
             process.terminate()
 
 
+def processor_hours(pools: Collection[ShotPool]) -> Callable[[], float]:
+    """What tells the processor hours of this process and all workers from now on."""
+
+    def seconds() -> float:
+        return time.process_time() + sum(pool.processor_seconds for pool in pools)
+
+    begun = seconds()
+    return lambda: (seconds() - begun) / 3600
+
+
 class _Ring:
-    """Shots of one worker in shared memory, and how many were written and read."""
+    """Shots of one worker in shared memory, how many were written and read, and in what time of a processor."""
 
     def __init__(self, side: int) -> None:
         patches = side // PATCH
@@ -137,19 +156,31 @@ class _Ring:
             "levels": ((TABLE_ROWS, patches, patches), np.float32),
         }
         self._arrays = {name: _shared((RING, *shape), np.dtype(kind)) for name, (shape, kind) in shapes.items()}
-        self._counts = _shared((2,), np.dtype(np.int64))
+        self._counts = _shared((3,), np.dtype(np.int64))
+        self._reader = os.getpid()
+
+    @property
+    def processor_seconds(self) -> float:
+        return float(self._counts[2]) / 1e9
 
     def put(self, parts: Sequence[NDArray[np.generic]]) -> None:
-        written, read = self._counts
+        written, read, _ = self._counts
         while written - read >= RING:
             time.sleep(0.01)
             read = self._counts[1]
+            self._end_with_the_reader()
         for name, part in zip(NAMES, parts, strict=True):
             self._arrays[name][written % RING] = part
-        self._counts[0] = written + 1
+        self._counts[0], self._counts[2] = written + 1, time.process_time_ns()
+        self._end_with_the_reader()
+
+    def _end_with_the_reader(self) -> None:
+        """A training that is killed cannot stop its workers."""
+        if os.getppid() != self._reader:
+            sys.exit()
 
     def fetch(self) -> list[list[NDArray[Any]]]:
-        written, read = self._counts
+        written, read, _ = self._counts
         found = [[self._arrays[name][place % RING].copy() for name in NAMES] for place in range(read, written)]
         self._counts[1] = written
         return found

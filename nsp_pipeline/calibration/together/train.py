@@ -2,13 +2,19 @@
 
 Students are told of most crops what the estimator, trained beside them, says at that moment. Several trainings may
 follow each other, for networks of several kinds: pictures are brought to the GPU once, and shots are made all the time.
+
+A training that was killed goes on from where it was last judged: weights, averages, optimizers, the state of what draws
+crops, and the way that the learning rate has gone. On a CPU, by steps and not by time, that ends at the very weights of
+an undisturbed training, unless it learns from shots: which of them are there at a step depends on how fast the workers
+were, so that no two trainings see the same ones. A resumed one begins with other shots than the first did.
 """
 
 import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +24,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn.functional import avg_pool2d
 
-from nsp_pipeline.calibration.estimator.objective import levels_loss
-from nsp_pipeline.calibration.simulation.camera_noise import halved
 from nsp_pipeline.calibration.simulation.tell import MOST_ESTIMATED, tell_tables, told_between
-from nsp_pipeline.calibration.student.objective import FAINTEST
 from nsp_pipeline.calibration.student.pictures import PictureStore
 from nsp_pipeline.calibration.together.crops import DRAWN, MARGIN, Crops, draw_crops, joined
 from nsp_pipeline.calibration.together.held_out import HeldOut
 from nsp_pipeline.calibration.together.learner import Learner
-from nsp_pipeline.calibration.together.pool import ShotPool
+from nsp_pipeline.calibration.together.objective import estimator_loss, student_loss, white_loss
+from nsp_pipeline.calibration.together.pool import ShotPool, processor_hours
+from nsp_pipeline.calibration.together.resume import Identity, Kept, place
 from nsp_pipeline.calibration.together.teachers import Photos, Teachers, take_tables_as_coarse_white
 from nsp_pipeline.calibration.training.precision import half_precision
-from nsp_pipeline.core.noise import PATCH, UNKNOWN
+from nsp_pipeline.core.noise import UNKNOWN
 from nsp_pipeline.errors import UsageError
-from nsp_pipeline.models.noise_net import BLOCK, NoiseNet
-from nsp_pipeline.models.noise_net import FAINTEST as FAINTEST_LEVEL
+from nsp_pipeline.models.noise_net import NoiseNet
 from nsp_pipeline.models.unet import UNet
 
 SIZES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -50,12 +53,10 @@ SHRINKS = (1.0, 1.41, 2.0, 2.83, 4.0)
 UNKNOWN_SHARE, TOLD_ERROR = 0.05, 0.05
 """Of this share of the crops nothing is told; what is told is off by so much beside the estimator's own errors."""
 
-LEFT, STRENGTH, POWER, MSE_WEIGHT = 4.0 / 255, 10.0 / 255, 0.6, 0.25
-"""About the error, root mean square, that is left of white noise of such a strength, and the power by which it grows;
-and the weight of the squared error in parts of that, which makes textured places count for more."""
+MSE_WEIGHT = 0.25
+"""Of the squared error of white noise beside the other, which makes textured places count for more."""
 
 ESTIMATOR_RATE = 1e-3
-SHARP_WEIGHT, POOLED_WEIGHT = 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def train_together(
     say: Callable[[str], None],
     photos: Sequence[NDArray[np.uint8]] = (),
     taken: Sequence[NDArray[np.uint8]] = (),
+    checkpoint: Path | None = None,
+    begun_before: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one stage after the other, each until its time is over; the start counts to the first.
 
@@ -130,10 +133,12 @@ def train_together(
         stages: of crops of one side; what a stage saves, the next may start from.
         photos: (H, W, 3) uint8, no side shorter than a crop: what `photo_crops` are cut from.
         taken: pictures that cameras made, without noise, (H, W, 3) uint8.
+        checkpoint: file that says at each judgement where the training is; it is removed at the end.
+        begun_before: what such a file holds of a training to go on with. Its start counts no more.
 
     Raises:
-        UsageError: the crops of a batch cannot be shared by its parts, photos have no teachers, or nothing
-            was taken that is to be taken again.
+        UsageError: the crops of a batch cannot be shared by its parts, photos have no teachers, nothing
+            was taken that is to be taken again, or what was begun before is another training.
     """
     for settings, _ in stages:
         if settings.crops % settings.parts:
@@ -142,25 +147,37 @@ def train_together(
             raise UsageError("crops of photos need photos, teachers, and an estimator that stays as it is")
         if settings.taken_again and not taken:
             raise UsageError("there is no picture that a camera made to be taken again")
-    begun, first = time.monotonic(), stages[0][0]
-    kinds = {settings.taken_again for settings, _ in stages if settings.counts[2]}
+    identity = Identity.of([asdict(settings) for settings, _ in stages], (scenes, held_out, photos, taken))
+    at, state = place(begun_before, identity) if begun_before else (0, None)
+    kept = Kept(checkpoint, identity, say)
+    begun, first, left = time.monotonic(), stages[0][0], stages[at:]
+    kinds = {settings.taken_again for settings, _ in left if settings.counts[2]}
+    after = (at, state["step"] if state else 0)
     pools = {
-        again: ShotPool(scenes, first.side, first.workers, first.seed, taken if again else ())
+        again: ShotPool(scenes, first.side, first.workers, first.seed, taken if again else (), after)
         for again in sorted(kinds)
     }
     try:
+        hours = processor_hours(pools.values())
         judged = HeldOut(held_out, first.side, first.judged, first.seed)
         for pool in pools.values():
             pool.open_on(device, first.pooled)
         say(f"held-out crops are made after {time.monotonic() - begun:.0f} s")
         store = PictureStore(_copies(scenes, 2 * first.side + MARGIN), 2 * first.side + MARGIN, device)
         say(f"pictures are in place after {time.monotonic() - begun:.0f} s")
-        seen = Photos.estimated(photos) if any(settings.photo_crops for settings, _ in stages) else None
-        for settings, save in stages:
-            pool_of_stage = pools.get(settings.taken_again)
-            _Together(store, pool_of_stage, judged, settings, device, seen).run(begun, save, say)
+        seen = Photos.estimated(photos) if any(settings.photo_crops for settings, _ in left) else None
+        if begun_before:
             begun = time.monotonic()
+        for number, (settings, save) in enumerate(left, at):
+            training = _Together(store, pools.get(settings.taken_again), judged, settings, device, hours, seen)
+            if state:
+                training.restore(state)
+            training.run(begun, save, say, partial(kept.keep, number))
+            kept.keep(number + 1, None)
+            state = None
+            begun, hours = time.monotonic(), processor_hours(pools.values())
             gc.collect()  # what has ended: its networks and graphs hold each other
+        kept.remove()
     finally:
         for pool in pools.values():
             pool.close()
@@ -188,8 +205,10 @@ class _Together:
         judged: HeldOut,
         settings: TogetherSettings,
         device: str,
+        hours: Callable[[], float],
         photos: Photos | None = None,
     ) -> None:
+        """`hours` tells what processors have used since the stage began, or was resumed."""
         self._store, self._pool, self._judged = store, pool, judged
         self._photos = photos if settings.photo_crops else None
         self._teachers = Teachers(*settings.teachers, device) if settings.teachers else None
@@ -213,6 +232,9 @@ class _Together:
         self._learners = [*([] if settings.keep_estimator else [self._estimator]), *self._students.values()]
         self._batches: list[_Batch] = []
         self._drawn = self.step = 0
+        self._hours, self._hours_before = hours, 0.0
+        self._seconds = 0.0
+        self._limit: float | None = None
 
     def _student(self, name: str) -> UNet:
         student = UNet(*SIZES[name], 2, True)
@@ -223,20 +245,18 @@ class _Together:
         return student
 
     def run(
-        self,
-        begun: float,
-        save: Callable[[Mapping[str, nn.Module], dict[str, Any]], None],
-        say: Callable[[str], None],
+        self, begun: float, save: Save, say: Callable[[str], None], keep: Callable[[Mapping[str, Any]], None]
     ) -> None:
-        """Step until the time is over, and judge and save now and then."""
+        """Step until the time is over, and judge and save now and then, and `keep` the state."""
         settings = self._settings
         while self._pool and settings.counts[2] and self._pool.made < 2 * sum(settings.counts):
             self._pool.refresh()
             time.sleep(0.1)
-        first, last, started = time.monotonic(), time.monotonic(), time.monotonic() - begun
-        fetched = first
-        say(f"training begins after {started:.0f} s")
-        limit = settings.seconds - started
+        last = fetched = time.monotonic()
+        first, started = last - self._seconds, last - begun
+        say(f"training {'goes on' if self.step else 'begins'} after {started:.0f} s")
+        # One that goes on keeps its way: what its own start takes comes on top.
+        self._limit = limit = settings.seconds - started if self._limit is None else self._limit
         while True:
             way = (time.monotonic() - first) / limit
             if settings.steps:
@@ -247,20 +267,50 @@ class _Together:
                 fetched = time.monotonic()
             done = time.monotonic() - first >= limit or self.step >= (settings.steps or math.inf)
             if done or time.monotonic() - last >= settings.judge_every:
-                figures = self._figures(time.monotonic() - first)
+                self._seconds = time.monotonic() - first
+                figures = self._figures()
                 say("  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
                 save(self._averages(), figures)
                 last = time.monotonic()
-            if done:
-                return
+                if done:
+                    return
+                self._seconds = last - first
+                # Last of all: a resumed training takes away what was logged after it, and lacks nothing before.
+                keep(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """All that goes on with the next step, as tensors and plain values."""
+        self._catch_up()
+        return {
+            "step": self.step,
+            "drawn": self._drawn,
+            "seconds": self._seconds,
+            "limit": self._limit,
+            "processor_hours": self._processor_hours,
+            "rng": self._rng.get_state(),
+            "learners": [learner.state() for learner in self._learners],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to where a state of the same settings was taken."""
+        self.step, self._drawn = state["step"], state["drawn"]
+        self._seconds, self._limit, self._hours_before = state["seconds"], state["limit"], state["processor_hours"]
+        self._rng.set_state(state["rng"])
+        for learner, learnt in zip(self._learners, state["learners"], strict=True):
+            learner.restore(learnt)
+
+    @property
+    def _processor_hours(self) -> float:
+        return self._hours_before + self._hours()
 
     def _averages(self) -> dict[str, nn.Module]:
         return {name: learner.average for name, learner in {**self._students, "estimator": self._estimator}.items()}
 
-    def _figures(self, passed: float) -> dict[str, Any]:
+    def _figures(self) -> dict[str, Any]:
         self._catch_up()
         pixels = self._drawn * self._settings.crops * self._settings.side**2
-        figures: dict[str, Any] = {"seconds": passed, "step": self.step, "megapixels": pixels / 1e6}
+        figures: dict[str, Any] = {"seconds": self._seconds, "processor_hours": self._processor_hours}
+        figures |= {"step": self.step, "megapixels": pixels / 1e6}
         figures |= {"shots": self._pool.made} if self._pool else {}
         learners = {"estimator": self._estimator, **self._students}
         figures |= {
@@ -320,30 +370,6 @@ class _Together:
         estimate = estimate.float()
         loss = student_loss(estimate, noisy, clean, sharp, known)
         return loss + MSE_WEIGHT * white_loss(estimate, noisy, clean) if self._settings.noise == "white" else loss
-
-
-def estimator_loss(network: nn.Module, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    """How far the network is from the true levels of pictures (B, 3, S, S): (B, 4, S/16, S/16), by its own doubt."""
-    truth = 0.5 * torch.log(avg_pool2d(levels**2, BLOCK // PATCH) + FAINTEST_LEVEL**2)
-    return levels_loss(network(noisy), truth, POOLED_WEIGHT)
-
-
-def student_loss(
-    estimate: torch.Tensor, noisy: torch.Tensor, clean: torch.Tensor, sharp: torch.Tensor, known: torch.Tensor
-) -> torch.Tensor:
-    """Mean and root-mean-square error in parts of each crop's own noise; that of the finer picture counts a little."""
-    weight = 1 / (FAINTEST + ((noisy - clean) ** 2).mean((1, 2, 3)).sqrt())
-    coarse = halved(estimate) - clean
-    error = (coarse.abs().mean((1, 2, 3)) + ((coarse**2).mean((1, 2, 3)) + 1e-8).sqrt()) / 2
-    fine = (known * (estimate - sharp).abs()).mean((1, 2, 3))
-    return (weight * (error + SHARP_WEIGHT * fine)).mean()
-
-
-def white_loss(estimate: torch.Tensor, noisy: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Mean squared error in parts of what is about left of white noise as strong as each crop's, so that all count."""
-    noise = ((noisy - clean) ** 2).mean((1, 2, 3)).sqrt() + 1 / 255
-    left = LEFT * (noise / STRENGTH) ** POWER
-    return (((halved(estimate) - clean) ** 2).mean((1, 2, 3)) / left**2).mean()
 
 
 def _load(network: nn.Module, path: Path) -> None:

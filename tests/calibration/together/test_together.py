@@ -15,8 +15,9 @@ from nsp_pipeline.calibration.simulation.tell import tell_tables, told_between  
 from nsp_pipeline.calibration.student.pictures import PictureStore  # noqa: E402
 from nsp_pipeline.calibration.together.crops import MARGIN, draw_crops  # noqa: E402
 from nsp_pipeline.calibration.together.learner import Learner  # noqa: E402
+from nsp_pipeline.calibration.together.objective import white_loss  # noqa: E402
 from nsp_pipeline.calibration.together.pool import ShotPool  # noqa: E402
-from nsp_pipeline.calibration.together.train import TogetherSettings, train_together, white_loss  # noqa: E402
+from nsp_pipeline.calibration.together.train import TogetherSettings, train_together  # noqa: E402
 from nsp_pipeline.errors import UsageError  # noqa: E402
 from nsp_pipeline.models.noise_net import NoiseNet  # noqa: E402
 
