@@ -58,6 +58,7 @@ from nsp_pipeline.noise.bent import (
     UNBENT,
     UPRIGHT,
 )
+from nsp_pipeline.noise.bent import TINIEST as TINIEST_VARIANCE
 
 IMAGE, WINDOWS = FLOAT[1, 3, "H", "W"], FLOAT["windows", 3, "h", "w"]
 BENT_OR_NOT, SCALAR = BOOL[...], FLOAT[...]
@@ -100,7 +101,6 @@ MEAN_ACROSS, MEAN_DOWN = [1, 2 * MEAN_RADIUS + 1], [2 * MEAN_RADIUS + 1, 1]
 MEAN_BESIDE, MEAN_BELOW = [0, MEAN_RADIUS] * 2, [MEAN_RADIUS, 0] * 2
 FLOAT32, INT32 = TensorProto.FLOAT, TensorProto.INT32
 SQRT_HALF = 0.5**0.5
-SMALLEST = float(np.float32(1e-12))
 TO_THE_END = 1 << 40
 
 
@@ -139,7 +139,7 @@ def flat_blocks(windows: WINDOWS, variance: SHARE):
     foreseen = 3 * between(brightness, op.Constant(value=BEND)) * sigma
     chosen = op.Expand(op.Cast(flat, to=FLOAT32), op.Shape(seen))
     estimated = op.ReduceSum(chosen * between(brightness, op.Reshape(variance, [-1])), [0, 2, 3], keepdims=0)
-    uneven = op.ReduceSum(chosen * power, [0, 2, 3], keepdims=0) / op.Max(estimated, SMALLEST)
+    uneven = op.ReduceSum(chosen * power, [0, 2, 3], keepdims=0) / op.Max(estimated, TINIEST_VARIANCE)
     return chosen, seen, foreseen, brightness, black, op.Reshape(uneven, [-1, 1, 1])
 
 

@@ -42,6 +42,12 @@ def remove_profile(name: str) -> Path:
     if path is None:
         others = ", ".join(known for known in installed_profiles() if known not in shipped_profiles()) or "none"
         raise ProfileError(f"no profile '{shown(name)}' in {user_folder()}; installed there: {others}")
+    remove_at(path)
+    return path
+
+
+def remove_at(path: Path) -> None:
+    """Delete a profile, whatever it is called, and what its training left; raises OutputError where that fails."""
     # Out of sight in one step: a profile half deleted would be a damaged one.
     going = path.with_name(f".{path.name}.nsp-removed")
     try:
@@ -53,4 +59,3 @@ def remove_profile(name: str) -> Path:
     except OSError as error:
         raise OutputError(f"{path}: cannot be removed: {error.strerror or error}") from error
     remove(path.with_name(f"{path.name}{TRAINING_SUFFIX}"))
-    return path

@@ -64,11 +64,11 @@ def _stated(profile: Profile, known: CameraNoise, iso: int | None) -> StatedNois
     if (known.isos[0] is None and iso is not None) or prior is None:
         of = "photos that state none" if known.isos[0] is None else isos_in_words(known)
         raise UsageError(f"--iso {iso}: profile {profile.name} knows the noise of {of}")
-    return StatedNoise(f"profile {profile.name}" + (f", ISO {asked}" if asked else ""), _told(prior))
+    return StatedNoise(f"profile {profile.name}" + (f", ISO {asked}" if asked else ""), told_of(prior))
 
 
-def _told(prior: NoisePrior) -> NDArray[np.float32]:
-    """As `estimate_noise` takes what it has found (see noise/estimate.py)."""
+def told_of(prior: NoisePrior) -> NDArray[np.float32]:
+    """The noise table (1, TABLE_ROWS, TABLE_NODES) that networks are told, as by `estimate_noise` of what it found."""
     return with_told(with_usual(prior.alone)).as_told.table
 
 

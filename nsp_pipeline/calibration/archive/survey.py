@@ -19,6 +19,7 @@ from nsp_pipeline.core.noise_prior import NoisePrior
 from nsp_pipeline.core.pair_choice import NoiseError, choose_pd, choose_s
 from nsp_pipeline.core.patches import Patches, cut_patches
 from nsp_pipeline.core.spread import spread
+from nsp_pipeline.core.usual_noise import with_usual
 from nsp_pipeline.errors import PhotoError
 from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
@@ -123,11 +124,16 @@ def _look_at_photos(
 
 
 def _median_sigma(levels: Sequence[NoiseLevel]) -> float | None:
-    return float(np.median([level.sigma for level in levels])) if levels else None
+    """Of what is found in each photo by itself, with what cameras usually leave."""
+    found = [level if level.unsure is None else with_usual(level) for level in levels]
+    return float(np.median([level.sigma for level in found])) if found else None
 
 
 def _together(levels: Sequence[NoiseLevel]) -> NoisePrior | None:
-    """What the estimator says of photos that have their noise in common; None where they have none."""
+    """What the estimator says of photos that have their noise in common; None where they have none.
+
+    Together they tell what their camera leaves, so that what cameras usually leave has no say in it.
+    """
     known = camera_noise([(None, level) for level in levels])
     return known.at(None) if known else None
 
@@ -203,7 +209,7 @@ def _look_at(path: Path, most: int) -> tuple[Patches, NoiseLevel] | PhotoError:
         pixels = read_frame(path).pixels
     except PhotoError as error:
         return error
-    return cut_patches(pixels, most), estimate_noise(pixels)
+    return cut_patches(pixels, most), estimate_noise(pixels, usual=False)
 
 
 def _evenly(items: Sequence[Item], count: int) -> list[Item]:

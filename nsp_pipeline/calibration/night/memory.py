@@ -58,12 +58,18 @@ class NoiseProfile:
         """A profile under the name that it has among the user's."""
         return cls(name, profile.sha256)
 
-    def is_there(self) -> bool:
-        """Whether it still lies there whole: the user may have deleted it, or put another one in its place."""
+    @property
+    def path(self) -> Path:
+        """Where it was put."""
+        return user_folder() / f"{self.name}{BUNDLE_SUFFIX}"
+
+    def found(self) -> Profile | None:
+        """The profile, if it still lies there whole: the user may have deleted it, or put another one in its place."""
         try:
-            return load_profile(user_folder() / f"{self.name}{BUNDLE_SUFFIX}").sha256 == self.sha256
+            profile = load_profile(self.path)
         except ProfileError:
-            return False
+            return None
+        return profile if profile.sha256 == self.sha256 else None
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Record:
     @property
     def serving(self) -> str | None:
         """Name of the profile that knows the camera's noise, if there is one still."""
-        return self.noise.name if self.noise and self.noise.is_there() else None
+        return self.noise.name if self.noise and self.noise.found() else None
 
 
 def calibration_folder() -> Path:
@@ -107,6 +113,23 @@ def recall(place: Path) -> Record | None:
         return Record(**{**fields, "outcome": Outcome(fields["outcome"]), "iso": (int(low), int(high)), "noise": noise})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def recall_of(candidate: Candidate) -> Record | None:
+    """The record of a candidate: its own, or that of another one of its camera whose ISO are among these.
+
+    Candidates of a camera are numbered by ISO, and a profile that fits some photos moves the others up.
+    """
+    if own := recall(place_of(candidate.key)):
+        return own
+    assert candidate.group.iso
+    low, high = candidate.group.iso
+    camera = candidate.key.rpartition("-")[0]
+    for place in sorted(calibration_folder().glob(f"{camera}-*")):
+        record = recall(place)
+        if record and low <= record.iso[0] and record.iso[1] <= high:
+            return record
+    return None
 
 
 def remember(place: Path, record: Record) -> None:
@@ -144,7 +167,7 @@ def settled(candidate: Candidate, seconds: float) -> str | None:
     ISO, or by another version. A profile that was kept for the camera's noise makes no difference, and where the user
     has deleted it, it comes again with the next try, and not before.
     """
-    record = recall(place_of(candidate.key))
+    record = recall_of(candidate)
     group = candidate.group
     assert group.iso
     if record is None or record.version != __version__:

@@ -28,6 +28,7 @@ from nsp_pipeline.calibration.student.any_noise import draw_levels, make_noisy, 
 from nsp_pipeline.calibration.student.moments import is_past, part_of_the_way
 from nsp_pipeline.calibration.student.objective import Ahead, Teacher, coarse_only, student_loss, told_tables, turned
 from nsp_pipeline.calibration.student.own_judge import OwnJudge, Pictured, Real, estimate
+from nsp_pipeline.calibration.student.own_means import with_own_means
 from nsp_pipeline.calibration.student.own_photos import OwnPhoto, look_at
 from nsp_pipeline.calibration.student.pictures import PictureStore
 from nsp_pipeline.calibration.student.settings import StudentSettings
@@ -144,9 +145,10 @@ class OwnNoiseObjective:
     def previews(self, network: Backbone) -> list[list[NDArray[np.float32]]]:
         """Rows of a piece of a photo kept out: as it is, by the student that training starts from, and by this one."""
         rows = []
-        for noisy, before, table in self._shown:
-            after = estimate(network, noisy, table).clamp(0, 1)
-            rows.append([part[0].permute(1, 2, 0).numpy() for part in (noisy, before, after)])
+        for noisy, before, table, own_means in self._shown:
+            made = estimate(network, noisy, table)
+            after = with_own_means(noisy, made) if own_means else made
+            rows.append([part[0].permute(1, 2, 0).numpy() for part in (noisy, before, after.clamp(0, 1))])
         return rows
 
     def _draw(self, batch: int, step: int, rank: int) -> list[torch.Tensor]:
@@ -305,8 +307,8 @@ def _teach(
     return taught
 
 
-def _shown(kept: Sequence[OwnPhoto]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """The middles of pieces of photos kept out, as they are and denoised, and their noise tables."""
+def _shown(kept: Sequence[OwnPhoto]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool]]:
+    """The middles of pieces of photos kept out, as they are and denoised, and their noise tables and own_means."""
     shown = []
     for photo in kept[:PREVIEWS]:
         if photo.pieces:
@@ -315,7 +317,7 @@ def _shown(kept: Sequence[OwnPhoto]) -> list[tuple[torch.Tensor, torch.Tensor, t
             noisy, clean = (
                 part[0][None, :, top : top + side, left : left + side] for part in (photo.pieces, photo.denoised)
             )
-            shown.append((noisy, clean, photo.table))
+            shown.append((noisy, clean, photo.table, photo.own_means))
     return shown
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +29,8 @@ from nsp_pipeline.cli.shared.training import show_outcome
 from nsp_pipeline.cli.shared.training_folder import folder_of, has_checkpoint
 from nsp_pipeline.errors import ExitCode, NspError, ProfileError, UsageError
 from nsp_pipeline.frames.metadata.camera_names import aliases_file, camera_name, read_aliases
-from nsp_pipeline.profiles.bundle import Profile, load_profile, read_spec
+from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile, load_profile, read_spec
+from nsp_pipeline.profiles.choose import installed_profiles
 
 FEWEST_PHOTOS = 3
 """Of fewer none can be kept out, and nothing would speak for a profile."""
@@ -148,8 +150,13 @@ def _say_how_to_install(made: Sequence[Profile], console: Console) -> None:
     worth_it = [profile for profile in made if profile.spec.has_own_weights or profile.camera_noise]
     if worth_it:
         say(console, "for nsp denoise to take them by itself:")
+    taken = set(installed_profiles())
     for profile in worth_it:
-        say(console, f"  {shlex.join(['nsp', 'profiles', 'install', str(profile.path)])}")
+        name = profile.path.name.removesuffix(BUNDLE_SUFFIX)
+        free = next(new for number in count(1) if (new := f"{name}-{number}" if number > 1 else name) not in taken)
+        taken.add(free)
+        command = ["nsp", "profiles", "install", str(profile.path), *(["--name", free] if free != name else [])]
+        say(console, f"  {shlex.join(command)}")
 
 
 def _groups(plan: Plan, files: Sequence[Path], split: str, console: Console) -> tuple[Sequence[Group], bool]:

@@ -10,9 +10,10 @@ from nsp_pipeline.atomic_file import remove
 from nsp_pipeline.calibration.night.memory import NoiseProfile
 from nsp_pipeline.cli.shared.training_folder import folder_of
 from nsp_pipeline.errors import OutputError
-from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX
+from nsp_pipeline.profiles.bundle import BUNDLE_SUFFIX, Profile
 from nsp_pipeline.profiles.choose import user_folder
-from nsp_pipeline.profiles.install import remove_profile
+from nsp_pipeline.profiles.install import remove_at
+from nsp_pipeline.profiles.spec import ProfileSpec
 
 
 def keep(made: Path, before: Callable[[str], None] = lambda name: None) -> str:
@@ -36,13 +37,18 @@ def keep(made: Path, before: Callable[[str], None] = lambda name: None) -> str:
     return _name(final)
 
 
-def make_room(old: NoiseProfile | None) -> None:
+def make_room(old: NoiseProfile | None, new: Profile) -> None:
     """Remove a profile that a night kept for the camera's noise, as a later one takes its place; no other is touched.
 
-    Raises OutputError where it cannot be removed.
+    It stays where the later one does not fit all of its ISO. Raises OutputError where it cannot be removed.
     """
-    if old and old.is_there():
-        remove_profile(old.name)
+    if old and (profile := old.found()) and _serves(new.spec, profile.spec):
+        remove_at(old.path)
+
+
+def _serves(new: ProfileSpec, old: ProfileSpec) -> bool:
+    """Whether a profile fits all ISO that another one fits."""
+    return (new.iso_min or 0) <= (old.iso_min or 0) and (old.iso_max or 1 << 30) <= (new.iso_max or 1 << 30)
 
 
 def _name(final: Path) -> str:

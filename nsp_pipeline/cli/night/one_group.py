@@ -20,6 +20,7 @@ from nsp_pipeline.calibration.night.memory import (
     held,
     place_of,
     recall,
+    recall_of,
     remember,
     settled,
 )
@@ -43,7 +44,7 @@ def done_before(candidate: Candidate, seconds: float) -> GroupEnd | None:
     look_again()
     if name := candidate.fits(fitting_profile):
         return GroupEnd(candidate.title, photos, Outcome.KEPT, f"another run made profile {name} meanwhile", name)
-    if (reason := settled(candidate, seconds)) and (record := recall(place_of(candidate.key))):
+    if (reason := settled(candidate, seconds)) and (record := recall_of(candidate)):
         return GroupEnd(candidate.title, photos, record.outcome, reason, record.serving)
     return None
 
@@ -75,7 +76,8 @@ def _calibrate(task: GroupTask, place: Path, train: Train) -> GroupEnd:
     device = training_device(task.device, task.threads)
     before = recall(place)
     begun = Record(Outcome.CUT_OFF, "", len(group.paths), group.iso, task.seconds, fingerprint(group.paths))
-    begun = replace(begun, noise=before.noise if before else None)
+    known = recall_of(task.candidate)
+    begun = replace(begun, noise=known.noise if known else None)
     if before is None or not is_of(before, task.candidate):
         clear(place)
     remember(place, begun)
@@ -106,7 +108,7 @@ def _calibrate(task: GroupTask, place: Path, train: Train) -> GroupEnd:
 
 def _kept(task: GroupTask, place: Path, begun: Record, profile: Profile, took: str) -> GroupEnd:
     """Keep a profile whose weights gained: nothing is left to remember."""
-    make_room(begun.noise)
+    make_room(begun.noise, profile)
     name = keep(profile.path)
     forget(place)
     scores = profile.spec.scores
@@ -121,7 +123,7 @@ def _kept_for_noise(task: GroupTask, place: Path, begun: Record, profile: Profil
 
     That comes first: one that nobody remembers would be taken for the user's own, and end all further tries.
     """
-    make_room(begun.noise)
+    make_room(begun.noise, profile)
     done = replace(begun, outcome=Outcome.NOISE)
     name = keep(profile.path, lambda name: remember(place, replace(done, noise=NoiseProfile.of(profile, name))))
     assert profile.camera_noise

@@ -1,6 +1,7 @@
 """A night keeps what it learnt of a camera's noise where no weights gained: that serves, and settles nothing."""
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,56 @@ def test_it_is_tried_again_as_what_gained_nothing_is_and_the_newer_takes_the_pla
         knowing = Knowing(sigma=12.0)
         work(archive, knowing, seconds=2400.0)
         assert knowing.count == 1, "another version"
+
+
+def test_a_folder_of_the_users_that_has_its_name_is_never_touched(user_profiles: Path, archive: Path) -> None:
+    work(archive, Knowing(sigma=9.0))
+    mine = user_profiles / NAME
+    shutil.copytree(save_archive(archive.parent / "other", 3, iso=800, camera=("Maker", "Other")), mine)
+    (mine / "profile.json").write_text("{}")
+    before = sorted(path.name for path in mine.iterdir())
+    _, (end,) = work(archive, Knowing(sigma=10.0), seconds=2400.0)
+    assert end.outcome is Outcome.NOISE
+    assert sorted(path.name for path in mine.iterdir()) == before
+    assert sigma_in(user_profiles / f"{NAME}.nsp") == pytest.approx(10.0, rel=0.01)
+
+
+@pytest.mark.parametrize("gains", [False, True])
+def test_what_is_known_of_one_iso_stays_when_another_is_calibrated(
+    user_profiles: Path, archive: Path, tmp_path: Path, *, gains: bool
+) -> None:
+    work(archive, Knowing())
+    bright = save_archive(tmp_path / "bright", 3, iso=6400, camera=("Maker", "Dull"))
+    _, (end,) = work(bright, Knowing(gains=gains))
+    assert end.profile
+    assert sorted(path.stem for path in user_profiles.glob("*.nsp")) == sorted([NAME, end.profile])
+    train = Knowing()
+    for photos in (archive, bright, archive):
+        work(photos, train)
+    assert train.count == 0, "no night after the other trains for what the last one did"
+
+
+def test_a_group_whose_number_changes_is_known_again(user_profiles: Path, archive: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "all"
+    for iso in (800, 6400):
+        save_archive(photos / str(iso), 3, iso=iso, camera=("Maker", "Dull"))
+    made = Knowing(gains=True)
+    # A profile of ISO between theirs makes two groups of them.
+    work(save_archive(tmp_path / "between", 3, iso=2400, camera=("Maker", "Dull")), made)
+    middle = next(user_profiles.glob("*.nsp"))
+    trains: list[Train] = []
+
+    def by_turns(plan: Plan, files: Sequence[Path], out: Path) -> Made:
+        trains.append(Knowing(gains=not trains))
+        return trains[-1](plan, files, out)
+
+    work(photos, by_turns)
+    assert len(trains) == 2
+    found, ends = work(photos, by_turns)
+    assert (ends, len(trains)) == ([], 2), "the second group is the first one now"
+    assert any("gained nothing before" in entry.reason for entry in found.left_out)
+    assert len(list(user_profiles.glob("*.nsp"))) == 3
+    assert middle.exists()
 
 
 def test_weights_that_gain_take_its_place(user_profiles: Path, archive: Path) -> None:
