@@ -190,6 +190,23 @@ def test_the_table_at_the_end_sums_up_by_camera_and_profile() -> None:
     assert closing_table([FAILED, SKIPPED], lambda name: "") is None
 
 
+def test_the_table_goes_by_the_numbers_of_iso_and_shows_the_camera_beside_a_long_profile() -> None:
+    shots = {name: f"Canon EOS 80D, ISO {iso}" for name, iso in (("a", 12800), ("b", 800), ("c", 3200))}
+    results = [replace(DONE, name=name, profile="a-very-long-name-of-a-profile-of-my-camera") for name in shots]
+    stream = io.StringIO()
+    table = closing_table(results, shots.__getitem__)
+    assert table is not None
+    Console(file=stream, width=80).print(table)
+    shown = stream.getvalue()
+    assert "Canon" in shown
+    assert shown.index("800") < shown.index("3200") < shown.index("12800")
+
+
+def test_a_single_photo_that_failed_is_asked_for_in_the_record_of_its_folder() -> None:
+    summary = Summary(Path("clean"), (FAILED,), 0, 1.0, Ended.COMPLETE, file=Path("clean/y.jpg"))
+    assert next_lines(summary, reported=False) == ["what failed, and why: nsp status clean --failed"]
+
+
 def test_the_end_says_what_to_type_next() -> None:
     summary = Summary(Path("my out"), (DONE, FAILED), 0, 75.0, Ended.COMPLETE)
     assert next_lines(summary, reported=False) == [

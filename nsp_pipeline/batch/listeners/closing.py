@@ -1,5 +1,6 @@
 """What stands at the end of a run: a table by camera and profile, and what to type next."""
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -29,9 +30,9 @@ def closing_table(results: Sequence[Result], shot: Shot) -> Table | None:
     if not groups:
         return None
     right = [Column(name, justify="right", no_wrap=True) for name in ("photos", "MP", "noise (of 255)", "time")]
-    columns = [Column("camera", ratio=1), Column("profile", no_wrap=True), *right]
+    columns = [Column("camera", ratio=1, min_width=16), Column("profile", no_wrap=True), *right]
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), *map(_by_numbers, group[0])))
     for (camera, profile), own in ranked[:MOST_ROWS]:
         table.add_row(*map(Text, (camera, profile, *_figures(own))))
     if rest := [result for _, own in ranked[MOST_ROWS:] for result in own]:
@@ -43,7 +44,14 @@ def next_lines(summary: Summary, *, reported: bool) -> list[str]:
     """What to type next; `reported` is whether a report was written already."""
     root = shlex.quote(printable(summary.file or summary.root))
     lines = [] if reported or not summary.of(Outcome.DONE) else [f"before and after: nsp report {root}"]
-    return lines + ([f"what failed, and why: nsp status {root} --failed"] if summary.of(Outcome.FAILED) else [])
+    # Of a single photo that failed there is no output to ask for, but the folder's record.
+    record = shlex.quote(printable(summary.root))
+    return lines + ([f"what failed, and why: nsp status {record} --failed"] if summary.of(Outcome.FAILED) else [])
+
+
+def _by_numbers(text: str) -> list[str | int]:
+    """Sorts ISO 800 before ISO 3200."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", text)]
 
 
 def _figures(results: Sequence[Result]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nsp_pipeline.atomic_file import HINTS
 from nsp_pipeline.batch.job import MOST_SHARDS, Shard
 from nsp_pipeline.batch.output.place import record_folder
 from nsp_pipeline.errors import OutputError
@@ -43,7 +44,8 @@ def locked_output(root: Path, shard: Shard | None) -> Iterator[OutputLock]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OutputError(f"{printable(path)}: cannot be made: {error.strerror or error}") from error
+        hint = f"; {HINTS[error.errno]}" if error.errno in HINTS else ""
+        raise OutputError(f"{printable(path)}: cannot be made: {error.strerror or error}{hint}") from error
     try:
         if not _try_lock(descriptor, start, length):
             raise OutputError(

@@ -122,7 +122,9 @@ def _by_each(candidate: Judgement, base: Judgement) -> Verdict:
         falls_short = not candidate.unbiased and other.gain < verdict.gain - STANDARD_ERRORS * error
         if verdict.accepted and falls_short:
             seen = f"{other.gain:+.3g} ± {other.standard_error:.2g} in {what}"
-            reason = f"{verdict.gain:+.3g} ± {verdict.standard_error:.2g} in {candidate.what}, and only {seen}"
+            reason = (
+                f"{verdict.gain:+.3g} ± {verdict.standard_error:.2g} in {candidate.what}, and only {seen}: not believed"
+            )
             return replace(verdict, accepted=False, reason=reason)
     return verdict
 

@@ -145,6 +145,8 @@ def _scores(spec: ProfileSpec) -> list[str]:
         lines.append(f"colours move by {scores.drift:.1f} of 255 at most")
     if is_of_a_camera(scores):
         lines.append(gain_in_words(scores))
+    elif scores.accepted is False and not spec.training.steps:
+        lines.append(f"not trained, for want of time: the weights are those of {scores.base}")
     elif scores.accepted is False:
         lines.append(f"training made it no better than {scores.base}, whose weights it has")
     return lines

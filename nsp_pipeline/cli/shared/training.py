@@ -25,6 +25,7 @@ from nsp_pipeline.frames.find import find_photos
 from nsp_pipeline.frames.find_rules import FindRules
 from nsp_pipeline.profiles.bundle import Profile
 from nsp_pipeline.profiles.gains import gain_in_words, is_of_a_camera
+from nsp_pipeline.profiles.noise import isos_in_words
 
 if TYPE_CHECKING:
     from nsp_pipeline.calibration.training.judge import Verdict
@@ -100,7 +101,10 @@ def show_outcome(console: Console, profile: Profile, folder: Path, *, stopped: b
         )
         if scores.leak < LEAK_BELOW:
             say(console, "noise leaks into the estimate: s is too small for these photos", style="yellow")
-    say(console, f"profile {profile.path}: {profile.spec.training.steps} steps; log and pictures in {folder}")
+    steps = profile.spec.training.steps
+    say(console, f"profile {profile.path}: {steps} steps; {'log and pictures' if steps else 'log'} in {folder}")
+    if scores.accepted is False and (known := profile.camera_noise):
+        say(console, f"what it adds to {scores.base}: how noisy the camera is at {isos_in_words(known)}")
     say(console, f"use it: nsp denoise PHOTOS CLEAN --profile {profile.path}")
     if stopped:
         say(console, f"to train on, give {profile.path.name} another name and run the same command with --resume")
