@@ -12,7 +12,7 @@ from nsp_pipeline.batch.ahead.forecast import Forecast
 from nsp_pipeline.batch.assign import Task
 from nsp_pipeline.batch.folder import FolderRun
 from nsp_pipeline.batch.listeners.words import duration
-from nsp_pipeline.batch.output.up_to_date import Action
+from nsp_pipeline.batch.output.up_to_date import GONE, NEW, Action
 from nsp_pipeline.batch.run import Foreseen
 from nsp_pipeline.cli.shared.finding import search_document
 from nsp_pipeline.cli.shared.say import say
@@ -37,6 +37,9 @@ def tell_ahead(
         print_line(f"{_counted(count)} would fail: {reason}")
     for reason, count in Counter(entry.reason for entry in foreseen if entry.action == Action.SKIP).most_common():
         print_line(f"{_counted(count)} skipped: {reason}")
+    again = (entry.reason for entry in foreseen if entry.action == Action.MAKE and entry.reason not in (NEW, GONE))
+    for reason, count in Counter(again).most_common():
+        print_line(f"{_counted(count)} would be made again and replaced: {reason}")
     if not tasks:
         if foreseen:
             print_line("nothing to make")

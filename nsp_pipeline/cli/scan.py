@@ -12,7 +12,12 @@ from rich.text import Text
 
 from nsp_pipeline.calibration.archive.groups import Group, group_photos, merge_alike
 from nsp_pipeline.calibration.archive.survey import advise, measure_groups, noise_spec
-from nsp_pipeline.calibration.archive.verdict import calibration_in_words, can_calibrate, noise_in_words
+from nsp_pipeline.calibration.archive.verdict import (
+    calibration_in_words,
+    can_calibrate,
+    enough_together,
+    noise_in_words,
+)
 from nsp_pipeline.cli.calibrate.how_long import usual_seconds
 from nsp_pipeline.cli.shared.finding import PHOTOS, find_options, search_document, search_lines
 from nsp_pipeline.cli.shared.helpful import HelpfulCommand
@@ -173,7 +178,11 @@ def _table(groups: Sequence[Group], *, measured: bool, seconds: float | None) ->
     notes = [f"({mark}) {text}" for mark, text in enumerate(troubles, 1)] if _in_full() else []
     if measured:
         missing = seconds is None and any(map(can_calibrate, groups))
-        notes = [*(EXPLAINED_MORE if _in_full() else EXPLAINED), *[NO_TORCH] * missing, *notes]
+        together = [
+            f"{camera}: its {count} photos of all ISO together are enough for a profile (nsp calibrate --split camera)"
+            for camera, count in enough_together(groups).items()
+        ]
+        notes = [*(EXPLAINED_MORE if _in_full() else EXPLAINED), *together, *[NO_TORCH] * missing, *notes]
     return [table, *map(Text, notes)]
 
 

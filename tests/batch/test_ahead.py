@@ -116,6 +116,18 @@ def test_a_dry_run_ends_with_the_whole_and_names_photos_with_v_alone(
     assert max(map(len, brief.splitlines())) <= 80 + 40
 
 
+def test_a_dry_run_says_what_would_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        save_photo(tmp_path / "in" / f"{number}.png", number)
+    said(capsys, "denoise", tmp_path / "in", tmp_path / "out", "--strength", "0.5")
+    save_photo(tmp_path / "in" / "3.png", 3)
+
+    out, _ = said(capsys, "denoise", tmp_path / "in", tmp_path / "out", "--dry-run")
+
+    assert "3 photos would be made again and replaced: settings or profile changed" in out
+    assert "4 photos to make" in out
+
+
 def test_a_dry_run_as_json_has_the_whole_the_profiles_and_every_photo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -207,6 +207,14 @@ def test_a_group_has_a_plain_verdict(sigma: float | None, photos: int, edited: b
     assert verdict(Group("Canon 80D", "jpeg", None, edited, (100, 100), paths, sigma=sigma)) == said
 
 
+def test_a_camera_whose_photos_are_enough_of_all_iso_together_is_named(capsys: Captured, tmp_path: Path) -> None:
+    few = save_archive(tmp_path / "few", 2, iso=400)
+    assert "together" not in run_here(capsys, "scan", few, "--noise").out
+    enough = save_archive(tmp_path / "photos", 3, iso=400)
+    said = " ".join(run_here(capsys, "scan", enough, "--noise").out.split())
+    assert "Maker One: its 3 photos of all ISO together are enough for a profile" in said
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(20.0, "about a minute here"), (730.0, "about 12 minutes here"), (7200.0, "about 2.0 hours here")],

@@ -1,5 +1,8 @@
 """What a group of photos means for its owner, in words: how noisy it is, and whether a profile can be made of it."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from nsp_pipeline.calibration.archive.groups import Group
 
 LEVELS = ((0.7, "next to no"), (2.0, "little"), (5.0, "moderate"), (10.0, "strong"))
@@ -29,6 +32,16 @@ def calibration_in_words(group: Group, seconds: float | None = None) -> str:
         return f"too few to calibrate ({FEWEST} needed, {PLENTY} better)"
     words = "enough to calibrate" if len(group.paths) >= PLENTY else f"enough to calibrate ({PLENTY} are better)"
     return words if seconds is None else f"{words}, about {time_in_words(seconds)} here"
+
+
+def enough_together(groups: Sequence[Group]) -> dict[str, int]:
+    """Cameras of which no group makes a profile, but all of their photos do, of any ISO; and how many these are."""
+    photos: Counter[str] = Counter()
+    for group in groups:
+        if group.camera and not group.edited:
+            photos[group.camera] += len(group.paths)
+    alone = {group.camera for group in groups if can_calibrate(group)}
+    return {camera: count for camera, count in photos.items() if count >= FEWEST and camera not in alone}
 
 
 def time_in_words(seconds: float) -> str:
