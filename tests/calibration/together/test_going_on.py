@@ -35,14 +35,14 @@ KILLED = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from test_resume import SETTINGS, Notes, train
+from test_going_on import SETTINGS, Notes, train
 notes = Notes(lambda figures: time.sleep(600) if figures["step"] == 6 else None)
 train(Path(sys.argv[1]), (SETTINGS, notes))
 """
 
 WORKING = """
 import time
-from test_resume import SIDE, pictures
+from test_going_on import SIDE, pictures
 from nsp_pipeline.calibration.together.pool import ShotPool
 pool = ShotPool(pictures(2), SIDE, workers=2, seed=1)
 pool.open_on("cpu", 8)
