@@ -43,7 +43,8 @@ class Judgement:
     others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Errors (M,) by other measures, and in words what they are; a network must win by each of them to be accepted."""
     unbiased: bool = False
-    """Whether these other measures are right on average: what the first one promises beyond them then says nothing."""
+    """Whether these other measures are right on average, as far as the noise that they are told is: what the first one
+    promises beyond them then says nothing."""
     claim: Claim | None = None
     """What photos gain by the network beside the one that training started from, where all measures together tell."""
 

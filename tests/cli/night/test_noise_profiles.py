@@ -17,8 +17,7 @@ from nsp_pipeline.calibration.night import memory
 from nsp_pipeline.calibration.night.memory import Outcome, place_of, recall
 from nsp_pipeline.cli.calibrate.one import Made
 from nsp_pipeline.cli.calibrate.plan import Plan
-from nsp_pipeline.cli.night import keep, one_group, stage
-from nsp_pipeline.cli.night.apart import Interrupts
+from nsp_pipeline.cli.night import keep, one_group
 from nsp_pipeline.cli.night.half_done import goes_on, target_of
 from nsp_pipeline.cli.night.one_group import calibrate_group
 from nsp_pipeline.cli.night.stage import Night, Survey, calibrate_groups, document, survey
@@ -32,6 +31,8 @@ from nsp_pipeline.profiles.bundle import load_profile, write_profile
 from nsp_pipeline.profiles.choose import choose_profile, look_again
 from nsp_pipeline.profiles.install import remove_profile
 from nsp_pipeline.profiles.noise_file import NOISE_FILE, noise_file
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 NAME = "maker-dull-iso-800-1000-jpeg-64x48"
 DULL = Camera("Maker", "Dull", 800)
@@ -61,14 +62,6 @@ class Knowing:
         folder_of(out).mkdir(exist_ok=True)
         (folder_of(out) / "log.csv").write_text("step")
         return Made(profile, folder_of(out), stopped=False)
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(task: GroupTask, train: Train, interrupts: Interrupts, on_tick: Callable[[], None]) -> GroupEnd:
-        return calibrate_group(task, train)
-
-    monkeypatch.setattr(stage, "calibrate_apart", here)
 
 
 @pytest.fixture

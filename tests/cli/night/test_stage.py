@@ -29,6 +29,8 @@ from nsp_pipeline.frames.frame import Camera
 from nsp_pipeline.profiles.choose import look_again
 from nsp_pipeline.profiles.install import LONGEST_NAME, remove_profile
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 def cut_off(plan: Plan, files: Sequence[Path], out: Path) -> Made:
     """A training that is interrupted after its first checkpoint."""
@@ -55,14 +57,6 @@ class Trainings:
         self.seconds[files[0].parent.name] = plan.max_time
         self.resumed.append(plan.resume)
         return self._train(plan, files, out)
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(task: GroupTask, train: Train, interrupts: Interrupts, on_tick: Callable[[], None]) -> GroupEnd:
-        return calibrate_group(task, train)
-
-    monkeypatch.setattr(stage, "calibrate_apart", here)
 
 
 @pytest.fixture
